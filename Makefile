@@ -1,0 +1,54 @@
+# What one does with this tree. Everything is installed into .venv/ and .oracle/, nowhere else.
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+SOURCES := $(wildcard federation homeserver tests benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench nightly oracle
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make PYTHON=python3.12 ... chooses the interpreter, make test ARGS='-k acl' some of the tests."
+
+run: ## start the server (there is none yet)
+	@echo "There is no server to start yet: this milestone is federation/, the library under it." >&2
+	@echo "What runs today: 'make test' proves it, 'make bench' measures it." >&2
+	@exit 1
+
+test: $(INSTALLED) oracle ## run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED) oracle ## format, lint, types, then all tests
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest $(ARGS)
+
+format: $(INSTALLED) ## format the code, mend what lint can mend
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+bench: $(INSTALLED) ## measure the core
+	$(BIN)/python benchmarks/core.py $(ARGS)
+
+nightly: $(INSTALLED) oracle ## all tests, with many more random inputs
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest $(ARGS)
+
+# Synapse in an environment of its own, to compare ourselves with; quick when it stands already.
+oracle: $(INSTALLED)
+	@tests/oracle/setup $(BIN)/python
+
+# Made anew only when the dependencies may have changed.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Hearth needs Python 3.11 or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)" >&2; \
+	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; \
+	  exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
