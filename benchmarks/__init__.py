@@ -1,0 +1,1 @@
+"""Measurements of what should be fast, against the limits that we promise."""
