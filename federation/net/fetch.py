@@ -1,0 +1,71 @@
+"""Plain HTTPS requests that follow redirects: for `.well-known`, and for what it is like.
+
+Unsigned, and only over HTTPS: a redirect cannot take a request out of it.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from yarl import URL
+
+from federation.errors import ResponseFormatError
+from federation.net.target import is_target
+from federation.net.transport import Endpoint, Limits, Outgoing, Reply, Transport, deadline
+
+MAX_REDIRECTS = 10
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+@asynccontextmanager
+async def fetch(
+    transport: Transport, url: str, limits: Limits, *, redirects: int = MAX_REDIRECTS
+) -> AsyncIterator[Reply]:
+    """GET `url`, over at most `redirects` redirects; the answer may have any other status.
+
+    Raises:
+        ResponseFormatError: the redirects lead in a circle, nowhere, out of HTTPS, or too far.
+        RequestError: of any other kind, as `Transport.send`.
+
+    """
+    here = _checked(URL(url))
+    visited: set[URL] = set()
+    async with deadline(limits.total):
+        while here not in visited and len(visited) <= redirects:
+            visited.add(here)
+            async with transport.send(_get(here), limits) as reply:
+                if reply.status not in _REDIRECTS:
+                    yield reply
+                    return
+                here = _next(here, reply.headers.get("Location", ""))
+        raise ResponseFormatError("a circle of redirects, or too many of them")
+
+
+def _get(url: URL) -> Outgoing:
+    host = (url.raw_host or "").lower()
+    return Outgoing(
+        method="GET",
+        endpoint=Endpoint(host, url.port or 443),
+        target=url.raw_path_qs,
+        host_header=(url.host_port_subcomponent or host).lower(),
+        tls_name=host,
+    )
+
+
+def _next(here: URL, location: str) -> URL:
+    try:
+        # `encoded`: targets that hold signatures of their own must not be written differently.
+        there = URL(location, encoded=True)
+        if not location or (there.scheme and not there.raw_host):
+            raise ResponseFormatError("a redirect that does not say where to")
+        return _checked(here.join(there))
+    except ValueError as error:
+        raise ResponseFormatError("a redirect to something that is no URL") from error
+
+
+def _checked(url: URL) -> URL:
+    if url.scheme != "https" or not url.raw_host or url.raw_user or url.raw_password:
+        raise ResponseFormatError("a redirect out of plain HTTPS")
+    if not is_target(url.raw_path_qs):
+        raise ResponseFormatError("a redirect to a target that cannot be sent")
+    return url.with_fragment(None)
