@@ -39,7 +39,7 @@ from federation.signing import decode_base64
 MAX_EVENT_BYTES = 65_536
 MAX_PREV_EVENTS = 20
 MAX_AUTH_EVENTS = 10
-_MAX_DEPTH = 2**63 - 1
+_MAX_INT64 = 2**63 - 1
 
 StateKey = tuple[str, str]
 """Event type and state key: what an entry of the room state is found by."""
@@ -203,9 +203,14 @@ def check_format(fields: JsonObject, raw: bytes, version: RoomVersion) -> None:
             raise EventFormatError(f"{key} is missing or not of the right type")
     if "state_key" in fields and type(fields["state_key"]) is not str:
         raise EventFormatError("state_key is not a string")
+    if "unsigned" in fields and type(fields["unsigned"]) is not dict:
+        raise EventFormatError("unsigned is not an object")
     # "Must be less than the maximum value for an integer"; strict JSON has its own limit.
-    if not 0 <= fields["depth"] <= _MAX_DEPTH:
+    if not 0 <= fields["depth"] <= _MAX_INT64:
         raise EventFormatError("depth is out of range")
+    # "format: int64"
+    if not -_MAX_INT64 <= fields["origin_server_ts"] <= _MAX_INT64:
+        raise EventFormatError("origin_server_ts is out of range")
     if type(fields["hashes"].get("sha256")) is not str:
         raise EventFormatError("hashes has no sha256")
     _check_signatures(fields["signatures"])
@@ -254,6 +259,10 @@ def _check_identifiers(fields: JsonObject, version: RoomVersion) -> None:
             parse_room_id(_string(fields, "room_id"))
         if version.event_ids is EventIDFormat.SENT:
             parse_event_id(_string(fields, "event_id"))
+        # "When events are sent over federation, the event_id field is no longer included." One that
+        # is would be part of the hash that makes the ID; other servers refuse it.
+        elif "event_id" in fields:
+            raise EventFormatError("an event_id, where IDs are hashes")
     except IdentifierError as error:
         raise EventFormatError(str(error)) from error
 

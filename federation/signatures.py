@@ -31,8 +31,9 @@ def required_signers(event: Event) -> frozenset[ServerName]:
     # Since v8: "If content has a join_authorised_via_users_server key: if the event is not validly
     # signed by the homeserver of the user ID denoted by the key, reject."
     if event.version.restricted_join_rules and event.type == "m.room.member":
-        authoriser = event.content.get("join_authorised_via_users_server")
-        if authoriser is not None:
+        key = "join_authorised_via_users_server"
+        if key in event.content:
+            authoriser = event.content[key]
             signers.add(domain_of(authoriser) if isinstance(authoriser, str) else ServerName(""))
     return frozenset(signers)
 
