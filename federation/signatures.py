@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from federation.decision import ALLOWED, Decision, Denied
 from federation.events import Event, Pdu, redacted
 from federation.identifiers import KeyID, ServerName, domain_of
+from federation.policy_server import POLICY_KEY_ID
 from federation.room_versions import EventIDFormat
 from federation.server_keys import Keys, ServerKey, is_usable
 from federation.signing import ED25519, VerifyKey, is_signature
@@ -53,7 +54,7 @@ def wanted_keys(pdu: Pdu) -> list[tuple[ServerName, KeyID]]:
         (server, KeyID(key_id))
         for server in required_signers(pdu.event)
         for key_id in pdu.signatures.get(server, ())
-        if key_id.startswith(ED25519)
+        if key_id.startswith(ED25519) and key_id != POLICY_KEY_ID
     ]
 
 
@@ -115,6 +116,7 @@ def _by_usable_key(
 ) -> Iterator[tuple[VerifyKey, str]]:
     enforce = event.version.key_validity
     for key_id, signature in signatures.items():
-        key = keys.get(KeyID(key_id))
+        # "the policy server key is not expected to be published and therefore should be skipped"
+        key = keys.get(KeyID(key_id)) if key_id != POLICY_KEY_ID else None
         if key and is_usable(key, event.origin_server_ts, enforce_validity=enforce):
             yield key.key, signature

@@ -8,7 +8,7 @@ fails and the entry goes.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from federation.room_versions import ROOM_VERSIONS, V1, V2, EventIDFormat, RoomVersion
+from federation.room_versions import ROOM_VERSIONS, V1, V2, RoomVersion
 from tests.oracle import scenes
 from tests.oracle.oracle import Oracle
 from tests.oracle.scenes import Shown
