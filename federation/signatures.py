@@ -9,6 +9,8 @@ https://spec.matrix.org/v1.19/server-server-api/#validating-hashes-and-signature
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 
+from msgspec.structs import replace
+
 from federation.decision import ALLOWED, Decision, Denied
 from federation.events import Event, Pdu, redacted
 from federation.identifiers import KeyID, ServerName, domain_of
@@ -72,9 +74,15 @@ def verified(pdu: Pdu, keys: Keys) -> Event | Denied:
     found = check_signatures(pdu, keys)
     if isinstance(found, Denied):
         return found
+    if pdu.content_hash_matches:
+        return pdu.event
     # "If the hash check fails, then it is assumed that this is because we have only been given a
     # redacted version of the event. [...] the receiving server should use the redacted copy"
-    return pdu.event if pdu.content_hash_matches else redacted(pdu.event)
+    left = replace(pdu, event=redacted(pdu.event))
+    # That copy may need more signatures: without its `third_party_invite`, an invite is the
+    # sender's own, and nobody could have vouched for it but the sender's server.
+    found = check_signatures(left, keys)
+    return found if isinstance(found, Denied) else left.event
 
 
 def verified_all(
