@@ -14,6 +14,7 @@ from federation.auth import CREATE, authorise, check_auth_events
 from federation.decision import ALLOWED, Decision, Denied
 from federation.events import Event, StateKey, StateMap
 from federation.identifiers import EventID
+from federation.room_versions import ROOM_VERSIONS
 
 
 class Outcome(Enum):
@@ -42,6 +43,8 @@ class Evidence:
     """The state at the room's forward extremities; `None` for outliers and history."""
     policy: Decision = ALLOWED
     """What the room's policy server says, if it has one."""
+    known_versions: Container[str] = ROOM_VERSIONS
+    """The room versions that a create event may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +69,13 @@ def judge(event: Event, evidence: Evidence) -> Ruling:
     # "4. Passes authorisation rules based on the event's auth events, otherwise it is rejected."
     # "5. Passes authorisation rules based on the state before the event, otherwise it is rejected."
     denial = _denial(check_auth_events(event, evidence.auth_events, evidence.rejected))
-    denial = denial or _denial(authorise(event, _auth_state(evidence)))
-    denial = denial or _against(event, evidence.state_before)
+    denial = denial or _denial(authorise(event, _auth_state(evidence), evidence.known_versions))
+    denial = denial or _against(event, evidence.state_before, evidence)
     if denial:
         return Ruling(event, Outcome.REJECTED, denial)
     # "6. Passes authorisation rules based on the current state of the room, otherwise it is soft
     # failed." "7. Is validated by the Policy Server [...] otherwise it is soft failed."
-    denial = _against(event, evidence.current_state) or _denial(evidence.policy)
+    denial = _against(event, evidence.current_state, evidence) or _denial(evidence.policy)
     if denial:
         return Ruling(event, Outcome.SOFT_FAILED, denial)
     return Ruling(event, Outcome.ACCEPTED)
@@ -96,8 +99,8 @@ def _auth_state(evidence: Evidence) -> dict[StateKey, Event]:
     return state
 
 
-def _against(event: Event, state: StateMap | None) -> Denied | None:
-    return _denial(authorise(event, state)) if state is not None else None
+def _against(event: Event, state: StateMap | None, evidence: Evidence) -> Denied | None:
+    return None if state is None else _denial(authorise(event, state, evidence.known_versions))
 
 
 def _denial(decision: Decision) -> Denied | None:

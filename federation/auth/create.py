@@ -28,10 +28,9 @@ def check_create(event: Event, known_versions: Container[str]) -> Decision:
 
 def _check_content(event: Event, known_versions: Container[str]) -> Decision:
     content, version = event.content, event.version
-    # "If content.room_version is present and is not a recognised version, reject." The one that
-    # the caller has read the event by is recognised.
+    # "If content.room_version is present and is not a recognised version, reject."
     name = content.get("room_version", "1")
-    if not isinstance(name, str) or (name not in known_versions and name != version.name):
+    if not isinstance(name, str) or name not in known_versions:
         return Denied("create.room_version", f"unknown room version {name!r}")
     # Before v11: "If content has no creator property, reject."
     if version.create_names_creator and "creator" not in content:
