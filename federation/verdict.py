@@ -43,7 +43,7 @@ class Evidence:
     """The state at the room's forward extremities; `None` for outliers and history."""
     policy: Decision = ALLOWED
     """What the room's policy server says, if it has one."""
-    known_versions: Container[str] = ROOM_VERSIONS
+    known_versions: Container[str] = frozenset(ROOM_VERSIONS)
     """The room versions that a create event may name."""
 
 
