@@ -13,7 +13,7 @@ from typing import Any
 from federation import canonical_json
 from federation.canonical_json import MAX_INTEGER, JsonObject, without
 from federation.errors import EventFormatError
-from federation.events import Event, assemble, check_format
+from federation.events import Event, assemble, check_format, check_size
 from federation.hashing import content_hash, essential_bytes, reference_hash
 from federation.identifiers import EventID, RoomID, ServerName, UserID
 from federation.room_versions import EventIDFormat, RoomVersion
@@ -45,6 +45,7 @@ class Place:
         """One more than the deepest parent's, up to the limit.
 
         "If the room's depth is already at the limit, the depth must be set to the limit."
+        COMPAT(Synapse): it knows one limit for all room versions, that of canonical JSON.
         """
         return min(1 + max((e.depth for e in self.prev_events), default=0), MAX_INTEGER)
 
@@ -89,25 +90,29 @@ def build(
 
 
 def sign_event(fields: JsonObject, version: RoomVersion, signer: Signer) -> Event:
-    """Hash and sign an event given as its fields; the result's `json` is what to send."""
+    """Hash and sign an event given as its fields; the result's `json` is what to send.
+
+    The fields may be somebody else's `template`; errors as `events.parse`.
+    """
     if version.strict_json:
         canonical_json.check_strict(fields)
-    digest = content_hash(fields, version)
-    return add_signature({**fields, "hashes": {"sha256": encode_base64(digest)}}, version, signer)
+    hashes = {"sha256": encode_base64(content_hash(fields, version))}
+    return add_signature({"signatures": {}, **fields, "hashes": hashes}, version, signer)
 
 
 def add_signature(fields: JsonObject, version: RoomVersion, signer: Signer) -> Event:
     """Sign an event that carries its hash already, keeping the signatures it has.
 
     For servers that vouch for somebody else's event: an invited user's, or the authoriser's of a
-    restricted join.
+    restricted join. Errors as `events.parse`.
     """
+    check_format(fields, version)
     essential = essential_bytes(fields, version)
     signatures = {name: dict(by_key) for name, by_key in fields["signatures"].items()}
     signatures.setdefault(signer.server, {})[signer.key.key_id] = signer.key.sign(essential)
     signed = {**fields, "signatures": signatures}
     raw = canonical_json.encode(signed, strict=version.strict_json)
-    check_format(signed, raw, version)
+    check_size(signed, raw, version)
     return assemble(signed, raw, essential, version)
 
 
@@ -123,7 +128,7 @@ def _fields(draft: Draft, place: Place, version: RoomVersion, now: int) -> JsonO
     fields: JsonObject = {
         "type": draft.type,
         "sender": draft.sender,
-        "content": draft.content,
+        "content": dict(draft.content),
         "origin_server_ts": now,
         "depth": place.depth,
         "prev_events": _references(place.prev_events, version),

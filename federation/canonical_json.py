@@ -14,7 +14,7 @@ https://spec.matrix.org/v1.19/appendices/#canonical-json
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import orjson
@@ -26,6 +26,13 @@ JsonObject = dict[str, Any]
 
 MAX_INTEGER = 2**53 - 1
 """The largest integer that canonical JSON allows; the smallest is its negative."""
+
+MAX_NESTING = 512
+"""How many objects and arrays may stand in each other.
+
+A limit of our own: without one, what can be read would depend on how deep the caller stands in
+calls, and so differ from one look at an event to the next.
+"""
 
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _LENIENT = json.JSONEncoder(
@@ -47,8 +54,7 @@ def encode(value: object, *, strict: bool = True) -> bytes:
     try:
         return orjson.dumps(value, option=_OPTIONS)
     except TypeError as error:
-        # orjson gives up at 254 levels of nesting, other servers only near 1,000: an event
-        # between the two must not split a room.
+        # orjson gives up at 254 levels.
         if "Recursion" in str(error):
             return _encode_lenient(value)
         raise CanonicalJSONError(str(error)) from error
@@ -80,24 +86,29 @@ def decode_object(raw: bytes, *, strict: bool = True) -> JsonObject:
 
 
 def check_strict(value: object) -> None:
-    """Refuse floats and integers that canonical JSON has no place for, at any depth.
+    """Refuse what canonical JSON has no place for: floats, large integers, and endless nesting.
 
     Raises:
         CanonicalJSONError: naming the first offender found.
 
     """
-    pending: list[Any] = [value]
-    while pending:
-        found = pending.pop()
-        kind = type(found)
-        if kind is dict:
-            pending.extend(found.values())
-        elif kind is list:
-            pending.extend(found)
-        elif kind is float:
-            raise CanonicalJSONError(f"a float: {found}")
-        elif kind is int and not -MAX_INTEGER <= found <= MAX_INTEGER:
-            raise CanonicalJSONError("an integer beyond ±(2**53 - 1)")
+    level: list[Any] = [value]
+    for _ in range(MAX_NESTING + 1):
+        below: list[Any] = []
+        for found in level:
+            kind = type(found)
+            if kind is dict:
+                below.extend(found.values())
+            elif kind is list or kind is tuple:
+                below.extend(found)
+            elif kind is float:
+                raise CanonicalJSONError(f"a float: {found}")
+            elif kind is int and not -MAX_INTEGER <= found <= MAX_INTEGER:
+                raise CanonicalJSONError("an integer beyond ±(2**53 - 1)")
+        if not below:
+            return
+        level = below
+    raise CanonicalJSONError(f"nested in more than {MAX_NESTING} levels")
 
 
 def without(fields: Mapping[str, Any], *keys: str) -> JsonObject:
@@ -121,10 +132,26 @@ def _decode_lenient(raw: bytes) -> Any:
         raise CanonicalJSONError("nested too deeply") from error
     except ValueError as error:  # not UTF-8, not JSON, an integer of thousands of digits
         raise CanonicalJSONError(f"not JSON: {error}") from error
+    _check_nesting(value)
     # Half of a surrogate pair can be escaped, but not written in UTF-8.
     if b"\\u" in raw:
         _encode_lenient(value)
     return value
+
+
+def _check_nesting(value: object) -> None:
+    level: list[Any] = [value]
+    for _ in range(MAX_NESTING + 1):
+        level = [child for found in level for child in _children(found)]
+        if not level:
+            return
+    raise CanonicalJSONError(f"nested in more than {MAX_NESTING} levels")
+
+
+def _children(value: object) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -116,7 +116,8 @@ def parse(raw: bytes, version: RoomVersion) -> Pdu:
 
     """
     fields = canonical_json.decode_object(raw, strict=version.strict_json)
-    check_format(fields, raw, version)
+    check_format(fields, version)
+    check_size(fields, raw, version)
     signed = essential_bytes(fields, version)
     event = assemble(fields, raw, signed, version)
     return Pdu(event, signed, fields["signatures"], _hash_matches(fields, version))
@@ -189,14 +190,10 @@ _REQUIRED: tuple[tuple[str, type], ...] = (
 )
 
 
-def check_format(fields: JsonObject, raw: bytes, version: RoomVersion) -> None:
-    """Refuse fields that are no event of this room version; `raw` is how they are sent.
+def check_format(fields: JsonObject, version: RoomVersion) -> None:
+    """Refuse fields that are no event of this room version; errors as `parse`.
 
     https://spec.matrix.org/v1.19/rooms/v12/#event-format and its likes
-
-    Raises:
-        EventFormatError, EventSizeError: as `parse`.
-
     """
     for key, kind in _REQUIRED:
         if type(fields.get(key)) is not kind:
@@ -209,7 +206,7 @@ def check_format(fields: JsonObject, raw: bytes, version: RoomVersion) -> None:
     if not 0 <= fields["depth"] <= _MAX_INT64:
         raise EventFormatError("depth is out of range")
     # "format: int64"
-    if not -_MAX_INT64 <= fields["origin_server_ts"] <= _MAX_INT64:
+    if not -_MAX_INT64 - 1 <= fields["origin_server_ts"] <= _MAX_INT64:
         raise EventFormatError("origin_server_ts is out of range")
     if type(fields["hashes"].get("sha256")) is not str:
         raise EventFormatError("hashes has no sha256")
@@ -218,7 +215,6 @@ def check_format(fields: JsonObject, raw: bytes, version: RoomVersion) -> None:
     _check_references(fields["auth_events"], MAX_AUTH_EVENTS, version)
     _check_key_sizes(fields)
     _check_identifiers(fields, version)
-    _check_event_size(raw, fields, version)
 
 
 def _check_signatures(signatures: JsonObject) -> None:
@@ -279,7 +275,13 @@ def _string(fields: JsonObject, key: str) -> str:
     return value
 
 
-def _check_event_size(raw: bytes, fields: JsonObject, version: RoomVersion) -> None:
+def check_size(fields: JsonObject, raw: bytes, version: RoomVersion) -> None:
+    """Refuse an event that is too large; `raw` is how it came, or is to be sent.
+
+    Raises:
+        EventSizeError: its canonical form exceeds `MAX_EVENT_BYTES`.
+
+    """
     # Strict canonical JSON is never longer than what was sent; floats may be.
     if len(raw) <= MAX_EVENT_BYTES and version.strict_json:
         return

@@ -52,9 +52,12 @@ def is_third_party_invite(event: Event) -> bool:
 
 def wanted_keys(pdu: Pdu) -> list[tuple[ServerName, KeyID]]:
     """The keys that verifying the event's required signatures may need."""
+    signers = required_signers(pdu.event)
+    if not pdu.content_hash_matches:
+        signers |= required_signers(redacted(pdu.event))
     return [
         (server, KeyID(key_id))
-        for server in required_signers(pdu.event)
+        for server in signers
         for key_id in pdu.signatures.get(server, ())
         if key_id.startswith(ED25519) and key_id != POLICY_KEY_ID
     ]

@@ -13,15 +13,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from federation import canonical_json
 from federation.auth import CREATE, authorise, select
 from federation.building import Draft, Place, Signer, build
+from federation.canonical_json import JsonObject
 from federation.decision import Denied
 from federation.events import Event, StateKey
 from federation.graph import EventGraph
+from federation.hashing import content_hash, essential_bytes
 from federation.identifiers import EventID, KeyID, RoomID, ServerName, UserID, domain_of
-from federation.room_versions import ROOM_VERSIONS, RoomVersion
+from federation.room_versions import ROOM_VERSIONS, EventIDFormat, RoomVersion
 from federation.server_keys import Keys, ServerKey
-from federation.signing import SigningKey
+from federation.signing import SigningKey, encode_base64
 from federation.state_resolution import resolve
 
 ANN = UserID("@ann:one.test")
@@ -45,6 +48,45 @@ def keys_of(*servers: str, valid_until: int = FAR_FUTURE) -> Keys:
         ServerName(s): {KeyID("ed25519:1"): ServerKey(signer(s).key.verify_key, valid_until)}
         for s in servers
     }
+
+
+def message_fields(version: RoomVersion, **changed: Any) -> JsonObject:
+    """A message of Ann's before it is signed, with some fields replaced; `...` removes one."""
+    sent = version.event_ids is EventIDFormat.SENT
+    reference = ["$parent:one.test", {"sha256": "A" * 43}] if sent else "$" + "A" * 43
+    fields = {
+        "type": "m.room.message",
+        "room_id": "!room:one.test",
+        "sender": ANN,
+        "content": {"body": "hello"},
+        "origin_server_ts": 1_000_000,
+        "depth": 7,
+        "prev_events": [reference],
+        "auth_events": [reference],
+        "hashes": {"sha256": "A" * 43},
+        "signatures": {},
+        **({"event_id": "$message:one.test"} if sent else {}),
+    }
+    return {key: value for key, value in {**fields, **changed}.items() if value is not ...}
+
+
+def sealed(fields: JsonObject, version: RoomVersion, *servers: str) -> JsonObject:
+    """The event with its right content hash, signed by these servers and nobody else."""
+    digest = encode_base64(content_hash(fields, version))
+    made = {**fields, "hashes": {"sha256": digest}, "signatures": {}}
+    covered = essential_bytes(made, version)
+    made["signatures"] = {s: {"ed25519:1": signer(s).key.sign(covered)} for s in servers}
+    return made
+
+
+def bytes_of(fields: JsonObject) -> bytes:
+    """The fields as canonical JSON, be they allowed in the room's version or not."""
+    return canonical_json.encode(fields, strict=False)
+
+
+def fields_of(event: Event) -> JsonObject:
+    """The event in federation format, for a test to change."""
+    return canonical_json.decode_object(event.json, strict=event.version.strict_json)
 
 
 @dataclass
