@@ -1,0 +1,1 @@
+"""A federated homeserver that speaks Matrix: the house around the law in `federation`."""

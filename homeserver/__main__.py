@@ -1,0 +1,5 @@
+"""`python -m homeserver` is the command `hearth`."""
+
+from homeserver.cli import main
+
+main()
