@@ -1,0 +1,1 @@
+"""What is kept: PostgreSQL, and how rooms, events and accounts stand in it."""

@@ -1,0 +1,153 @@
+"""Writing events: rows of everything that changes with them, in one call.
+
+The one exception to "SQL stands in the function that runs it": the stored function `append_batch`
+(see its comment in the migration) locks, takes positions and writes in a single round trip.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from homeserver.storage.numbers import RoomNid, ServerNid, UserNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid
+
+
+class Fate(IntEnum):
+    """`federation.verdict.Outcome` as it is stored."""
+
+    ACCEPTED = 0
+    SOFT_FAILED = 1
+    REJECTED = 2
+
+
+class Membership(IntEnum):
+    """`membership` of `m.room.member` as it is stored."""
+
+    LEAVE = 0
+    JOIN = 1
+    INVITE = 2
+    KNOCK = 3
+    BAN = 4
+
+
+class RoomRow(NamedTuple):
+    """What a room is after the batch."""
+
+    room: RoomNid
+    head: int
+    """The head that the room must have for any of it to be written."""
+    version: str | None
+    """Given with the create event."""
+    group: GroupNid
+    extremities: Sequence[EventNid]
+
+
+class EventRow(NamedTuple):
+    """One event."""
+
+    room: RoomNid
+    event: EventNid
+    key: KeyNid | None
+    group: GroupNid | None
+    """The state before it; `None` if that is not known, or empty."""
+    ts: int
+    depth: int
+    fate: Fate
+    json: bytes
+
+
+class ChangeRow(NamedTuple):
+    """A change of the current state, that came with `event`."""
+
+    room: RoomNid
+    event: EventNid
+    key: KeyNid
+    old: EventNid | None
+    new: EventNid | None
+
+
+class MemberRow(NamedTuple):
+    """A membership by the new current state; `event` is the one it came with."""
+
+    room: RoomNid
+    event: EventNid
+    user: UserNid
+    membership: Membership
+
+
+class ServerRow(NamedTuple):
+    """How many more users of a server are joined than before."""
+
+    room: RoomNid
+    server: ServerNid
+    delta: int
+
+
+class GroupRow(NamedTuple):
+    """A new state group."""
+
+    room: RoomNid
+    group: GroupNid
+    parent: GroupNid | None
+    step: int
+    size: int
+    digest: bytes
+    records: bytes
+
+
+class SentRow(NamedTuple):
+    """A transaction ID of a device, with the event that it stands for."""
+
+    room: RoomNid
+    device: int
+    txn_hash: bytes
+    event: EventNid
+    ts: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows for any number of rooms; a room is written whole or not at all."""
+
+    rooms: list[RoomRow] = field(default_factory=list)
+    events: list[EventRow] = field(default_factory=list)
+    changes: list[ChangeRow] = field(default_factory=list)
+    members: list[MemberRow] = field(default_factory=list)
+    servers: list[ServerRow] = field(default_factory=list)
+    groups: list[GroupRow] = field(default_factory=list)
+    sent: list[SentRow] = field(default_factory=list)
+
+
+async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
+    """Write the batch; answer the position of each event that was written.
+
+    Events of rooms that somebody else is writing to, or whose head has moved, are missing from the
+    answer. It is given after the commit. `conn` must be in no transaction.
+    """
+    rooms = [(*row[:4], _array_literal(row.extremities)) for row in batch.rooms]
+    columns = [
+        *_columns(rooms, 5),
+        *_columns(batch.events, 8),
+        *_columns(batch.changes, 5),
+        *_columns(batch.members, 4),
+        *_columns(batch.servers, 3),
+        *_columns(batch.groups, 7),
+        *_columns(batch.sent, 5),
+    ]
+    rows = await conn.fetch(_APPEND, *columns)
+    return {EventNid(row[0]): row[1] for row in rows}
+
+
+_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 38))})"  # noqa: S608
+
+
+def _array_literal(numbers: Iterable[int]) -> str:
+    """An array as text: the only way to hand over several of different lengths."""
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return columns or [[] for _ in range(width)]

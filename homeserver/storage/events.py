@@ -1,0 +1,97 @@
+"""Reading stored events.
+
+https://spec.matrix.org/v1.19/server-server-api/#pdus
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from federation.events import Event, load
+from federation.identifiers import EventID, RoomID
+from federation.room_versions import ROOM_VERSIONS
+from homeserver.storage.numbers import RoomNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import EventNid, GroupNid
+
+
+class RoomState(NamedTuple):
+    """A row of `rooms`."""
+
+    room: RoomNid
+    room_id: RoomID
+    version: str | None
+    head: int
+    group: GroupNid | None
+    extremities: list[EventNid]
+
+
+async def get_rooms(conn: Connection, rooms: Iterable[RoomNid]) -> dict[RoomNid, RoomState]:
+    """The rooms of these numbers."""
+    rows = await conn.fetch(
+        """
+        SELECT room_nid, room_id, version, head, group_nid, extremities
+          FROM rooms
+         WHERE room_nid = ANY ($1)
+        """,
+        list(rooms),
+    )
+    return {RoomNid(row[0]): RoomState(*row) for row in rows}
+
+
+async def get_head_numbers(conn: Connection, rooms: Iterable[RoomNid]) -> dict[RoomNid, int]:
+    """How often each of the rooms was written to."""
+    rows = await conn.fetch(
+        "SELECT room_nid, head FROM rooms WHERE room_nid = ANY ($1)", list(rooms)
+    )
+    return {RoomNid(row[0]): row[1] for row in rows}
+
+
+async def claim_rooms(conn: Connection, rooms: Iterable[RoomNid]) -> None:
+    """Wait until nobody else writes to these rooms, and keep them until `release_rooms`.
+
+    Whoever claims is next: `append_batch` leaves the room out for everybody else from now on. May
+    fail by the connection's `lock_timeout`.
+    """
+    await conn.execute(
+        "SELECT pg_advisory_lock(room) FROM unnest($1::bigint[]) AS room",
+        sorted(rooms),
+    )
+
+
+async def release_rooms(conn: Connection) -> None:
+    """Give up all that `claim_rooms` got."""
+    await conn.execute("SELECT pg_advisory_unlock_all()")
+
+
+async def get_events(conn: Connection, events: Iterable[EventNid]) -> dict[EventNid, Event]:
+    """Those of the events that are stored."""
+    rows = await conn.fetch(
+        """
+        SELECT e.event_nid, i.event_id, r.version, e.json
+          FROM events e
+          JOIN event_ids i ON i.event_nid = e.event_nid
+          JOIN rooms r ON r.room_nid = e.room_nid
+         WHERE e.event_nid = ANY ($1)
+        """,
+        list(events),
+    )
+    return {EventNid(row[0]): load(row[3], EventID(row[1]), ROOM_VERSIONS[row[2]]) for row in rows}
+
+
+async def get_sent(
+    conn: Connection, transactions: Iterable[tuple[int, bytes]]
+) -> dict[tuple[int, bytes], EventID]:
+    """What came of transaction IDs, given as device and hash, that were used before."""
+    pairs = list(transactions)
+    rows = await conn.fetch(
+        """
+        SELECT s.device_nid, s.txn_hash, i.event_id
+          FROM sent s
+          JOIN unnest($1::bigint[], $2::bytea[]) AS t (device_nid, txn_hash)
+            ON s.device_nid = t.device_nid AND s.txn_hash = t.txn_hash
+          JOIN event_ids i ON i.event_nid = s.event_nid
+        """,
+        [device for device, _ in pairs],
+        [txn_hash for _, txn_hash in pairs],
+    )
+    return {(row[0], row[1]): EventID(row[2]) for row in rows}

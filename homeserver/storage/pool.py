@@ -1,0 +1,116 @@
+"""Connections to PostgreSQL, as the rest of the storage sees them.
+
+Only here is asyncpg known. A `Database` lends connections for reading, and opens others for those
+who need one to themselves: the writer, the listener.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import asyncpg
+
+from homeserver.errors import HearthError
+
+OLDEST = 15
+"""The oldest major version of PostgreSQL that we are tested with."""
+
+_SESSION = {"application_name": "hearth", "jit": "off"}
+
+
+class DatabaseError(HearthError):
+    """The database cannot be used; the text says what to do."""
+
+
+class Connection(Protocol):
+    """What queries need of a connection; asyncpg's satisfies it, as does what its pool lends."""
+
+    async def fetch(self, query: str, /, *args: Any) -> list[Any]:
+        """All rows."""
+
+    async def fetchrow(self, query: str, /, *args: Any) -> Any:
+        """The first row, or `None`."""
+
+    async def fetchval(self, query: str, /, *args: Any) -> Any:
+        """The first column of the first row, or `None`."""
+
+    async def execute(self, query: str, /, *args: Any) -> str:
+        """Run it; the answer is PostgreSQL's tag."""
+
+
+class Database:
+    """A PostgreSQL that was looked at and found fit. Made by `open_database`."""
+
+    def __init__(self, pool: "asyncpg.Pool[Any]", where: Mapping[str, Any]) -> None:
+        self._pool = pool
+        self._where = where
+
+    @asynccontextmanager
+    async def reader(self) -> AsyncIterator[Connection]:
+        """Lend a connection for some queries."""
+        async with self._pool.acquire() as connection:
+            yield connection
+
+    async def connect(self, **settings: str) -> "asyncpg.Connection[Any]":
+        """Open a connection for somebody's own use, with more settings for its session."""
+        return await asyncpg.connect(**self._where, server_settings=_SESSION | settings)
+
+    async def close(self) -> None:
+        """Close the lent connections, once they are back."""
+        await self._pool.close()
+
+
+async def open_database(
+    where: Mapping[str, Any], *, readers: int = 4, wait: float = 30.0
+) -> Database:
+    """Connect to a PostgreSQL, and see that it is fit.
+
+    Args:
+        where: `dsn`, or `host`, `port`, `user`, `password` and `database`, as asyncpg takes them.
+        readers: how many connections may be lent at a time.
+        wait: seconds for which a server that does not answer yet is waited for.
+
+    Raises:
+        DatabaseError: it does not answer, is too old, or is not what it seems.
+
+    """
+    first = await _first_connection(where, wait)
+    try:
+        await _check(first)
+    finally:
+        await first.close()
+    pool = await asyncpg.create_pool(
+        **where, min_size=1, max_size=readers, server_settings=_SESSION
+    )
+    return Database(pool, where)
+
+
+async def _first_connection(where: Mapping[str, Any], wait: float) -> "asyncpg.Connection[Any]":
+    loop = asyncio.get_running_loop()
+    deadline, pause = loop.time() + wait, 0.05
+    while True:
+        try:
+            return await asyncpg.connect(**where, server_settings=_SESSION)
+        except (OSError, asyncpg.CannotConnectNowError) as error:
+            if loop.time() + pause > deadline:
+                raise DatabaseError(f"the database does not answer: {error}") from error
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 2.0)
+        except asyncpg.PostgresError as error:
+            raise DatabaseError(f"the database refuses us: {error}") from error
+
+
+async def _check(conn: "asyncpg.Connection[Any]") -> None:
+    version = conn.get_server_version()
+    if version.major < OLDEST:
+        raise DatabaseError(f"PostgreSQL {version.major} is too old: it takes {OLDEST} or newer")
+    encoding = await conn.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        raise DatabaseError(f"the database is encoded in {encoding}: make one with ENCODING 'UTF8'")
+    # A pooler in between names a process of its own making.
+    if await conn.fetchval("SELECT pg_backend_pid()") != conn.get_server_pid():
+        raise DatabaseError(
+            "there is a connection pooler before the database: LISTEN and advisory locks need "
+            "direct connections; point `database` at PostgreSQL itself"
+        )

@@ -1,0 +1,253 @@
+TABLE alembic_version
+    version_num character varying(32) NOT NULL
+    PRIMARY KEY (version_num)
+
+TABLE blame
+    event_nid bigint NOT NULL
+    blamed_nid bigint NOT NULL
+    PRIMARY KEY (blamed_nid, event_nid)
+
+TABLE chain_cover
+    event_nid bigint NOT NULL
+    room_nid bigint NOT NULL
+    chain integer NOT NULL
+    seq integer NOT NULL
+    PRIMARY KEY (event_nid)
+    UNIQUE (room_nid, chain, seq)
+
+TABLE chain_links
+    room_nid bigint NOT NULL
+    from_chain integer NOT NULL
+    from_seq integer NOT NULL
+    to_chain integer NOT NULL
+    to_seq integer NOT NULL
+    PRIMARY KEY (room_nid, from_chain, from_seq, to_chain)
+
+TABLE current_state
+    room_nid bigint NOT NULL
+    state_key_nid bigint NOT NULL
+    event_nid bigint NOT NULL
+    PRIMARY KEY (room_nid, state_key_nid)
+    fillfactor=80
+
+TABLE event_ids
+    event_nid bigint NOT NULL
+    event_id text NOT NULL
+    PRIMARY KEY (event_nid)
+    UNIQUE (event_id)
+
+TABLE events
+    event_nid bigint NOT NULL
+    room_nid bigint NOT NULL
+    room_order bigint
+    state_key_nid bigint
+    group_before bigint
+    origin_server_ts bigint NOT NULL
+    depth bigint NOT NULL
+    fate smallint NOT NULL
+    json bytea NOT NULL
+    CREATE UNIQUE INDEX events_by_room_order ON public.events USING btree (room_nid, room_order) WHERE (room_order IS NOT NULL)
+    PRIMARY KEY (event_nid)
+
+TABLE installation
+    only_row boolean NOT NULL DEFAULT true
+    server_name text NOT NULL
+    epoch integer NOT NULL DEFAULT 1
+    state_hash_key bytea NOT NULL
+    CHECK (only_row)
+    PRIMARY KEY (only_row)
+
+TABLE log
+    pos bigint NOT NULL
+    kind smallint NOT NULL
+    room_nid bigint
+    user_nid bigint
+    item bigint
+    PRIMARY KEY (pos)
+
+TABLE memberships
+    room_nid bigint NOT NULL
+    user_nid bigint NOT NULL
+    membership smallint NOT NULL
+    event_nid bigint NOT NULL
+    pos bigint NOT NULL
+    CREATE INDEX memberships_by_user ON public.memberships USING btree (user_nid, membership)
+    PRIMARY KEY (room_nid, user_nid)
+    fillfactor=80
+
+TABLE missing_parents
+    room_nid bigint NOT NULL
+    event_nid bigint NOT NULL
+    child_order bigint NOT NULL
+    PRIMARY KEY (room_nid, event_nid)
+
+TABLE room_servers
+    room_nid bigint NOT NULL
+    server_nid bigint NOT NULL
+    joined integer NOT NULL
+    CREATE INDEX room_servers_by_server ON public.room_servers USING btree (server_nid)
+    PRIMARY KEY (room_nid, server_nid)
+    fillfactor=80
+
+TABLE rooms
+    room_nid bigint NOT NULL
+    room_id text NOT NULL
+    version text
+    head bigint NOT NULL DEFAULT 0
+    group_nid bigint
+    extremities bigint[] NOT NULL DEFAULT '{}'::bigint[]
+    PRIMARY KEY (room_nid)
+    UNIQUE (room_id)
+    fillfactor=50
+
+TABLE sent
+    device_nid bigint NOT NULL
+    txn_hash bytea NOT NULL
+    event_nid bigint NOT NULL
+    sent_ts bigint NOT NULL
+    CREATE INDEX sent_by_time ON public.sent USING btree (sent_ts)
+    PRIMARY KEY (device_nid, txn_hash)
+
+TABLE servers
+    server_nid bigint NOT NULL
+    server_name text NOT NULL
+    PRIMARY KEY (server_nid)
+    UNIQUE (server_name)
+
+TABLE state_changes
+    room_nid bigint NOT NULL
+    pos bigint NOT NULL
+    state_key_nid bigint NOT NULL
+    old_event_nid bigint
+    new_event_nid bigint
+    PRIMARY KEY (room_nid, pos, state_key_nid)
+
+TABLE state_groups
+    group_nid bigint NOT NULL
+    room_nid bigint NOT NULL
+    parent_nid bigint
+    step integer NOT NULL
+    size integer NOT NULL
+    digest bytea NOT NULL
+    records bytea NOT NULL
+    CREATE INDEX state_groups_by_digest ON public.state_groups USING btree (room_nid, digest)
+    PRIMARY KEY (group_nid)
+
+TABLE state_keys
+    state_key_nid bigint NOT NULL
+    type text NOT NULL
+    state_key text NOT NULL
+    PRIMARY KEY (state_key_nid)
+    UNIQUE (type, state_key)
+
+TABLE users
+    user_nid bigint NOT NULL
+    user_id text NOT NULL
+    PRIMARY KEY (user_nid)
+    UNIQUE (user_id)
+
+CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[])
+ RETURNS TABLE(event_nid bigint, pos bigint)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+DECLARE
+    locked bigint[];
+    base bigint;
+    taken bigint;
+BEGIN
+    SELECT array_agg(l.room_nid) INTO locked FROM (
+        SELECT r.room_nid
+          FROM rooms r
+          JOIN unnest(r_room, r_head) AS expected (room_nid, head) ON r.room_nid = expected.room_nid
+         WHERE r.head = expected.head AND pg_try_advisory_xact_lock(r.room_nid)
+         ORDER BY r.room_nid
+           FOR UPDATE OF r SKIP LOCKED
+    ) l;
+    IF locked IS NULL THEN
+        RETURN;
+    END IF;
+
+    INSERT INTO state_groups (group_nid, room_nid, parent_nid, step, size, digest, records)
+    OVERRIDING SYSTEM VALUE
+    SELECT g.group_nid, g.room_nid, g.parent_nid, g.step, g.size, g.digest, g.records
+      FROM unnest(g_group, g_room, g_parent, g_step, g_size, g_digest, g_records)
+           AS g (group_nid, room_nid, parent_nid, step, size, digest, records)
+     WHERE g.room_nid = ANY (locked);
+
+    UPDATE rooms r
+       SET head = r.head + 1,
+           version = coalesce(new.version, r.version),
+           group_nid = new.group_nid,
+           extremities = new.extremities::bigint[]
+      FROM unnest(r_room, r_version, r_group, r_extremities)
+           AS new (room_nid, version, group_nid, extremities)
+     WHERE r.room_nid = new.room_nid AND r.room_nid = ANY (locked);
+
+    INSERT INTO sent (device_nid, txn_hash, event_nid, sent_ts)
+    SELECT t.device_nid, t.txn_hash, t.event_nid, t.sent_ts
+      FROM unnest(t_room, t_device, t_hash, t_event, t_ts)
+           AS t (room_nid, device_nid, txn_hash, event_nid, sent_ts)
+     WHERE t.room_nid = ANY (locked)
+     ORDER BY t.device_nid, t.txn_hash;
+
+    INSERT INTO room_servers AS old (room_nid, server_nid, joined)
+    SELECT s.room_nid, s.server_nid, s.delta
+      FROM unnest(s_room, s_server, s_delta) AS s (room_nid, server_nid, delta)
+     WHERE s.room_nid = ANY (locked)
+    ON CONFLICT (room_nid, server_nid) DO UPDATE SET joined = old.joined + excluded.joined;
+
+    -- Nothing below can wait for anybody: all of it is under the rooms' locks.
+    PERFORM pg_advisory_xact_lock(7310868735949794660);
+    SELECT last_value INTO base FROM clock;
+    SELECT count(*) INTO taken FROM unnest(e_room) AS e (room_nid) WHERE e.room_nid = ANY (locked);
+    PERFORM setval('clock', base + taken);
+
+    RETURN QUERY
+    WITH numbered AS (
+        SELECT e.*, base + row_number() OVER (ORDER BY e.nr) AS pos
+          FROM unnest(e_room, e_event, e_key, e_group, e_ts, e_depth, e_fate, e_json) WITH ORDINALITY
+               AS e (room_nid, event_nid, key, group_nid, ts, depth, fate, json, nr)
+         WHERE e.room_nid = ANY (locked)
+    ), written AS (
+        INSERT INTO events (event_nid, room_nid, room_order, state_key_nid, group_before,
+                            origin_server_ts, depth, fate, json)
+        SELECT n.event_nid, n.room_nid, n.pos << 24, n.key, n.group_nid, n.ts, n.depth, n.fate, n.json
+          FROM numbered n
+    ), logged AS (
+        INSERT INTO log (pos, kind, room_nid, item)
+        SELECT n.pos, 1, n.room_nid, n.event_nid FROM numbered n
+    ), changed AS (
+        INSERT INTO state_changes (room_nid, pos, state_key_nid, old_event_nid, new_event_nid)
+        SELECT c.room_nid, n.pos, c.key, c.old, c.new
+          FROM unnest(c_room, c_event, c_key, c_old, c_new) AS c (room_nid, event_nid, key, old, new)
+          JOIN numbered n ON n.event_nid = c.event_nid
+    ), left_out AS (
+        DELETE FROM current_state now
+         USING unnest(c_room, c_key, c_new) AS c (room_nid, key, new)
+         WHERE c.new IS NULL AND c.room_nid = ANY (locked)
+           AND now.room_nid = c.room_nid AND now.state_key_nid = c.key
+    ), entered AS (
+        INSERT INTO current_state AS now (room_nid, state_key_nid, event_nid)
+        SELECT DISTINCT ON (c.room_nid, c.key) c.room_nid, c.key, c.new
+          FROM unnest(c_room, c_event, c_key, c_new) WITH ORDINALITY
+               AS c (room_nid, event_nid, key, new, nr)
+         WHERE c.room_nid = ANY (locked) AND c.new IS NOT NULL
+         ORDER BY c.room_nid, c.key, c.nr DESC
+        ON CONFLICT (room_nid, state_key_nid) DO UPDATE SET event_nid = excluded.event_nid
+    ), joined AS (
+        INSERT INTO memberships AS now (room_nid, user_nid, membership, event_nid, pos)
+        SELECT DISTINCT ON (m.room_nid, m.user_nid)
+               m.room_nid, m.user_nid, m.membership, m.event_nid, n.pos
+          FROM unnest(m_room, m_event, m_user, m_membership) WITH ORDINALITY
+               AS m (room_nid, event_nid, user_nid, membership, nr)
+          JOIN numbered n ON n.event_nid = m.event_nid
+         ORDER BY m.room_nid, m.user_nid, m.nr DESC
+        ON CONFLICT (room_nid, user_nid) DO UPDATE
+           SET membership = excluded.membership, event_nid = excluded.event_nid, pos = excluded.pos
+    )
+    SELECT n.event_nid, n.pos FROM numbered n;
+
+    PERFORM pg_notify('clock', (base + taken)::text);
+END
+$function$

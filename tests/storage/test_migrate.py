@@ -1,0 +1,49 @@
+import asyncio
+
+import asyncpg
+import pytest
+
+from homeserver.storage.migrate import SCHEMA_FILE, migrate, schema_of
+from homeserver.storage.pool import Database, DatabaseError, open_database
+from tests.database import Server
+
+
+async def test_the_schema_in_the_tree_is_what_comes_out(database: Database) -> None:
+    """`python -m homeserver.storage.migrate` writes it anew."""
+    async with database.reader() as conn:
+        assert await schema_of(conn) == SCHEMA_FILE.read_text()
+
+
+async def test_many_at_once_migrate_once(postgres: Server) -> None:
+    await postgres.create("hearth_many")
+    opened = [await open_database(postgres.database("hearth_many")) for _ in range(4)]
+    await asyncio.gather(*(migrate(database) for database in opened))
+    await migrate(opened[0])
+    async with opened[0].reader() as conn:
+        assert await schema_of(conn) == SCHEMA_FILE.read_text()
+    for database in opened:
+        await database.close()
+    await postgres.drop("hearth_many")
+
+
+async def test_a_database_of_the_future_is_left_alone(database: Database) -> None:
+    conn = await database.connect()
+    await conn.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(DatabaseError, match=r"newer version of Hearth .*9999"):
+        await migrate(database)
+    await conn.close()
+
+
+async def test_half_a_migration_is_none(postgres: Server) -> None:
+    """Something is in the way: nothing of the revision stays."""
+    await postgres.create("hearth_half")
+    database = await open_database(postgres.database("hearth_half"))
+    conn = await database.connect()
+    await conn.execute("CREATE TABLE sent (this text)")
+    with pytest.raises(asyncpg.PostgresError):
+        await migrate(database)
+    tables = await conn.fetch("SELECT relname FROM pg_class WHERE relname IN ('rooms', 'events')")
+    assert tables == []
+    await conn.close()
+    await database.close()
+    await postgres.drop("hearth_half")
