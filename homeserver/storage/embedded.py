@@ -169,6 +169,7 @@ class EmbeddedPostgres:
     def _launch(self) -> None:
         arguments = [f"-c{name}={value}" for name, value in self._settings.items()]
         arguments.append(f"-cunix_socket_directories={self._socket_folder()}")
+        self._reap()
         with (self._folder / "log").open("ab") as log:
             self._child = subprocess.Popen(  # noqa: S603 - our own programs and arguments
                 [*_as_nobody(), _program("postgres"), "-D", str(self._data), *arguments],
@@ -200,11 +201,11 @@ class EmbeddedPostgres:
     async def _clear_remains(self) -> None:
         """Take away what a postmaster that was killed left behind."""
         for _ in range(250):
-            left = _processes_in(self._data)
+            left = processes_in(self._data)
             if not left:
                 break
             await asyncio.sleep(0.02)  # they notice within a moment that their parent is gone
-        for pid in _processes_in(self._data):
+        for pid in processes_in(self._data):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         (self._data / "postmaster.pid").unlink(missing_ok=True)
@@ -215,6 +216,10 @@ class EmbeddedPostgres:
         # It may be nobody's child by now: there is no event to wait for.
         while self._postmaster() == pid or _is_alive(pid):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+        self._reap()
+
+    def _reap(self) -> None:
+        """Take note of the end of a process that we started."""
         if self._child:
             self._child.poll()
 
@@ -226,7 +231,7 @@ class EmbeddedPostgres:
         except (OSError, ValueError):
             return None
         # A number is used again: only a process that stands in the folder is ours.
-        return pid if pid in _processes_in(self._data) else None
+        return pid if pid in processes_in(self._data) else None
 
     def _address(self) -> Address:
         password = (self._folder / "password").read_text()
@@ -278,7 +283,7 @@ def _as_nobody() -> list[str]:
     return prefix
 
 
-def _processes_in(folder: Path) -> set[int]:
+def processes_in(folder: Path) -> set[int]:
     """The processes whose working directory is `folder`; each of PostgreSQL's stands there."""
     found = set()
     for entry in Path("/proc").iterdir():

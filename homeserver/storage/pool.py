@@ -44,7 +44,7 @@ class Database:
 
     def __init__(self, pool: "asyncpg.Pool[Any]", where: Mapping[str, Any]) -> None:
         self._pool = pool
-        self._where = where
+        self.where = where
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Connection]:
@@ -54,7 +54,7 @@ class Database:
 
     async def connect(self, **settings: str) -> "asyncpg.Connection[Any]":
         """Open a connection for somebody's own use, with more settings for its session."""
-        return await asyncpg.connect(**self._where, server_settings=_SESSION | settings)
+        return await asyncpg.connect(**self.where, server_settings=_SESSION | settings)
 
     async def close(self) -> None:
         """Close the lent connections, once they are back."""
