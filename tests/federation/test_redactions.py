@@ -170,6 +170,15 @@ def test_circle_in_version_1() -> None:
     assert broken_rule(_check(room, first, second)) == "redaction.circle"
 
 
+def test_only_redactions_redact() -> None:
+    """A message that has `redacts` in its content is none, so there is no circle."""
+    room = _room(V11)
+    said = room.send("m.room.message", BOB, {"body": "so"})
+    redaction = _redact(room, BOB, said)
+    back = msgspec.structs.replace(said, redacts=redaction.event_id)
+    assert _check(room, redaction, back) is ALLOWED
+
+
 def test_unknown_on_the_way() -> None:
     """A chain that leads to an event nobody knows is no circle."""
     room = _room(V11)

@@ -1,0 +1,1 @@
+"""What happens in rooms. There is one way in: `intake`."""

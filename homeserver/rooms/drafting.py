@@ -1,0 +1,115 @@
+"""From what people want to say to events, one after the other, on top of a room's head.
+
+Pure: the facts are gathered before, rows are made of the outcome after. A submission is written
+whole or not at all; its events, and those of the submissions before it, chain on each other.
+
+https://spec.matrix.org/v1.19/server-server-api/#pdus
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from federation.auth import auth_events_for, authorise, check_auth_events, select
+from federation.building import Draft, Place, Signer, build
+from federation.decision import Denied
+from federation.events import Event, StateKey
+from federation.room_versions import RoomVersion
+from homeserver.rooms.heads import Head
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What is to happen in one room, all of it or nothing."""
+
+    drafts: Sequence[Draft]
+    created: Event | None = None
+    """The create event that comes before the drafts, of a room that does not exist yet."""
+    once: tuple[int, bytes] | None = None
+    """The device and the hash of path and transaction ID; a repeat answers the first's events."""
+
+    def needs(self, version: RoomVersion) -> set[StateKey]:
+        """The entries of the state that judging it may ask for."""
+        keys = {(d.type, d.state_key) for d in self.drafts if d.state_key is not None}
+        for draft in self.drafts:
+            keys.update(select(draft.type, draft.sender, draft.state_key, draft.content, version))
+        return {*keys, ("m.room.create", "")}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A submission that became events."""
+
+    submission: Submission
+    events: tuple[Event, ...]
+
+
+@dataclass(slots=True)
+class Work:
+    """A room while a batch is put together."""
+
+    head: Head
+    version: RoomVersion
+    signer: Signer
+    now: int
+    """Milliseconds since the epoch: the time of all events of the batch."""
+    opaque_ids: Iterator[str]
+    """Endless; for event IDs in room versions 1 and 2."""
+    tips: tuple[Event, ...] = field(init=False)
+    changed: dict[StateKey, Event] = field(default_factory=dict)
+    """The state where it is no longer the head's."""
+    made: list[Event] = field(default_factory=list)
+    """The new events, in their order."""
+
+    def __post_init__(self) -> None:
+        self.tips = tuple(tip.event for tip in self.head.tips)
+
+    def add(self, submission: Submission) -> Written | Denied:
+        """Make the submission's events, or say which rule the first bad one breaks."""
+        before = self.tips, dict(self.changed), list(self.made)
+        events = []
+        for event in self._events(submission):
+            if isinstance(event, Denied):
+                self.tips, self.changed, self.made = before
+                return event
+            events.append(event)
+        return Written(submission, tuple(events))
+
+    def _events(self, submission: Submission) -> Iterator[Event | Denied]:
+        if submission.created is not None:
+            yield self._accept(submission.created)
+        for draft in submission.drafts:
+            yield self._same(draft) or self._accept(self._build(draft))
+
+    def _same(self, draft: Draft) -> Event | None:
+        """The current entry, if the draft would only repeat it: it answers for a new event."""
+        if draft.state_key is None:
+            return None
+        now = self._entry((draft.type, draft.state_key))
+        is_same = now and now.sender == draft.sender and now.content == draft.content
+        return now if is_same else None
+
+    def _build(self, draft: Draft) -> Event:
+        keys = select(draft.type, draft.sender, draft.state_key, draft.content, self.version)
+        auth_events = [event for key in keys if (event := self._entry(key))]
+        place = Place(self.tips, auth_events)
+        opaque_id = next(self.opaque_ids)
+        return build(draft, place, self.version, self.signer, now=self.now, opaque_id=opaque_id)
+
+    def _accept(self, event: Event) -> Event | Denied:
+        keys = [*auth_events_for(event), ("m.room.create", "")]
+        state = {key: found for key in keys if (found := self._entry(key))}
+        cited = [state[key] for key in auth_events_for(event) if key in state]
+        for decision in (check_auth_events(event, cited), authorise(event, state)):
+            if isinstance(decision, Denied):
+                return decision
+        self.tips = (event,)
+        self.made.append(event)
+        if event.state_key is not None:
+            self.changed[(event.type, event.state_key)] = event
+        return event
+
+    def _entry(self, key: StateKey) -> Event | None:
+        if key in self.changed:
+            return self.changed[key]
+        tip = self.head.known.get(key)
+        return tip.event if tip else None

@@ -1,0 +1,301 @@
+"""How events enter rooms, many at a time.
+
+Each process has one intake with one connection to write on. While a batch is being committed,
+submissions wait; then they go out together, in one call. With nothing under way a submission goes
+at once. An answer is given after its commit, never before.
+
+Nobody holds a lock while a batch is put together: the commit only succeeds for rooms whose head is
+the one that was built upon. A room whose head had moved is claimed before it is tried again, and
+for some batches more, so that nobody is overtaken twice and little is built in vain.
+
+Gather, judge, write: https://spec.matrix.org/v1.19/server-server-api/#pdus
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from federation.building import Signer
+from federation.decision import Denied
+from federation.errors import FederationError
+from federation.events import StateKey
+from federation.identifiers import EventID, RoomID
+from federation.room_versions import RoomVersion
+from homeserver.rooms.drafting import Submission, Work, Written
+from homeserver.rooms.heads import Head, Heads
+from homeserver.rooms.rows import RoomRows, intern
+from homeserver.storage.batch import Batch, append
+from homeserver.storage.events import claim_rooms, get_sent, release_rooms
+from homeserver.storage.numbers import Numbers, RoomNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.states import States
+
+MOST_IN_BATCH = 100
+"""Submissions that are committed together."""
+
+_CONTENDED_BATCHES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The device sent this before, and that is what came of it."""
+
+    event_id: EventID
+
+
+Answer = Written | Repeated | Denied
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A submission in the queue."""
+
+    room_id: RoomID
+    submission: Submission
+    answer: asyncio.Future[Answer]
+
+    def settle(self, answer: Answer | FederationError) -> None:
+        if self.answer.done():
+            return  # whoever asked has gone
+        if isinstance(answer, FederationError):
+            self.answer.set_exception(answer)
+        else:
+            self.answer.set_result(answer)
+
+
+@dataclass(slots=True)
+class _Room:
+    """A room of the batch that is being put together."""
+
+    work: Work
+    waiting: list[_Waiting]
+    written: list[tuple[_Waiting, Written]] = field(default_factory=list)
+    refused: list[tuple[_Waiting, Denied]] = field(default_factory=list)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether no commit will tell if the head was of the present."""
+        return not self.work.made
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What an intake works with."""
+
+    numbers: Numbers
+    states: States
+    heads: Heads
+    signer: Signer
+    hash_key: bytes
+    """Of the installation, for the digests of states."""
+    now: Callable[[], int]
+    """Milliseconds since the epoch."""
+    opaque_ids: Iterator[str]
+    """Endless and random."""
+
+
+class Intake:
+    """The one way into a room.
+
+    `conn` is the intake's own. `run` has to run for `submit` to be answered.
+    """
+
+    def __init__(self, conn: Connection, means: Means) -> None:
+        self._conn = conn
+        self._means = means
+        self._queue: deque[_Waiting] = deque()
+        self._filled = asyncio.Event()
+        self._contended: dict[RoomNid, int] = {}
+        """Rooms that others write to as well, and for how many batches they are still claimed."""
+
+    async def submit(self, room_id: RoomID, submission: Submission) -> Answer:
+        """Let it happen, whole or not at all; the answer comes when it is on the disk.
+
+        Raises:
+            FederationError: the content has no canonical form, or the event is too large.
+
+        """
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(room_id, submission, answer))
+        self._filled.set()
+        return await answer
+
+    async def run(self) -> None:
+        """Write batch after batch, for ever."""
+        while True:
+            await self._filled.wait()
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), MOST_IN_BATCH))]
+            if not self._queue:
+                self._filled.clear()
+            try:
+                await self._write(batch)
+            except BaseException as error:
+                for waiting in batch:
+                    if not waiting.answer.done():
+                        waiting.answer.set_exception(error)
+                raise
+
+    async def _write(self, batch: Sequence[_Waiting]) -> None:
+        numbers = await self._find_rooms(batch)
+        contended = self._contended.keys() & numbers.values()
+        if contended:
+            await self._claim(contended)
+        try:
+            rooms = await self._gather(await self._without_repeats(batch), numbers)
+            self._judge(rooms.values())
+            await self._settle_unchanged(rooms)
+            await self._commit([room for room in rooms.values() if not room.changes_nothing])
+        finally:
+            if contended:
+                await release_rooms(self._conn)
+
+    async def _claim(self, rooms: Collection[RoomNid]) -> None:
+        """Be the next to write to these rooms, and know what they are by then."""
+        await claim_rooms(self._conn, rooms)
+        overtaken = await self._means.heads.drop_old(self._conn, rooms)
+        for room in rooms:
+            self._contended[room] -= 1
+            if room in overtaken:
+                self._contended[room] = _CONTENDED_BATCHES
+            elif not self._contended[room]:
+                del self._contended[room]
+
+    async def _find_rooms(self, batch: Sequence[_Waiting]) -> dict[str, RoomNid]:
+        new = [w.room_id for w in batch if w.submission.created]
+        known = [w.room_id for w in batch if not w.submission.created]
+        names = self._means.numbers.rooms
+        return await names.intern(self._conn, new) | await names.find(self._conn, known)
+
+    async def _without_repeats(self, batch: Sequence[_Waiting]) -> list[_Waiting]:
+        """Answer what was sent before; of what is in the batch twice, keep one for later."""
+        onces = {once for w in batch if (once := w.submission.once)}
+        sent = await get_sent(self._conn, onces) if onces else {}
+        kept, later, seen = [], [], set()
+        for waiting in batch:
+            once = waiting.submission.once
+            if once is None:
+                kept.append(waiting)
+            elif once in sent:
+                waiting.settle(Repeated(sent[once]))
+            elif once in seen:
+                later.append(waiting)
+            else:
+                seen.add(once)
+                kept.append(waiting)
+        self._try_again(later)
+        return kept
+
+    async def _gather(
+        self, batch: Sequence[_Waiting], numbers: Mapping[str, RoomNid]
+    ) -> dict[RoomNid, _Room]:
+        """The heads that the batch builds on, with all that judging it needs."""
+        by_room: dict[RoomNid, list[_Waiting]] = {}
+        for waiting in batch:
+            nid = numbers.get(waiting.room_id)
+            if nid is None:
+                waiting.settle(_UNKNOWN_ROOM)
+            else:
+                by_room.setdefault(nid, []).append(waiting)
+        heads = await self._means.heads.get(self._conn, dict.fromkeys(by_room, ()))
+        versions = {room: _version(heads[room], waiting) for room, waiting in by_room.items()}
+        needs: dict[RoomNid, set[StateKey]] = {}
+        for room, version in versions.items():
+            if version is None:
+                _settle_all(by_room[room], _UNKNOWN_ROOM)
+            else:
+                needs[room] = set().union(*(w.submission.needs(version) for w in by_room[room]))
+        heads = await self._means.heads.get(self._conn, needs)
+        return {room: self._room(heads[room], by_room[room]) for room in needs}
+
+    def _room(self, head: Head, waiting: list[_Waiting]) -> _Room:
+        version = _version(head, waiting)
+        if version is None:
+            raise ValueError("a room without a version was gathered")
+        means = self._means
+        work = Work(head, version, means.signer, means.now(), means.opaque_ids)
+        return _Room(work, waiting)
+
+    def _judge(self, rooms: Iterable[_Room]) -> None:
+        for room in rooms:
+            for waiting in room.waiting:
+                try:
+                    found = room.work.add(waiting.submission)
+                except FederationError as error:
+                    waiting.settle(error)
+                    continue
+                if isinstance(found, Denied):
+                    room.refused.append((waiting, found))
+                else:
+                    room.written.append((waiting, found))
+
+    async def _settle_unchanged(self, rooms: Mapping[RoomNid, _Room]) -> None:
+        """Refuse what was refused, and answer what is as it was, unless the head was too old.
+
+        Where something is written the commit itself tells whether the head still was the room's; a
+        refusal must not come from the past either.
+        """
+        unsure = [nid for nid, room in rooms.items() if room.refused or room.changes_nothing]
+        old = await self._means.heads.drop_old(self._conn, unsure) if unsure else set()
+        for nid in unsure:
+            room = rooms[nid]
+            if nid in old:
+                self._try_again(room.waiting)
+                room.work.made.clear()
+                continue
+            for waiting, denied in room.refused:
+                waiting.settle(denied)
+            if room.changes_nothing:
+                _settle_written(room)
+
+    async def _commit(self, rooms: Sequence[_Room]) -> None:
+        if not rooms:
+            return
+        batch, heads = await self._rows(rooms)
+        positions = await append(self._conn, batch)
+        for room, head in zip(rooms, heads, strict=True):
+            if head.tips[-1].nid in positions:
+                self._means.heads.put(head)
+                _settle_written(room)
+            else:
+                self._means.heads.drop(head.room)
+                self._contended[head.room] = _CONTENDED_BATCHES
+                self._try_again([waiting for waiting, _ in room.written])
+
+    async def _rows(self, rooms: Sequence[_Room]) -> tuple[Batch, list[Head]]:
+        made = [event for room in rooms for event in room.work.made]
+        nids = await intern(self._conn, self._means.numbers, made)
+        most = sum(event.is_state for event in made)
+        groups = iter(await self._means.states.number(self._conn, most) if most else [])
+        batch = Batch()
+        heads = [
+            RoomRows(batch, room.work, nids, groups, self._means.hash_key).fill(
+                written for _, written in room.written
+            )
+            for room in rooms
+        ]
+        return batch, heads
+
+    def _try_again(self, waiting: Sequence[_Waiting]) -> None:
+        """Put submissions back to where they came from, before all others."""
+        self._queue.extendleft(one for one in reversed(waiting) if not one.answer.done())
+        if self._queue:
+            self._filled.set()
+
+
+_UNKNOWN_ROOM = Denied("room.unknown", "there is no such room here")
+
+
+def _version(head: Head, waiting: Iterable[_Waiting]) -> RoomVersion | None:
+    created = (w.submission.created for w in waiting)
+    return head.version or next((event.version for event in created if event), None)
+
+
+def _settle_all(waiting: Iterable[_Waiting], answer: Answer) -> None:
+    for one in waiting:
+        one.settle(answer)
+
+
+def _settle_written(room: _Room) -> None:
+    for waiting, written in room.written:
+        waiting.settle(written)

@@ -1,0 +1,161 @@
+"""From new events to the rows that are written with them."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from federation.events import Event, StateKey
+from federation.identifiers import domain_of
+from homeserver.rooms.drafting import Work, Written
+from homeserver.rooms.heads import Head, Known, Tip
+from homeserver.storage.batch import (
+    Batch,
+    ChangeRow,
+    EventRow,
+    Fate,
+    GroupRow,
+    MemberRow,
+    Membership,
+    RoomRow,
+    SentRow,
+    ServerRow,
+)
+from homeserver.storage.numbers import Numbers, ServerNid, UserNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import (
+    EventNid,
+    GroupNid,
+    KeyNid,
+    first_group,
+    numbered,
+)
+
+_MEMBERSHIPS = {
+    "leave": Membership.LEAVE,
+    "join": Membership.JOIN,
+    "invite": Membership.INVITE,
+    "knock": Membership.KNOCK,
+    "ban": Membership.BAN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Nids:
+    """The numbers of every name in a batch."""
+
+    events: Mapping[str, EventNid]
+    keys: Mapping[StateKey, KeyNid]
+    users: Mapping[str, UserNid]
+    servers: Mapping[str, ServerNid]
+
+
+async def intern(conn: Connection, numbers: Numbers, events: Sequence[Event]) -> Nids:
+    """Give numbers to all that the events name."""
+    state = [(e.type, e.state_key) for e in events if e.state_key is not None]
+    members = {key for kind, key in state if kind == "m.room.member"}
+    return Nids(
+        await numbers.events.intern(conn, (e.event_id for e in events)),
+        await numbers.state_keys.intern(conn, state),
+        await numbers.users.intern(conn, members),
+        await numbers.servers.intern(conn, map(domain_of, members)),
+    )
+
+
+class RoomRows:
+    """Fills the rows of one room, and knows the head that results from them."""
+
+    def __init__(
+        self, batch: Batch, work: Work, nids: Nids, groups: Iterator[GroupNid], hash_key: bytes
+    ) -> None:
+        self._batch = batch
+        self._work = work
+        self._nids = nids
+        self._groups = groups
+        self._hash_key = hash_key
+        self._room = work.head.room
+        self._group = work.head.group
+
+    def fill(self, written: Iterable[Written]) -> Head:
+        """Add the rows; answer the head of the room once they are written."""
+        for event in self._work.made:
+            self._add_event(event)
+        self._batch.servers += [ServerRow(self._room, *count) for count in self._joined().items()]
+        for submission in written:
+            self._add_sent(submission)
+        return self._add_room()
+
+    def _add_event(self, event: Event) -> None:
+        nid = self._nids.events[event.event_id]
+        before = self._group.nid if self._group else None
+        key = self._change_state(event, nid, event.state_key)
+        fate, ts = Fate.ACCEPTED, event.origin_server_ts
+        self._batch.events.append(
+            EventRow(self._room, nid, key, before, ts, event.depth, fate, event.json)
+        )
+
+    def _change_state(self, event: Event, nid: EventNid, state_key: str | None) -> KeyNid | None:
+        if state_key is None:
+            return None
+        key = self._nids.keys[(event.type, state_key)]
+        old = self._group.find(key) if self._group else None
+        self._batch.changes.append(ChangeRow(self._room, nid, key, old, nid))
+        self._grow_group({key: nid})
+        if event.type == "m.room.member":
+            membership = _MEMBERSHIPS[event.membership or "leave"]
+            user = self._nids.users[state_key]
+            self._batch.members.append(MemberRow(self._room, nid, user, membership))
+        return key
+
+    def _grow_group(self, changes: Mapping[KeyNid, EventNid]) -> None:
+        group = self._group
+        new = (
+            group.after(changes, self._hash_key) if group else first_group(changes, self._hash_key)
+        )
+        if new is None:
+            return
+        nid = next(self._groups)
+        self._group = group.grown(new, nid) if group else numbered(new, nid)
+        digest = new.digest.to_bytes(16, "little")
+        self._batch.groups.append(
+            GroupRow(self._room, nid, new.parent, new.step, new.size, digest, new.records)
+        )
+
+    def _joined(self) -> dict[ServerNid, int]:
+        """How many more users of each server are joined than were."""
+        counts: dict[ServerNid, int] = {}
+        for (kind, user), event in self._work.changed.items():
+            if kind == "m.room.member":
+                old = self._work.head.known[(kind, user)]
+                server = self._nids.servers[domain_of(user)]
+                delta = (event.membership == "join") - (
+                    old is not None and old.event.membership == "join"
+                )
+                counts[server] = counts.get(server, 0) + delta
+        return {server: delta for server, delta in counts.items() if delta}
+
+    def _add_sent(self, written: Written) -> None:
+        once = written.submission.once
+        if once is not None:
+            event = self._nids.events[written.events[-1].event_id]
+            self._batch.sent.append(SentRow(self._room, *once, event, self._work.now))
+
+    def _add_room(self) -> Head:
+        head, work = self._work.head, self._work
+        if self._group is None:
+            raise ValueError("a batch that leaves a room without state")
+        tips = tuple(Tip(self._nids.events[tip.event_id], tip) for tip in work.tips)
+        extremities = [tip.nid for tip in tips]
+        self._batch.rooms.append(
+            RoomRow(self._room, head.number, work.version.name, self._group.nid, extremities)
+        )
+        changed: Known = {
+            key: Tip(self._nids.events[event.event_id], event)
+            for key, event in work.changed.items()
+        }
+        return replace(
+            head,
+            number=head.number + 1,
+            version=work.version,
+            group=self._group,
+            tips=tips,
+            known=head.known | changed,
+        )
