@@ -1,19 +1,21 @@
+SEQUENCE clock AS bigint START 0 INCREMENT 1 MINVALUE 0 MAXVALUE 9223372036854775807 CACHE 1
+
 TABLE alembic_version
     version_num character varying(32) NOT NULL
-    PRIMARY KEY (version_num)
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 
 TABLE blame
     event_nid bigint NOT NULL
     blamed_nid bigint NOT NULL
-    PRIMARY KEY (blamed_nid, event_nid)
+    CONSTRAINT blame_pkey PRIMARY KEY (blamed_nid, event_nid)
 
 TABLE chain_cover
     event_nid bigint NOT NULL
     room_nid bigint NOT NULL
     chain integer NOT NULL
     seq integer NOT NULL
-    PRIMARY KEY (event_nid)
-    UNIQUE (room_nid, chain, seq)
+    CONSTRAINT chain_cover_pkey PRIMARY KEY (event_nid)
+    CONSTRAINT chain_cover_room_nid_chain_seq_key UNIQUE (room_nid, chain, seq)
 
 TABLE chain_links
     room_nid bigint NOT NULL
@@ -21,20 +23,19 @@ TABLE chain_links
     from_seq integer NOT NULL
     to_chain integer NOT NULL
     to_seq integer NOT NULL
-    PRIMARY KEY (room_nid, from_chain, from_seq, to_chain)
+    CONSTRAINT chain_links_pkey PRIMARY KEY (room_nid, from_chain, from_seq, to_chain)
 
-TABLE current_state
+TABLE current_state WITH (fillfactor=80)
     room_nid bigint NOT NULL
     state_key_nid bigint NOT NULL
     event_nid bigint NOT NULL
-    PRIMARY KEY (room_nid, state_key_nid)
-    fillfactor=80
+    CONSTRAINT current_state_pkey PRIMARY KEY (room_nid, state_key_nid)
 
 TABLE event_ids
-    event_nid bigint NOT NULL
-    event_id text NOT NULL
-    PRIMARY KEY (event_nid)
-    UNIQUE (event_id)
+    event_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+    event_id text COLLATE "C" NOT NULL
+    CONSTRAINT event_ids_event_id_key UNIQUE (event_id)
+    CONSTRAINT event_ids_pkey PRIMARY KEY (event_nid)
 
 TABLE events
     event_nid bigint NOT NULL
@@ -46,16 +47,16 @@ TABLE events
     depth bigint NOT NULL
     fate smallint NOT NULL
     json bytea NOT NULL
+    CONSTRAINT events_pkey PRIMARY KEY (event_nid)
     CREATE UNIQUE INDEX events_by_room_order ON public.events USING btree (room_nid, room_order) WHERE (room_order IS NOT NULL)
-    PRIMARY KEY (event_nid)
 
 TABLE installation
     only_row boolean NOT NULL DEFAULT true
-    server_name text NOT NULL
+    server_name text COLLATE "C" NOT NULL
     epoch integer NOT NULL DEFAULT 1
     state_hash_key bytea NOT NULL
-    CHECK (only_row)
-    PRIMARY KEY (only_row)
+    CONSTRAINT installation_only_row_check CHECK (only_row)
+    CONSTRAINT installation_pkey PRIMARY KEY (only_row)
 
 TABLE log
     pos bigint NOT NULL
@@ -63,56 +64,53 @@ TABLE log
     room_nid bigint
     user_nid bigint
     item bigint
-    PRIMARY KEY (pos)
+    CONSTRAINT log_pkey PRIMARY KEY (pos)
 
-TABLE memberships
+TABLE memberships WITH (fillfactor=80)
     room_nid bigint NOT NULL
     user_nid bigint NOT NULL
     membership smallint NOT NULL
     event_nid bigint NOT NULL
     pos bigint NOT NULL
+    CONSTRAINT memberships_pkey PRIMARY KEY (room_nid, user_nid)
     CREATE INDEX memberships_by_user ON public.memberships USING btree (user_nid, membership)
-    PRIMARY KEY (room_nid, user_nid)
-    fillfactor=80
 
 TABLE missing_parents
     room_nid bigint NOT NULL
     event_nid bigint NOT NULL
     child_order bigint NOT NULL
-    PRIMARY KEY (room_nid, event_nid)
+    CONSTRAINT missing_parents_pkey PRIMARY KEY (room_nid, event_nid)
 
-TABLE room_servers
+TABLE room_servers WITH (fillfactor=80)
     room_nid bigint NOT NULL
     server_nid bigint NOT NULL
     joined integer NOT NULL
+    CONSTRAINT room_servers_pkey PRIMARY KEY (room_nid, server_nid)
     CREATE INDEX room_servers_by_server ON public.room_servers USING btree (server_nid)
-    PRIMARY KEY (room_nid, server_nid)
-    fillfactor=80
 
-TABLE rooms
-    room_nid bigint NOT NULL
-    room_id text NOT NULL
-    version text
+TABLE rooms WITH (fillfactor=50)
+    room_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+    room_id text COLLATE "C" NOT NULL
+    version text COLLATE "C"
     head bigint NOT NULL DEFAULT 0
     group_nid bigint
     extremities bigint[] NOT NULL DEFAULT '{}'::bigint[]
-    PRIMARY KEY (room_nid)
-    UNIQUE (room_id)
-    fillfactor=50
+    CONSTRAINT rooms_pkey PRIMARY KEY (room_nid)
+    CONSTRAINT rooms_room_id_key UNIQUE (room_id)
 
 TABLE sent
     device_nid bigint NOT NULL
     txn_hash bytea NOT NULL
     event_nid bigint NOT NULL
     sent_ts bigint NOT NULL
+    CONSTRAINT sent_pkey PRIMARY KEY (device_nid, txn_hash)
     CREATE INDEX sent_by_time ON public.sent USING btree (sent_ts)
-    PRIMARY KEY (device_nid, txn_hash)
 
 TABLE servers
-    server_nid bigint NOT NULL
-    server_name text NOT NULL
-    PRIMARY KEY (server_nid)
-    UNIQUE (server_name)
+    server_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+    server_name text COLLATE "C" NOT NULL
+    CONSTRAINT servers_pkey PRIMARY KEY (server_nid)
+    CONSTRAINT servers_server_name_key UNIQUE (server_name)
 
 TABLE state_changes
     room_nid bigint NOT NULL
@@ -120,31 +118,31 @@ TABLE state_changes
     state_key_nid bigint NOT NULL
     old_event_nid bigint
     new_event_nid bigint
-    PRIMARY KEY (room_nid, pos, state_key_nid)
+    CONSTRAINT state_changes_pkey PRIMARY KEY (room_nid, pos, state_key_nid)
 
 TABLE state_groups
-    group_nid bigint NOT NULL
+    group_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
     room_nid bigint NOT NULL
     parent_nid bigint
     step integer NOT NULL
     size integer NOT NULL
     digest bytea NOT NULL
-    records bytea NOT NULL
+    records bytea STORAGE "e" NOT NULL
+    CONSTRAINT state_groups_pkey PRIMARY KEY (group_nid)
     CREATE INDEX state_groups_by_digest ON public.state_groups USING btree (room_nid, digest)
-    PRIMARY KEY (group_nid)
 
 TABLE state_keys
-    state_key_nid bigint NOT NULL
-    type text NOT NULL
-    state_key text NOT NULL
-    PRIMARY KEY (state_key_nid)
-    UNIQUE (type, state_key)
+    state_key_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+    type text COLLATE "C" NOT NULL
+    state_key text COLLATE "C" NOT NULL
+    CONSTRAINT state_keys_pkey PRIMARY KEY (state_key_nid)
+    CONSTRAINT state_keys_type_state_key_key UNIQUE (type, state_key)
 
 TABLE users
-    user_nid bigint NOT NULL
-    user_id text NOT NULL
-    PRIMARY KEY (user_nid)
-    UNIQUE (user_id)
+    user_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+    user_id text COLLATE "C" NOT NULL
+    CONSTRAINT users_pkey PRIMARY KEY (user_nid)
+    CONSTRAINT users_user_id_key UNIQUE (user_id)
 
 CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[])
  RETURNS TABLE(event_nid bigint, pos bigint)

@@ -6,9 +6,13 @@
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterator
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 import pytest
@@ -16,10 +20,12 @@ import pytest
 from homeserver.storage.embedded import EmbeddedPostgres
 from homeserver.storage.migrate import migrate
 from homeserver.storage.pool import Database, open_database
+from homeserver.storage.postmaster import find_postmaster
 
-TEMPLATE = "hearth_template"
+TEMPLATE = f"hearth_template_{os.getpid()}"
+_MEMORY = Path("/dev/shm")  # noqa: S108 - only a place, the folder in it is made safely
+_ROOM = 2 * 1024**3
 
-_T = TypeVar("_T")
 _numbers = itertools.count(1)
 
 
@@ -50,19 +56,21 @@ class Server:
             await conn.close()
 
 
+def scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """A place for a PostgreSQL: in memory, where there is room, as it has a thousand files."""
+    is_roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
+    return tempfile.TemporaryDirectory(prefix="hearth-", dir=_MEMORY if is_roomy else None)
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def postgres() -> Iterator[Server]:
     """The server, with a migrated template in it."""
     dsn = os.environ.get("HEARTH_TEST_DATABASE")
-    embedded = None if dsn else _embedded(tmp_path_factory.mktemp("postgres"))
-    server = Server({"dsn": dsn} if embedded is None else _run(embedded.start()).connection)
-    try:
-        _run(_make_template(server))
+    with nullcontext({"dsn": dsn}) if dsn else _embedded() as where:
+        server = Server(where)
+        asyncio.run(_make_template(server))
         yield server
-        _run(server.drop(TEMPLATE))
-    finally:
-        if embedded:
-            _run(embedded.stop())
+        asyncio.run(server.drop(TEMPLATE))
 
 
 @pytest.fixture
@@ -76,8 +84,28 @@ async def database(postgres: Server) -> AsyncIterator[Database]:
     await postgres.drop(name)
 
 
-def _embedded(folder: Path) -> EmbeddedPostgres:
-    return EmbeddedPostgres(folder, for_tests=True)
+@contextmanager
+def _embedded() -> Iterator[dict[str, Any]]:
+    with scratch_folder() as name:
+        server = EmbeddedPostgres(Path(name), for_tests=True)
+        address = asyncio.run(server.start())
+        try:
+            with _ended_with_us(Path(name)):
+                yield address.connection
+        finally:
+            asyncio.run(server.stop())
+
+
+@contextmanager
+def _ended_with_us(folder: Path) -> Iterator[None]:
+    """Have the server ended and its folder removed, should the tests be killed."""
+    postmaster = find_postmaster(folder / "data")
+    assert postmaster
+    watch = 'read word; [ "$word" ] || { kill -QUIT "$1"; sleep 1; rm -rf "$2"; }'
+    command = ["sh", "-c", watch, "watch", str(postmaster.pid), str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as watcher:
+        yield
+        watcher.communicate(b"done\n")
 
 
 async def _make_template(server: Server) -> None:
@@ -85,7 +113,3 @@ async def _make_template(server: Server) -> None:
     database = await open_database(server.database(TEMPLATE))
     await migrate(database)
     await database.close()
-
-
-def _run(work: Coroutine[Any, Any, _T]) -> _T:
-    return asyncio.run(work)

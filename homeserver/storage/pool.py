@@ -16,7 +16,25 @@ from homeserver.errors import HearthError
 OLDEST = 15
 """The oldest major version of PostgreSQL that we are tested with."""
 
-_SESSION = {"application_name": "hearth", "jit": "off"}
+_SESSION = {
+    "application_name": "hearth",
+    "jit": "off",
+    "default_transaction_isolation": "read committed",
+    "idle_in_transaction_session_timeout": "60s",
+}
+_CONNECT_SECONDS = 10.0
+_NOT_NOW = (
+    OSError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.TooManyConnectionsError,
+)
+"""What passes by itself: it starts, stops, or is full."""
+_POOLER = (
+    "there is a connection pooler before the database: LISTEN and advisory locks need direct "
+    "connections; point `database` at PostgreSQL itself"
+)
 
 
 class DatabaseError(HearthError):
@@ -81,7 +99,11 @@ async def open_database(
     finally:
         await first.close()
     pool = await asyncpg.create_pool(
-        **where, min_size=1, max_size=readers, server_settings=_SESSION
+        **where,
+        min_size=1,
+        max_size=readers,
+        timeout=_CONNECT_SECONDS,
+        server_settings=_SESSION,
     )
     return Database(pool, where)
 
@@ -91,13 +113,17 @@ async def _first_connection(where: Mapping[str, Any], wait: float) -> "asyncpg.C
     deadline, pause = loop.time() + wait, 0.05
     while True:
         try:
-            return await asyncpg.connect(**where, server_settings=_SESSION)
-        except (OSError, asyncpg.CannotConnectNowError) as error:
+            return await asyncpg.connect(
+                **where, timeout=_CONNECT_SECONDS, server_settings=_SESSION
+            )
+        except asyncpg.ProtocolViolationError as error:
+            raise DatabaseError(f"{_POOLER} (it says: {error})") from error
+        except _NOT_NOW as error:
             if loop.time() + pause > deadline:
                 raise DatabaseError(f"the database does not answer: {error}") from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
-        except asyncpg.PostgresError as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
             raise DatabaseError(f"the database refuses us: {error}") from error
 
 
@@ -105,12 +131,21 @@ async def _check(conn: "asyncpg.Connection[Any]") -> None:
     version = conn.get_server_version()
     if version.major < OLDEST:
         raise DatabaseError(f"PostgreSQL {version.major} is too old: it takes {OLDEST} or newer")
-    encoding = await conn.fetchval("SHOW server_encoding")
-    if encoding != "UTF8":
-        raise DatabaseError(f"the database is encoded in {encoding}: make one with ENCODING 'UTF8'")
     # A pooler in between names a process of its own making.
     if await conn.fetchval("SELECT pg_backend_pid()") != conn.get_server_pid():
+        raise DatabaseError(_POOLER)
+    encoding, is_standby, may_create = await conn.fetchrow(
+        """
+        SELECT current_setting('server_encoding'), pg_is_in_recovery(),
+               has_schema_privilege('public', 'CREATE')
+        """
+    )
+    if encoding != "UTF8":
+        raise DatabaseError(f"the database is encoded in {encoding}: make one with ENCODING 'UTF8'")
+    if is_standby:
+        raise DatabaseError("the database is a standby, which cannot be written: name the primary")
+    if not may_create:
         raise DatabaseError(
-            "there is a connection pooler before the database: LISTEN and advisory locks need "
-            "direct connections; point `database` at PostgreSQL itself"
+            "the user may not create tables: make it the owner of the database, as in "
+            "CREATE DATABASE hearth OWNER hearth ENCODING 'UTF8' TEMPLATE template0"
         )

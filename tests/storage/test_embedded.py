@@ -2,29 +2,35 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from homeserver.storage.embedded import (
-    Address,
-    EmbeddedPostgres,
-    EmbeddedPostgresError,
-    processes_in,
-)
+from homeserver.storage import embedded, launcher
+from homeserver.storage.embedded import Address, EmbeddedPostgres
+from homeserver.storage.launcher import EmbeddedPostgresError
+from homeserver.storage.postmaster import processes_in
+from tests.database import scratch_folder
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[EmbeddedPostgres]:
-    embedded = EmbeddedPostgres(tmp_path / "pg", for_tests=True)
-    yield embedded
-    await embedded.stop()
+def place() -> Iterator[Path]:
+    with scratch_folder() as name:
+        yield Path(name)
+
+
+@pytest.fixture
+async def server(place: Path) -> AsyncIterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(place / "pg", for_tests=True)
+    yield server
+    await server.stop()
 
 
 async def answer(address: Address, query: str) -> object:
@@ -50,84 +56,83 @@ async def test_it_starts_quickly_and_keeps_what_it_was_told(server: EmbeddedPost
     assert str(await answer(address, "SHOW jit")) == "off"
 
 
-async def test_stopping_leaves_nothing_behind(server: EmbeddedPostgres, tmp_path: Path) -> None:
+async def test_stopping_leaves_nothing_behind(server: EmbeddedPostgres, place: Path) -> None:
     address = await server.start()
-    assert processes_in(tmp_path / "pg" / "data")
+    assert processes_in(place / "pg" / "data")
     await server.stop()
-    assert not processes_in(tmp_path / "pg" / "data")
+    assert not processes_in(place / "pg" / "data")
     with pytest.raises(OSError):
         await answer(address, "SELECT 1")
     await server.stop()  # twice is no error
 
 
-async def test_a_killed_one_starts_again(tmp_path: Path) -> None:
+async def test_a_killed_one_starts_again(place: Path) -> None:
     """kill -9 of the postmaster: its children and lock files are no obstacle, nothing is lost."""
-    server = EmbeddedPostgres(tmp_path / "pg")
+    server = EmbeddedPostgres(place / "pg")
     address = await server.start()
     try:
         await answer(address, "CREATE TABLE kept AS SELECT 1")
-        os.kill(_postmaster(tmp_path), signal.SIGKILL)
+        os.kill(_postmaster(place), signal.SIGKILL)
         address = await server.start()
         assert await answer(address, "SELECT count(*) FROM kept") == 1
     finally:
         await server.stop()
 
 
-async def test_a_running_one_is_adopted(server: EmbeddedPostgres, tmp_path: Path) -> None:
+async def test_a_running_one_is_adopted(server: EmbeddedPostgres, place: Path) -> None:
     """Whoever started it is gone; the next one finds it running, and can stop it."""
     await server.start()
-    before = _postmaster(tmp_path)
-    other = EmbeddedPostgres(tmp_path / "pg", for_tests=True)
+    before = _postmaster(place)
+    other = EmbeddedPostgres(place / "pg", for_tests=True)
     address = await other.start()
-    assert _postmaster(tmp_path) == before
+    assert _postmaster(place) == before
     assert await answer(address, "SELECT 1") == 1
 
 
-async def test_two_starters_at_once(server: EmbeddedPostgres, tmp_path: Path) -> None:
-    other = EmbeddedPostgres(tmp_path / "pg", for_tests=True)
+async def test_two_starters_at_once(server: EmbeddedPostgres, place: Path) -> None:
+    other = EmbeddedPostgres(place / "pg", for_tests=True)
     one, two = await asyncio.gather(server.start(), other.start())
     assert one == two
     assert await answer(one, "SELECT 1") == 1
+    await other.stop()  # either may be its parent
 
 
-async def test_somebody_elses_number_in_the_pid_file(
-    server: EmbeddedPostgres, tmp_path: Path
-) -> None:
+async def test_somebody_elses_number_in_the_pid_file(server: EmbeddedPostgres, place: Path) -> None:
     """After a reboot the number may be any process's: this one's, say."""
     await server.start()
     await server.stop()
-    (tmp_path / "pg" / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n")
+    (place / "pg" / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n")
     assert await answer(await server.start(), "SELECT 1") == 1
 
 
-async def test_a_first_start_that_was_broken_off(server: EmbeddedPostgres, tmp_path: Path) -> None:
-    (tmp_path / "pg" / "data.new").mkdir(parents=True)
-    (tmp_path / "pg" / "data.new" / "PG_VERSION").write_text("18\n")
+async def test_a_first_start_that_was_broken_off(server: EmbeddedPostgres, place: Path) -> None:
+    (place / "pg" / "data.new").mkdir(parents=True)
+    (place / "pg" / "data.new" / "PG_VERSION").write_text("18\n")
     assert await answer(await server.start(), "SELECT 1") == 1
 
 
-async def test_data_of_another_version(server: EmbeddedPostgres, tmp_path: Path) -> None:
-    (tmp_path / "pg" / "data").mkdir(parents=True)
-    (tmp_path / "pg" / "data" / "PG_VERSION").write_text("16\n")
+async def test_data_of_another_version(server: EmbeddedPostgres, place: Path) -> None:
+    (place / "pg" / "data").mkdir(parents=True)
+    (place / "pg" / "data" / "PG_VERSION").write_text("16\n")
     with pytest.raises(EmbeddedPostgresError, match="is of PostgreSQL 16, and this is 18"):
         await server.start()
 
 
-async def test_a_folder_with_a_long_name(tmp_path: Path) -> None:
+async def test_a_folder_with_a_long_name(place: Path) -> None:
     """The path of a socket may have 107 bytes."""
-    embedded = EmbeddedPostgres(tmp_path / ("long" * 30), for_tests=True)
-    address = await embedded.start()
+    server = EmbeddedPostgres(place / ("long" * 30), for_tests=True)
+    address = await server.start()
     try:
         assert len(address.host) < 90
         assert _mode(Path(address.host)) == 0o700
         assert await answer(address, "SELECT 1") == 1
     finally:
-        await embedded.stop()
+        await server.stop()
 
 
-async def test_others_are_kept_out(server: EmbeddedPostgres, tmp_path: Path) -> None:
+async def test_others_are_kept_out(server: EmbeddedPostgres, place: Path) -> None:
     address = await server.start()
-    folder = tmp_path / "pg"
+    folder = place / "pg"
     assert {_mode(folder), _mode(folder / "data"), _mode(folder / "run")} == {0o700}
     assert _mode(folder / "password") == 0o600
     assert await answer(address, "SHOW listen_addresses") == ""
@@ -137,13 +142,135 @@ async def test_others_are_kept_out(server: EmbeddedPostgres, tmp_path: Path) -> 
     assert address.password not in repr(address)
 
 
-async def test_somebody_elses_folder(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+async def test_somebody_elses_folder(place: Path) -> None:
+    (place / "file").write_text("")
     with pytest.raises((EmbeddedPostgresError, OSError)):
-        await EmbeddedPostgres(tmp_path / "file", for_tests=True).start()
+        await EmbeddedPostgres(place / "file", for_tests=True).start()
 
 
-async def test_ctrl_c_does_not_reach_it(tmp_path: Path) -> None:
+async def test_a_folder_behind_a_link(place: Path) -> None:
+    """The kernel names folders by their true path; it is found again all the same."""
+    (place / "link").symlink_to(place)
+    async with EmbeddedPostgres(place / "link" / "pg", for_tests=True) as address:
+        assert await answer(address, "SELECT 1") == 1
+    assert not processes_in(place / "pg" / "data")
+
+
+async def test_it_tells_why_it_does_not_start(server: EmbeddedPostgres, place: Path) -> None:
+    await server.start()
+    await server.stop()
+    (place / "pg" / "data" / "pg_hba.conf").write_text("nonsense\n")
+    with pytest.raises(EmbeddedPostgresError, match=r"It said:(.|\n)*pg_hba\.conf"):
+        await server.start()
+
+
+async def test_one_that_is_ending_is_replaced(server: EmbeddedPostgres, place: Path) -> None:
+    """The last one was told to stop, and its clients take their time."""
+    address = await server.start()
+    held = await asyncpg.connect(**address.connection, database="postgres")
+    os.kill(before := _postmaster(place), signal.SIGTERM)
+    other = EmbeddedPostgres(place / "pg", for_tests=True)
+    starting = asyncio.create_task(other.start())
+    await asyncio.wait([starting], timeout=0.2)
+    assert not starting.done()
+    await held.close()
+    assert await answer(await starting, "SELECT 1") == 1
+    assert _postmaster(place) != before
+    await other.stop()
+
+
+async def test_one_that_hangs_is_stopped_by_force(
+    server: EmbeddedPostgres, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "_STOP_SECONDS", dict.fromkeys(embedded._STOP_SECONDS, 0.1))
+    await server.start()
+    os.kill(_postmaster(place), signal.SIGSTOP)
+    await server.stop()
+    assert await answer(await server.start(), "SELECT 1") == 1
+
+
+async def test_the_first_start_fails(
+    server: EmbeddedPostgres, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a database is not taken for a whole one the next time."""
+    with monkeypatch.context() as patched:
+        patched.setattr(embedded, "USER", "pg_reserved")
+        with pytest.raises(EmbeddedPostgresError, match=r"initdb failed(.|\n)*pg_reserved"):
+            await server.start()
+    assert await answer(await server.start(), "SELECT 1") == 1
+
+
+async def test_a_start_that_is_given_up_leaves_nothing(
+    server: EmbeddedPostgres, place: Path
+) -> None:
+    await server.start()
+    await server.stop()
+    starting = asyncio.create_task(server.start())
+    while not processes_in(place / "pg" / "data"):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not processes_in(place / "pg" / "data")
+
+
+async def test_a_first_start_that_is_given_up(server: EmbeddedPostgres, place: Path) -> None:
+    starting = asyncio.create_task(server.start())
+    while not (place / "pg" / "data.new" / "PG_VERSION").exists():  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not (place / "pg" / "data").exists()
+    assert await answer(await server.start(), "SELECT 1") == 1
+
+
+async def test_the_password_is_lost(server: EmbeddedPostgres, place: Path) -> None:
+    await server.start()
+    await server.stop()
+    (place / "pg" / "password").unlink()
+    with pytest.raises(EmbeddedPostgresError, match="password is missing"):
+        await server.start()
+
+
+async def test_its_log_tells_nothing_of_people(server: EmbeddedPostgres, place: Path) -> None:
+    address = await server.start()
+    await answer(address, "CREATE TABLE people (name text UNIQUE)")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await answer(address, "INSERT INTO people VALUES ('@kit'), ('@kit')")
+    log = (place / "pg" / "log").read_text()
+    assert "unique constraint" in log
+    assert "@kit" not in log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+async def test_root_without_user_namespaces(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in many containers: another user runs it, to whom the data are given."""
+    place.chmod(0o711)
+    folder = place / "pg"
+    async with EmbeddedPostgres(folder, for_tests=True) as address:
+        await answer(address, "CREATE TABLE kept AS SELECT 42 AS it")
+    monkeypatch.setattr(launcher, "has_user_namespaces", lambda: False)
+    async with EmbeddedPostgres(folder, for_tests=True) as address:
+        assert await answer(address, "SELECT it FROM kept") == 42
+        owner = Path(f"/proc/{_postmaster(place)}").stat().st_uid
+    assert owner == (folder / "data").stat().st_uid != 0
+    assert {_mode(folder / "data"), _mode(folder / "run")} == {0o700}
+    shutil.rmtree(folder)
+    async with EmbeddedPostgres(folder, for_tests=True) as address:
+        assert await answer(address, "SELECT 1") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+async def test_root_in_a_folder_closed_to_others(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "has_user_namespaces", lambda: False)
+    with pytest.raises(EmbeddedPostgresError, match="cannot enter"):
+        await EmbeddedPostgres(place / "pg", for_tests=True).start()
+
+
+async def test_ctrl_c_does_not_reach_it(place: Path) -> None:
     """The terminal interrupts the whole group of processes; PostgreSQL is in one of its own."""
     code = (
         "import asyncio, os, signal, sys; from pathlib import Path\n"
@@ -152,20 +279,20 @@ async def test_ctrl_c_does_not_reach_it(tmp_path: Path) -> None:
         "asyncio.run(EmbeddedPostgres(Path(sys.argv[1]), for_tests=True).start())\n"
         "os.killpg(0, signal.SIGINT); os._exit(0)\n"
     )
-    folder = tmp_path / "pg"
+    folder = place / "pg"
     command = [sys.executable, "-c", code, str(folder)]
     await asyncio.to_thread(subprocess.run, command, check=True, start_new_session=True)
-    embedded = EmbeddedPostgres(folder, for_tests=True)
-    before = _postmaster(tmp_path)
+    server = EmbeddedPostgres(folder, for_tests=True)
+    before = _postmaster(place)
     try:
-        assert await answer(await embedded.start(), "SELECT 1") == 1
-        assert _postmaster(tmp_path) == before
+        assert await answer(await server.start(), "SELECT 1") == 1
+        assert _postmaster(place) == before
     finally:
-        await embedded.stop()
+        await server.stop()
 
 
-def _postmaster(tmp_path: Path) -> int:
-    return int((tmp_path / "pg" / "data" / "postmaster.pid").read_text().split()[0])
+def _postmaster(place: Path) -> int:
+    return int((place / "pg" / "data" / "postmaster.pid").read_text().split()[0])
 
 
 def _mode(path: Path) -> int:

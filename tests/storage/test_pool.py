@@ -1,4 +1,8 @@
 import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
@@ -42,7 +46,9 @@ async def test_too_old(database: Database, monkeypatch: pytest.MonkeyPatch) -> N
 async def test_another_encoding(postgres: Server) -> None:
     await postgres.drop("hearth_latin")
     conn = await asyncpg.connect(**postgres.database("postgres"))
-    await conn.execute("CREATE DATABASE hearth_latin TEMPLATE template0 ENCODING 'LATIN1'")
+    await conn.execute(
+        "CREATE DATABASE hearth_latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"
+    )
     await conn.close()
     with pytest.raises(DatabaseError, match="encoded in LATIN1"):
         await open_database(postgres.database("hearth_latin"))
@@ -54,3 +60,49 @@ async def test_a_pooler_in_between(database: Database, monkeypatch: pytest.Monke
     monkeypatch.setattr(asyncpg.Connection, "get_server_pid", lambda _: 1)
     with pytest.raises(DatabaseError, match="connection pooler"):
         await open_database(database.where)
+
+
+async def test_a_pooler_that_does_not_know_our_settings() -> None:
+    """PgBouncer, as it comes, refuses sessions with settings that it does not track."""
+    async with refusing(("08P01", "unsupported startup parameter: jit")) as where:
+        with pytest.raises(DatabaseError, match=r"connection pooler.*unsupported startup"):
+            await open_database(where)
+
+
+async def test_it_is_waited_for() -> None:
+    """The two are often started together, and the database is the slower one."""
+    refusals = [
+        ("57P03", "starting up"),
+        ("53300", "too many clients"),
+        ("28P01", "wrong password"),
+    ]
+    async with refusing(*refusals) as where:
+        with pytest.raises(DatabaseError, match="refuses us: wrong password"):
+            await open_database(where)
+
+
+async def test_a_user_who_may_create_nothing(database: Database) -> None:
+    conn = await database.connect()
+    await conn.execute("CREATE ROLE hearth_guest LOGIN PASSWORD 'x'")
+    guest = {**database.where, "user": "hearth_guest", "password": "x"}
+    with pytest.raises(DatabaseError, match="may not create tables"):
+        await open_database(guest)
+    await conn.execute("DROP ROLE hearth_guest")
+    await conn.close()
+
+
+@asynccontextmanager
+async def refusing(*refusals: tuple[str, str]) -> AsyncIterator[dict[str, Any]]:
+    """What looks like a PostgreSQL, and turns each session away with the next code and reason."""
+    left = iter(refusals)
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)
+        code, reason = next(left)
+        fields = f"SERROR\0C{code}\0M{reason}\0\0".encode()
+        writer.write(b"E" + struct.pack("!i", len(fields) + 4) + fields)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield {"host": "127.0.0.1", "port": port, "user": "x", "password": "x", "ssl": False}
