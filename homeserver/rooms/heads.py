@@ -54,28 +54,35 @@ class Heads:
     Args:
         numbers: for state keys.
         states: for state groups.
-        most: how many heads are kept.
+        budget: bytes that the heads may take, about; those not used for longest go first.
 
     """
 
-    def __init__(self, numbers: Numbers, states: States, most: int = 2000) -> None:
+    def __init__(self, numbers: Numbers, states: States, budget: int = 64 * 1024 * 1024) -> None:
         self._numbers = numbers
         self._states = states
-        self._most = most
+        self._budget = budget
         self._heads: OrderedDict[RoomNid, Head] = OrderedDict()
+        self._weights: dict[RoomNid, int] = {}
+        self._used = 0
 
     def put(self, head: Head) -> None:
         """Keep what the room has become."""
-        if len(head.known) > _MOST_KNOWN:
+        weight = _weight(head)
+        if weight > self._budget // _LARGEST_SHARE:
             head = replace(head, known={})
+            weight = _weight(head)
         self._heads[head.room] = head
         self._heads.move_to_end(head.room)
-        if len(self._heads) > self._most:
-            self._heads.popitem(last=False)
+        self._used += weight - self._weights.get(head.room, 0)
+        self._weights[head.room] = weight
+        while self._used > self._budget and len(self._heads) > 1:
+            self.drop(next(iter(self._heads)))
 
     def drop(self, room: RoomNid) -> None:
-        """Forget a head that turned out to be of the past."""
-        self._heads.pop(room, None)
+        """Forget a head, say because it turned out to be of the past."""
+        if self._heads.pop(room, None):
+            self._used -= self._weights.pop(room)
 
     async def drop_old(self, conn: Connection, rooms: Iterable[RoomNid]) -> set[RoomNid]:
         """Forget those of the rooms' heads that are of the past; answer which."""
@@ -90,19 +97,23 @@ class Heads:
         self, conn: Connection, wanted: Mapping[RoomNid, Iterable[StateKey]]
     ) -> dict[RoomNid, Head]:
         """The heads of these rooms, knowing at least these entries of their states."""
-        missing = [room for room in wanted if room not in self._heads]
+        heads = {room: self._heads[room] for room in wanted if room in self._heads}
+        missing = [room for room in wanted if room not in heads]
         if missing:
-            await self._load(conn, missing)
-        heads = {room: self._heads[room] for room in wanted}
+            heads |= await self._load(conn, missing)
         await self._learn(conn, {heads[room]: set(keys) for room, keys in wanted.items()})
+        for head in heads.values():
+            self.put(head)
         return heads
 
-    async def _load(self, conn: Connection, rooms: list[RoomNid]) -> None:
+    async def _load(self, conn: Connection, rooms: list[RoomNid]) -> dict[RoomNid, Head]:
         rows = await get_rooms(conn, rooms)
         groups = await self._states.load(conn, {r.group for r in rows.values() if r.group})
         events = await get_events(conn, {e for r in rows.values() for e in r.extremities})
-        for row in rows.values():
-            self.put(_head(row, groups.get(row.group) if row.group else None, events))
+        return {
+            nid: _head(row, groups.get(row.group) if row.group else None, events)
+            for nid, row in rows.items()
+        }
 
     async def _learn(self, conn: Connection, wanted: Mapping[Head, set[StateKey]]) -> None:
         """Look up what the heads do not know yet: two queries, for any number of rooms."""
@@ -124,7 +135,14 @@ class Heads:
                 head.known[key] = Tip(event, events[event]) if event else None
 
 
-_MOST_KNOWN = 2000
+_LARGEST_SHARE = 16
+"""A head that would take more of the budget than this part of it forgets what it knew."""
+
+
+def _weight(head: Head) -> int:
+    """About the bytes that a head takes: an event takes its JSON twice, as bytes and as objects."""
+    tips = [*head.tips, *(tip for tip in head.known.values() if tip)]
+    return 1000 + 100 * len(head.known) + sum(500 + 2 * len(tip.event.json) for tip in tips)
 
 
 def _find(group: StateGroup | None, key: KeyNid | None) -> EventNid | None:
