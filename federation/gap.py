@@ -38,11 +38,14 @@ class Gap:
     def fill(self, events: Iterable[Event]) -> None:
         """Take fetched events; those that nobody asked for are ignored.
 
-        Events of one answer may be in any order, and may lead to each other.
+        Events of one answer may be in any order, and may lead to each other. Beyond the limit
+        nothing is taken.
         """
         offered = {event.event_id: event for event in events}
         while taken := [offered[event_id] for event_id in self._wanted & offered.keys()]:
             for event in taken:
+                if self.is_too_wide:
+                    return
                 self._take(event)
 
     @property

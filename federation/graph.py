@@ -7,6 +7,7 @@ https://spec.matrix.org/v1.19/server-server-api/#pdus
 https://spec.matrix.org/v1.19/rooms/v12/#definitions
 """
 
+import heapq
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -168,18 +169,22 @@ def in_causal_order(events: Iterable[Event]) -> list[Event]:
     honest graph holds, are left out.
     """
     given = {event.event_id: event for event in events}
+    places = {event_id: place for place, event_id in enumerate(given)}
     waiting = {
         event_id: len({p for p in (*e.prev_events, *e.auth_events) if p in given})
         for event_id, e in given.items()
     }
-    citing: dict[EventID, list[Event]] = {}
-    for event in given.values():
+    citing: dict[EventID, list[EventID]] = {}
+    for event_id, event in given.items():
         for parent in {*event.prev_events, *event.auth_events} & given.keys():
-            citing.setdefault(parent, []).append(event)
-    order = [event for event in given.values() if not waiting[event.event_id]]
-    for event in order:  # grows as it is walked
-        for child in citing.get(event.event_id, ()):
-            waiting[child.event_id] -= 1
-            if not waiting[child.event_id]:
-                order.append(child)
+            citing.setdefault(parent, []).append(event_id)
+    ready = [(places[event_id], event_id) for event_id, count in waiting.items() if not count]
+    order = []
+    while ready:
+        _, event_id = heapq.heappop(ready)
+        order.append(given[event_id])
+        for child in citing.get(event_id, ()):
+            waiting[child] -= 1
+            if not waiting[child]:
+                heapq.heappush(ready, (places[child], child))
     return order

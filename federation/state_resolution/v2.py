@@ -31,7 +31,7 @@ def resolve(
     full = set(conflicted) | graph.auth_difference([state.values() for state in states])
     if from_empty:
         full |= graph.conflicted_subgraph(conflicted)
-    create = graph.event(unconflicted[CREATE]) if CREATE in unconflicted else None
+    create = _find_create(states, graph)
     # "Select the set X of all power events that appear in the full conflicted set. For each such
     # power event P, enlarge X by adding the events in the auth chain of P which also belong to
     # the full conflicted set. Sort X into a list using the reverse topological power ordering."
@@ -70,6 +70,12 @@ def separate(
     return unconflicted, conflicted
 
 
+def _find_create(states: Sequence[Mapping[StateKey, Id]], graph: Graph[Id]) -> Event | None:
+    """The create event of the room, if the states do not differ about it."""
+    found = {state[CREATE] for state in states if CREATE in state}
+    return graph.event(found.pop()) if len(found) == 1 else None
+
+
 def _power_events_and_chains(full: Collection[Id], graph: Graph[Id]) -> set[Id]:
     """*X*: the power events, and what of the full conflicted set they build on.
 
@@ -88,6 +94,8 @@ def is_power_event(event: Event) -> bool:
     match the state_key." As in all servers, the first two count under the empty state key only,
     the one under which they have any effect.
     """
+    if event.state_key is None:
+        return False
     if event.type in {"m.room.power_levels", "m.room.join_rules"}:
         return event.state_key == ""
     is_removal = event.type == "m.room.member" and event.membership in {"leave", "ban"}

@@ -1,4 +1,7 @@
-"""Random rooms that forked, for property tests; all in them was allowed where it happened."""
+"""Random rooms that forked, for property tests; all in them was allowed where it happened.
+
+Their states may be claimed wrongly afterwards, as by a server that lost part of the graph.
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -6,6 +9,9 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
+from federation.auth import CREATE
+from federation.events import StateKey
+from federation.identifiers import EventID
 from federation.room_versions import RoomVersion
 from tests.federation.rooms import ANN, BOB, CAT, DAN, Branch, Room
 
@@ -38,6 +44,35 @@ steps = st.lists(
     ),
     max_size=14,
 )
+
+
+class Mistake(NamedTuple):
+    """One state has an older, newer or no event under one of its keys."""
+
+    state: int
+    key: int
+    instead: int
+
+
+mistakes = st.lists(
+    st.builds(Mistake, st.integers(0, 3), st.integers(0, 40), st.integers(0, 6)), max_size=3
+)
+
+
+def claimed_states(
+    room: Room, branches: Sequence[Branch], wrong: Sequence[Mistake]
+) -> list[dict[StateKey, EventID]]:
+    """The states of the branches, except for the mistakes; all keep the create event."""
+    states = [branch.ids for branch in branches]
+    for state, number, instead in wrong:
+        claimed = states[state % len(states)]
+        key = sorted(claimed.keys() - {CREATE})[number % (len(claimed) - 1)]
+        known = [e for e in room.events.values() if (e.type, e.state_key) == key]
+        chosen = instead % (len(known) + 1)
+        del claimed[key]
+        if chosen < len(known):
+            claimed[key] = known[chosen].event_id
+    return states
 
 
 def forked_room(

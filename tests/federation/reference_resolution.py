@@ -1,14 +1,16 @@
 """State resolution written once more, straight from the specification and without any haste.
 
 Sets and recursion, definition by definition, over event IDs. Only for small rooms, and only to
-compare `federation.state_resolution` with.
+compare `federation.state_resolution` with. Three readings of the words are taken from there: a
+state is part of its own full auth chain, power events have the empty state key (members apart),
+and *X* is enlarged along chains that stay inside the full conflicted set.
 
 https://spec.matrix.org/v1.19/rooms/v12/#state-resolution
 """
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from federation.auth import CREATE, auth_events_for, authorise
 from federation.auth.selection import POWER_LEVELS
@@ -21,14 +23,26 @@ State = Mapping[StateKey, EventID]
 
 
 class Reference:
-    def __init__(self, events: Mapping[EventID, Event], *, from_empty: bool) -> None:
+    """Version 2, or with `from_empty` version 2.1."""
+
+    def __init__(
+        self,
+        events: Mapping[EventID, Event],
+        *,
+        from_empty: bool,
+        rejected: Collection[EventID] = (),
+    ) -> None:
         self.events = events
         self.from_empty = from_empty
+        self.rejected = rejected
+        self._chains: dict[EventID, set[EventID]] = {}
 
     def auth_chain(self, event: EventID) -> set[EventID]:
         """The events reachable by walking the graph induced by an event's auth_events links."""
-        cited = set(self.events[event].auth_events)
-        return cited.union(*(self.auth_chain(a) for a in cited))
+        if event not in self._chains:
+            cited = set(self.events[event].auth_events)
+            self._chains[event] = cited.union(*(self.auth_chain(a) for a in cited))
+        return self._chains[event]
 
     def full_auth_chain(self, state: State) -> set[EventID]:
         """The union of the auth chains for each event; the events are read to be among them."""
@@ -96,7 +110,8 @@ class Reference:
         state = dict(start)
         for found in order:
             event = self.events[found]
-            cited = {(e.type, e.state_key): e for a in event.auth_events for e in [self.events[a]]}
+            usable = [self.events[a] for a in event.auth_events if a not in self.rejected]
+            cited = {(e.type, e.state_key): e for e in usable}
             facts = {CREATE: create}
             for key in auth_events_for(event):
                 if key in state:
@@ -138,7 +153,7 @@ class Reference:
 
 
 def resolve_v1(states: Sequence[State], events: Mapping[EventID, Event]) -> dict[StateKey, EventID]:
-    """https://spec.matrix.org/v1.19/rooms/v1/#state-resolution"""
+    """Version 1: https://spec.matrix.org/v1.19/rooms/v1/#state-resolution"""
     keys = {key for state in states for key in state}
     values = {key: {state[key] for state in states if key in state} for key in keys}
     r = {key: next(iter(v)) for key, v in values.items() if len(v) == 1}

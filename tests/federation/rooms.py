@@ -22,7 +22,7 @@ from federation.events import Event, StateKey
 from federation.graph import EventGraph
 from federation.hashing import content_hash, essential_bytes
 from federation.identifiers import EventID, KeyID, RoomID, ServerName, UserID, domain_of
-from federation.room_versions import ROOM_VERSIONS, EventIDFormat, RoomVersion
+from federation.room_versions import ROOM_VERSIONS, V11, EventIDFormat, RoomVersion
 from federation.server_keys import Keys, ServerKey
 from federation.signing import SigningKey, encode_base64
 from federation.state_resolution import resolve
@@ -87,6 +87,37 @@ def bytes_of(fields: JsonObject) -> bytes:
 def fields_of(event: Event) -> JsonObject:
     """The event in federation format, for a test to change."""
     return canonical_json.decode_object(event.json, strict=event.version.strict_json)
+
+
+def bare_event(
+    event_id: str,
+    kind: str = "m.room.message",
+    content: JsonObject | None = None,
+    state_key: str | None = None,
+    *,
+    version: RoomVersion = V11,
+    sender: str = ANN,
+    ts: int = 0,
+    depth: int = 1,
+    prev: Iterable[str] = (),
+    auth: Iterable[str] = (),
+) -> Event:
+    """An event of `!room:one.test` that nobody signed: cheap, and under an ID of one's choice."""
+    return Event(
+        version,
+        EventID(event_id),
+        RoomID("!room:one.test"),
+        kind,
+        state_key,
+        UserID(sender),
+        content or {},
+        ts,
+        depth,
+        tuple(map(EventID, prev)),
+        tuple(map(EventID, auth)),
+        None,
+        b"",
+    )
 
 
 @dataclass
