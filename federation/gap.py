@@ -18,12 +18,12 @@ class Gap:
         self._known = frozenset(known)
         self._found = {event.event_id: event}
         self._limit = limit
-        self._wanted = frozenset(event.prev_events) - self._known - self._found.keys()
+        self._wanted = set(event.prev_events) - self._known - self._found.keys()
 
     @property
     def wanted(self) -> frozenset[EventID]:
         """Ids to fetch next; empty once the gap is closed, or too wide to walk."""
-        return self._wanted if not self.is_too_wide else frozenset()
+        return frozenset() if self.is_too_wide else frozenset(self._wanted)
 
     @property
     def is_too_wide(self) -> bool:
@@ -55,5 +55,7 @@ class Gap:
 
     def _take(self, event: Event) -> None:
         self._found[event.event_id] = event
-        parents = frozenset(event.prev_events) - self._known - self._found.keys()
-        self._wanted = (self._wanted | parents) - {event.event_id}
+        self._wanted.discard(event.event_id)
+        for parent in event.prev_events:
+            if parent not in self._known and parent not in self._found:
+                self._wanted.add(parent)

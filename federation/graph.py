@@ -166,7 +166,7 @@ def in_causal_order(events: Iterable[Event]) -> list[Event]:
     """The events, each after those of them that it cites as parent or for its authority.
 
     Stable: otherwise the given order is kept. Events that cite each other in a circle, which no
-    honest graph holds, are left out.
+    honest graph holds, are left out, and so is what builds on them.
     """
     given = {event.event_id: event for event in events}
     places = {event_id: place for place, event_id in enumerate(given)}

@@ -24,7 +24,7 @@ class Outcome(Enum):
     SOFT_FAILED = "soft failed"
     """Part of the graph, but kept from clients and not cited by new events."""
     REJECTED = "rejected"
-    """Part of the graph, but never of the state."""
+    """Part of the graph, but it changes no state; only state resolution may still admit it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class _Resolution(Generic[Id]):
     def settle(self, conflicts: Conflicts[Id]) -> dict[StateKey, Id]:
         # "First we resolve conflicts between m.room.power_levels events." "Repeat the above
         # process for conflicts between m.room.join_rules events." "[...] m.room.member events."
+        # As in all servers, only the power levels that have an effect go first.
         power_levels = {key for key in conflicts if key == POWER_LEVELS}
         join_rules = {key for key in conflicts if key[0] == "m.room.join_rules"}
         members = {key for key in conflicts if key[0] == "m.room.member"}
