@@ -1,7 +1,8 @@
+# ruff: noqa: N818 - these go by the names of their error codes
 """Everything `homeserver` can raise, on one screen."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 
 class HearthError(Exception):
@@ -35,3 +36,195 @@ class ConfigError(HearthError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = tuple(problems)
+
+
+class MatrixError(HearthError):
+    """A "no" that is told to whoever asked; the texts hold nothing that they did not send.
+
+    Further arguments become keys of the answer beside `errcode` and `error`.
+    https://spec.matrix.org/v1.19/client-server-api/#standard-error-response
+    """
+
+    status: ClassVar[int] = 400
+    errcode: ClassVar[str] = "M_UNKNOWN"
+    says: ClassVar[str] = "the request cannot be answered"
+    """What is said where the one who raises it has nothing to add."""
+
+    def __init__(self, message: str = "", /, **extra: object) -> None:
+        super().__init__(message or self.says)
+        self.extra = extra
+        self.headers: Mapping[str, str] = {}
+
+    @property
+    def message(self) -> str:
+        """The sentence for people."""
+        return str(self.args[0])
+
+
+class Unrecognized(MatrixError):
+    """There is no such endpoint."""
+
+    status, errcode, says = 404, "M_UNRECOGNIZED", "no such endpoint"
+
+
+class MethodNotAllowed(Unrecognized):
+    """There is such an endpoint, for other methods."""
+
+    status, says = 405, "this endpoint has no such method"
+
+
+class NotJson(MatrixError):
+    """The body is not JSON, or not UTF-8."""
+
+    errcode, says = "M_NOT_JSON", "the body is not JSON"
+
+
+class BadJson(MatrixError):
+    """JSON, but not of the form that was asked for."""
+
+    errcode, says = "M_BAD_JSON", "the JSON is not of the form it should have"
+
+
+class ServerManaged(BadJson):
+    """Only the server writes account data of this type."""
+
+    status, says = 405, "this is written by the server"
+
+
+class MissingParam(MatrixError):
+    """Something that must be given is not."""
+
+    errcode, says = "M_MISSING_PARAM", "a parameter is missing"
+
+
+class InvalidParam(MatrixError):
+    """Something is given that cannot be."""
+
+    errcode, says = "M_INVALID_PARAM", "a parameter has an impossible value"
+
+
+class TooLarge(MatrixError):
+    """More than is taken."""
+
+    status, errcode, says = 413, "M_TOO_LARGE", "the request is too large"
+
+
+class HeaderTooLarge(TooLarge):
+    """The first line of a request, or one of its headers, is too long."""
+
+    status, says = 431, "the path or a header is too long"
+
+
+class KeyTooLarge(MatrixError):
+    """The name of a profile's field is too long."""
+
+    errcode, says = "M_KEY_TOO_LARGE", "the name is too long"
+
+
+class ProfileTooLarge(MatrixError):
+    """The profile would become too large."""
+
+    errcode, says = "M_PROFILE_TOO_LARGE", "the profile would become too large"
+
+
+class MissingToken(MatrixError):
+    """The endpoint is for those who are logged in, and no access token was given."""
+
+    status, errcode, says = 401, "M_MISSING_TOKEN", "an access token is needed"
+
+
+class UnknownToken(MatrixError):
+    """The token is nobody's, or not any more; `soft_logout=True` where the device lives on."""
+
+    status, errcode, says = 401, "M_UNKNOWN_TOKEN", "unknown access token"
+
+
+class UserLocked(MatrixError):
+    """https://spec.matrix.org/v1.19/client-server-api/#account-locking"""
+
+    status, errcode, says = 401, "M_USER_LOCKED", "this account has been locked"
+
+    def __init__(self, message: str = "", /) -> None:
+        super().__init__(message, soft_logout=True)
+
+
+class UserSuspended(MatrixError):
+    """https://spec.matrix.org/v1.19/client-server-api/#account-suspension"""
+
+    status, errcode, says = 403, "M_USER_SUSPENDED", "this account has been suspended"
+
+
+class UserDeactivated(MatrixError):
+    """The account has ended."""
+
+    status, errcode, says = 403, "M_USER_DEACTIVATED", "this account has been deactivated"
+
+
+class Forbidden(MatrixError):
+    """The caller is known, and may not do this; or could not prove to be somebody who may."""
+
+    status, errcode, says = 403, "M_FORBIDDEN", "this is not allowed"
+
+
+class GuestAccessForbidden(Forbidden):
+    """Guests may not do this."""
+
+    errcode, says = "M_GUEST_ACCESS_FORBIDDEN", "guests may not do this"
+
+
+class Unauthorized(MatrixError):
+    """Another server could not prove who it is."""
+
+    status, errcode, says = 401, "M_UNAUTHORIZED", "the signature does not prove who asks"
+
+
+class NotFound(MatrixError):
+    """There is no such thing, or none that the caller may know of."""
+
+    status, errcode, says = 404, "M_NOT_FOUND", "not found"
+
+
+class UserInUse(MatrixError):
+    """Somebody has this name."""
+
+    errcode, says = "M_USER_IN_USE", "the name is taken"
+
+
+class InvalidUsername(MatrixError):
+    """Nobody can have this name."""
+
+    errcode, says = "M_INVALID_USERNAME", "not a possible name"
+
+
+class Exclusive(MatrixError):
+    """An application service has it for itself."""
+
+    errcode, says = "M_EXCLUSIVE", "an application service has reserved this"
+
+
+class WeakPassword(MatrixError):
+    """https://spec.matrix.org/v1.19/client-server-api/#password-management"""
+
+    errcode, says = "M_WEAK_PASSWORD", "the password is too weak"
+
+
+class LimitExceeded(MatrixError):
+    """https://spec.matrix.org/v1.19/client-server-api/#rate-limiting"""
+
+    status, errcode, says = 429, "M_LIMIT_EXCEEDED", "too many requests"
+
+    def __init__(self, retry_after_ms: int) -> None:
+        super().__init__(retry_after_ms=retry_after_ms)
+        self.headers = {"Retry-After": str(-(-retry_after_ms // 1000))}
+
+
+class TooSlow(MatrixError):
+    """The request came in too slowly."""
+
+    status, says = 408, "the request took too long to arrive"
+
+
+class TimedOut(MatrixError):
+    """It took longer than it may; what it waits for is not ours."""
+
+    status, says = 504, "this took too long"

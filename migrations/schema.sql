@@ -1,5 +1,37 @@
 SEQUENCE clock AS bigint START 0 INCREMENT 1 MINVALUE 0 MAXVALUE 9223372036854775807 CACHE 1
 
+TABLE access_tokens
+    token_hash bytea NOT NULL
+    device_nid bigint NOT NULL
+    generation integer NOT NULL
+    used boolean NOT NULL
+    expires_ts bigint
+    CONSTRAINT access_tokens_pkey PRIMARY KEY (token_hash)
+    CREATE INDEX access_tokens_by_device ON public.access_tokens USING btree (device_nid)
+
+TABLE account_data
+    user_nid bigint NOT NULL
+    room_nid bigint NOT NULL
+    type text COLLATE "C" NOT NULL
+    content bytea
+    pos bigint NOT NULL
+    CONSTRAINT account_data_pkey PRIMARY KEY (user_nid, room_nid, type)
+    CREATE INDEX account_data_by_pos ON public.account_data USING btree (user_nid, pos)
+
+TABLE accounts WITH (fillfactor=80)
+    user_nid bigint NOT NULL
+    version integer NOT NULL DEFAULT 0
+    password_hash text COLLATE "C"
+    created_day integer NOT NULL
+    is_admin boolean NOT NULL DEFAULT false
+    is_guest boolean NOT NULL DEFAULT false
+    locked boolean NOT NULL DEFAULT false
+    suspended boolean NOT NULL DEFAULT false
+    deactivated boolean NOT NULL DEFAULT false
+    erased boolean NOT NULL DEFAULT false
+    appservice text COLLATE "C"
+    CONSTRAINT accounts_pkey PRIMARY KEY (user_nid)
+
 TABLE alembic_version
     version_num character varying(32) NOT NULL
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
@@ -31,6 +63,19 @@ TABLE current_state WITH (fillfactor=80)
     event_nid bigint NOT NULL
     CONSTRAINT current_state_pkey PRIMARY KEY (room_nid, state_key_nid)
 
+TABLE devices WITH (fillfactor=80)
+    device_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+    user_nid bigint NOT NULL
+    device_id text COLLATE "C" NOT NULL
+    version integer NOT NULL DEFAULT 0
+    display_name text COLLATE "C"
+    session text COLLATE "C" NOT NULL
+    last_seen_day integer NOT NULL
+    confirmed_ts bigint
+    CONSTRAINT devices_pkey PRIMARY KEY (device_nid)
+    CONSTRAINT devices_session_key UNIQUE (session)
+    CONSTRAINT devices_user_nid_device_id_key UNIQUE (user_nid, device_id)
+
 TABLE event_ids
     event_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
     event_id text COLLATE "C" NOT NULL
@@ -50,6 +95,12 @@ TABLE events
     CONSTRAINT events_pkey PRIMARY KEY (event_nid)
     CREATE UNIQUE INDEX events_by_room_order ON public.events USING btree (room_nid, room_order) WHERE (room_order IS NOT NULL)
 
+TABLE filters
+    user_nid bigint NOT NULL
+    filter_hash bytea NOT NULL
+    json bytea NOT NULL
+    CONSTRAINT filters_pkey PRIMARY KEY (user_nid, filter_hash)
+
 TABLE installation
     only_row boolean NOT NULL DEFAULT true
     server_name text COLLATE "C" NOT NULL
@@ -65,6 +116,14 @@ TABLE log
     user_nid bigint
     item bigint
     CONSTRAINT log_pkey PRIMARY KEY (pos)
+    CREATE INDEX log_without_events ON public.log USING btree (pos) WHERE (kind <> 1)
+
+TABLE login_tokens
+    token_hash bytea NOT NULL
+    user_nid bigint NOT NULL
+    expires_ts bigint NOT NULL
+    CONSTRAINT login_tokens_pkey PRIMARY KEY (token_hash)
+    CREATE INDEX login_tokens_by_expiry ON public.login_tokens USING btree (expires_ts)
 
 TABLE memberships WITH (fillfactor=80)
     room_nid bigint NOT NULL
@@ -80,6 +139,33 @@ TABLE missing_parents
     event_nid bigint NOT NULL
     child_order bigint NOT NULL
     CONSTRAINT missing_parents_pkey PRIMARY KEY (room_nid, event_nid)
+
+TABLE profiles
+    user_nid bigint NOT NULL
+    fields bytea NOT NULL
+    CONSTRAINT profiles_pkey PRIMARY KEY (user_nid)
+
+TABLE refresh_tokens
+    token_hash bytea NOT NULL
+    device_nid bigint NOT NULL
+    generation integer NOT NULL
+    expires_ts bigint
+    CONSTRAINT refresh_tokens_pkey PRIMARY KEY (token_hash)
+    CREATE INDEX refresh_tokens_by_device ON public.refresh_tokens USING btree (device_nid)
+
+TABLE registration_nonces
+    nonce_hash bytea NOT NULL
+    expires_ts bigint NOT NULL
+    CONSTRAINT registration_nonces_pkey PRIMARY KEY (nonce_hash)
+    CREATE INDEX registration_nonces_by_expiry ON public.registration_nonces USING btree (expires_ts)
+
+TABLE registration_tokens
+    token text COLLATE "C" NOT NULL
+    uses_allowed integer
+    pending integer NOT NULL DEFAULT 0
+    completed integer NOT NULL DEFAULT 0
+    expires_ts bigint
+    CONSTRAINT registration_tokens_pkey PRIMARY KEY (token)
 
 TABLE room_servers WITH (fillfactor=80)
     room_nid bigint NOT NULL
@@ -138,13 +224,25 @@ TABLE state_keys
     CONSTRAINT state_keys_pkey PRIMARY KEY (state_key_nid)
     CONSTRAINT state_keys_type_state_key_key UNIQUE (type, state_key)
 
+TABLE uia_sessions
+    session_hash bytea NOT NULL
+    operation text COLLATE "C" NOT NULL
+    user_nid bigint
+    binding bytea NOT NULL
+    completed text[] COLLATE "C" NOT NULL
+    registration_token text COLLATE "C"
+    made_user_nid bigint
+    expires_ts bigint NOT NULL
+    CONSTRAINT uia_sessions_pkey PRIMARY KEY (session_hash)
+    CREATE INDEX uia_sessions_by_expiry ON public.uia_sessions USING btree (expires_ts)
+
 TABLE users
     user_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
     user_id text COLLATE "C" NOT NULL
     CONSTRAINT users_pkey PRIMARY KEY (user_nid)
     CONSTRAINT users_user_id_key UNIQUE (user_id)
 
-CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[])
+CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[])
  RETURNS TABLE(event_nid bigint, pos bigint)
  LANGUAGE plpgsql
 AS $function$
@@ -204,8 +302,9 @@ BEGIN
     RETURN QUERY
     WITH numbered AS (
         SELECT e.*, base + row_number() OVER (ORDER BY e.nr) AS pos
-          FROM unnest(e_room, e_event, e_key, e_group, e_ts, e_depth, e_fate, e_json) WITH ORDINALITY
-               AS e (room_nid, event_nid, key, group_nid, ts, depth, fate, json, nr)
+          FROM unnest(e_room, e_event, e_key, e_group, e_ts, e_depth, e_fate, e_member, e_json)
+               WITH ORDINALITY
+               AS e (room_nid, event_nid, key, group_nid, ts, depth, fate, member, json, nr)
          WHERE e.room_nid = ANY (locked)
     ), written AS (
         INSERT INTO events (event_nid, room_nid, room_order, state_key_nid, group_before,
@@ -213,8 +312,8 @@ BEGIN
         SELECT n.event_nid, n.room_nid, n.pos << 24, n.key, n.group_nid, n.ts, n.depth, n.fate, n.json
           FROM numbered n
     ), logged AS (
-        INSERT INTO log (pos, kind, room_nid, item)
-        SELECT n.pos, 1, n.room_nid, n.event_nid FROM numbered n
+        INSERT INTO log (pos, kind, room_nid, user_nid, item)
+        SELECT n.pos, 1, n.room_nid, n.member, n.event_nid FROM numbered n
     ), changed AS (
         INSERT INTO state_changes (room_nid, pos, state_key_nid, old_event_nid, new_event_nid)
         SELECT c.room_nid, n.pos, c.key, c.old, c.new
@@ -247,5 +346,28 @@ BEGIN
     SELECT n.event_nid, n.pos FROM numbered n;
 
     PERFORM pg_notify('clock', (base + taken)::text);
+END
+$function$
+
+CREATE OR REPLACE FUNCTION public.append_log(kinds smallint[], rooms bigint[], users bigint[], items bigint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    base bigint;
+    taken bigint := coalesce(cardinality(kinds), 0);
+BEGIN
+    IF taken = 0 THEN
+        RETURN NULL;
+    END IF;
+    PERFORM pg_advisory_xact_lock(7310868735949794660);
+    SELECT last_value INTO base FROM clock;
+    PERFORM setval('clock', base + taken);
+    INSERT INTO log (pos, kind, room_nid, user_nid, item)
+    SELECT base + e.nr, e.kind, e.room_nid, e.user_nid, e.item
+      FROM unnest(kinds, rooms, users, items) WITH ORDINALITY
+           AS e (kind, room_nid, user_nid, item, nr);
+    PERFORM pg_notify('clock', (base + taken)::text);
+    RETURN base + 1;
 END
 $function$

@@ -42,7 +42,10 @@ class Server:
     async def create(self, name: str, template: str = "template0") -> None:
         """Make a database, in place of one of that name."""
         await self.drop(name)
-        await self._execute(f"CREATE DATABASE {name} TEMPLATE {template} ENCODING 'UTF8'")
+        # Copying files takes a tenth of the time that the default does, which logs their pages.
+        await self._execute(
+            f"CREATE DATABASE {name} TEMPLATE {template} ENCODING 'UTF8' STRATEGY FILE_COPY"
+        )
 
     async def drop(self, name: str) -> None:
         """Remove a database, whoever is connected to it."""

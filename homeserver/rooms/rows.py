@@ -87,9 +87,19 @@ class RoomRows:
         nid = self._nids.events[event.event_id]
         before = self._group.nid if self._group else None
         key = self._change_state(event, nid, event.state_key)
-        fate, ts = Fate.ACCEPTED, event.origin_server_ts
+        member = None if event.state_key is None else self._nids.users.get(event.state_key)
         self._batch.events.append(
-            EventRow(self._room, nid, key, before, ts, event.depth, fate, event.json)
+            EventRow(
+                room=self._room,
+                event=nid,
+                key=key,
+                group=before,
+                ts=event.origin_server_ts,
+                depth=event.depth,
+                fate=Fate.ACCEPTED,
+                member=member if event.type == "m.room.member" else None,
+                json=event.json,
+            )
         )
 
     def _change_state(self, event: Event, nid: EventNid, state_key: str | None) -> KeyNid | None:

@@ -55,6 +55,8 @@ class EventRow(NamedTuple):
     ts: int
     depth: int
     fate: Fate
+    member: UserNid | None
+    """Whose membership it is about."""
     json: bytes
 
 
@@ -129,7 +131,7 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
     rooms = [(*row[:4], _array_literal(row.extremities)) for row in batch.rooms]
     columns = [
         *_columns(rooms, 5),
-        *_columns(batch.events, 8),
+        *_columns(batch.events, 9),
         *_columns(batch.changes, 5),
         *_columns(batch.members, 4),
         *_columns(batch.servers, 3),
@@ -140,7 +142,7 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
     return {EventNid(row[0]): row[1] for row in rows}
 
 
-_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 38))})"  # noqa: S608
+_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 39))})"  # noqa: S608
 
 
 def _array_literal(numbers: Iterable[int]) -> str:

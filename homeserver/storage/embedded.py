@@ -28,8 +28,11 @@ from typing import Any
 
 import asyncpg
 
+from homeserver.logs import get_logger
 from homeserver.storage.launcher import MAJOR, EmbeddedPostgresError, Launcher, find_launcher
 from homeserver.storage.postmaster import find_postmaster, is_alive, processes_in
+
+log = get_logger(__name__)
 
 USER = "hearth"
 _PORT = 5432
@@ -42,6 +45,8 @@ _RECOVERY_SECONDS = 900.0
 _STOP_SECONDS = {signal.SIGINT: 7.0, signal.SIGQUIT: 1.5, signal.SIGKILL: 1.5}
 """Fast, immediate (what is committed is replayed at the next start), and by force: ten in all."""
 _LOOK_AGAIN = 0.02
+_GLANCE = 0.25
+"""Seconds between two looks at one that should go on running."""
 _PATIENCE = 50
 """Looks, a second of them, in which the children of a killed postmaster notice that it is gone."""
 
@@ -140,6 +145,23 @@ class EmbeddedPostgres:
             with suppress(OSError):
                 self._socket_place().rmdir()
 
+    async def keep_running(self) -> None:
+        """Start it again whenever it has ended; goes on until cancelled, to be done before `stop`.
+
+        PostgreSQL makes up for the loss of any process of its own but the first; this is for that.
+
+        Raises:
+            EmbeddedPostgresError: it does not start again.
+
+        """
+        while True:
+            pid = self._running()
+            if pid is None:
+                log.warning("PostgreSQL has ended and is started again")
+                await self.start()
+            else:
+                await _wait_until_gone(pid, _GLANCE)
+
     async def __aenter__(self) -> Address:
         return await self.start()
 
@@ -162,7 +184,9 @@ class EmbeddedPostgres:
         await self._ensure_data(launcher)
         while True:
             is_adopted = find_postmaster(self._data) is not None
-            if not is_adopted:
+            if is_adopted:
+                log.info("PostgreSQL still runs from before and is taken over")
+            else:
                 await self._clear_remains()
                 self._launch(launcher)
             address = await self._wait_until_ready(is_adopted=is_adopted)
@@ -224,12 +248,12 @@ class EmbeddedPostgres:
     ) -> subprocess.Popen[bytes]:
         if self._log.exists() and self._log.stat().st_size > _MAX_LOG:
             self._log.replace(self._log.with_suffix(".old"))
-        with _open_private(self._log) as log:
+        with _open_private(self._log) as output:
             return subprocess.Popen(  # noqa: S603 - our own programs and arguments
                 launcher.command(program, *arguments),
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
                 **launcher.identity(),
             )
@@ -271,6 +295,8 @@ class EmbeddedPostgres:
 
     async def _clear_remains(self) -> None:
         """Take away what a postmaster that was killed left behind."""
+        if (self._data / "postmaster.pid").exists():
+            log.warning("PostgreSQL was killed; what it left behind is cleared away")
         for attempt in range(500):
             self._forget_child()
             left = processes_in(self._data)
@@ -327,10 +353,10 @@ class EmbeddedPostgres:
         return folder
 
 
-async def _wait_until_gone(pid: int) -> None:
+async def _wait_until_gone(pid: int, look_again: float = _LOOK_AGAIN) -> None:
     # It may be nobody's child by now: there is no event to wait for.
     while is_alive(pid):  # noqa: ASYNC110
-        await asyncio.sleep(_LOOK_AGAIN)
+        await asyncio.sleep(look_again)
 
 
 def _is_too_long(folder: Path) -> bool:

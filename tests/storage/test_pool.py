@@ -27,6 +27,62 @@ async def test_own_connections_have_settings_of_their_own(database: Database) ->
     await conn.close()
 
 
+async def test_only_lent_connections_have_a_limit_of_time(database: Database) -> None:
+    async with database.reader() as lent:
+        assert await lent.fetchval("SHOW statement_timeout") == "1min"
+    own = await database.connect()
+    assert await own.fetchval("SHOW statement_timeout") == "0"
+    await own.close()
+
+
+async def test_a_lost_connection_is_made_anew(database: Database) -> None:
+    own = await database.connect()
+    gone = asyncio.Event()
+    async with database.reader() as conn:
+        lent: Any = conn
+        lent.add_termination_listener(lambda _: gone.set())
+        lost = await conn.fetchval("SELECT pg_backend_pid()")
+    assert await own.fetchval("SELECT pg_terminate_backend($1, 10000)", lost)
+    await asyncio.wait_for(gone.wait(), 10)  # its farewell comes before its end
+    async with database.reader() as conn:
+        assert await conn.fetchval("SELECT pg_backend_pid()") != lost
+    await own.close()
+
+
+async def test_nothing_is_asked_when_a_connection_comes_back(postgres: Server) -> None:
+    """asyncpg's own way is a second round trip after each query."""
+    database = await open_database(postgres.database("postgres"), readers=1)
+    async with database.reader() as conn:
+        pid = await conn.fetchval("SELECT pg_backend_pid()")
+    own = await database.connect()
+    last = await own.fetchval("SELECT query FROM pg_stat_activity WHERE pid = $1", pid)
+    assert last == "SELECT pg_backend_pid()"
+    await own.close()
+    await database.close()
+
+
+async def test_an_open_transaction_ends_when_its_connection_comes_back(
+    postgres: Server, database: Database
+) -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # it complains
+    single = await open_database(database.where, readers=1)
+    async with single.reader() as conn:
+        await conn.execute("BEGIN")
+        await conn.execute("CREATE TABLE unfinished ()")
+    async with single.reader() as conn:
+        assert await conn.fetchval("SELECT to_regclass('unfinished')") is None
+    await single.close()
+
+
+async def test_a_server_that_stays_away(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_OUTAGE_SECONDS", 0.1)
+    gone = Database(database._pool, {**database.where, "host": "/nowhere", "dsn": None})
+    with pytest.raises(DatabaseError, match=r"does not answer.*See that it runs"):
+        await gone.connect()
+
+
 async def test_nobody_answers(postgres: Server) -> None:
     with pytest.raises(DatabaseError, match="does not answer"):
         await open_database({**postgres.database("x"), "host": "/nowhere"}, wait=0.2)

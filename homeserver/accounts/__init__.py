@@ -1,0 +1,1 @@
+"""Who has an account here and who is asking: registration, login, devices, tokens, own data."""

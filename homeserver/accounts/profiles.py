@@ -1,0 +1,111 @@
+"""Profiles of the users of this server.
+
+Who may look at them, and telling rooms and presence of changes, is for the caller.
+
+https://spec.matrix.org/v1.19/client-server-api/#profiles
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from federation.identifiers import UserID
+from homeserver.accounts.profile_fields import (
+    Changeable,
+    Profile,
+    changed,
+    check_name,
+    without,
+    written,
+)
+from homeserver.errors import NotFound
+from homeserver.storage import accounts, profiles
+from homeserver.storage.numbers import UserNid
+from homeserver.storage.process import Process
+
+
+class Change(NamedTuple):
+    """What a profile was, and is."""
+
+    before: Profile
+    after: Profile
+
+
+class Profiles:
+    """The profiles of all users of this server."""
+
+    def __init__(self, process: Process, changeable: Changeable) -> None:
+        self._process = process
+        self._changeable = changeable
+
+    async def get(self, user_id: UserID) -> Profile:
+        """All fields of a user's profile.
+
+        Raises:
+            NotFound: nobody here has this name, or no longer.
+
+        """
+        async with self._process.database.reader() as conn:
+            account = await accounts.find(conn, user_id)
+            if account is None or account.deactivated:
+                raise NotFound("no such user")
+            return _read(await profiles.find(conn, account.user))
+
+    async def get_field(self, user_id: UserID, name: str) -> Any:
+        """One field.
+
+        Raises:
+            NotFound: nobody here has this name, or they have no such field.
+
+        """
+        profile = await self.get(user_id)
+        if name not in profile:
+            raise NotFound("there is no such field in the profile")
+        return profile[name]
+
+    async def set_field(
+        self, user: UserNid, name: str, value: object, *, is_guest: bool = False
+    ) -> Change:
+        """Change a field.
+
+        Raises:
+            Forbidden: it is not to be changed.
+            KeyTooLarge, InvalidParam: there can be no such field, or no such value in it.
+            TooLarge, ProfileTooLarge: the value is too large.
+
+        """
+        check_name(name)
+        self._changeable.check(name, is_guest=is_guest)
+        return await self._change(user, lambda profile: changed(profile, name, value))
+
+    async def delete_field(self, user: UserNid, name: str, *, is_guest: bool = False) -> Change:
+        """Remove a field, if it is there.
+
+        Raises:
+            Forbidden: it is not to be changed.
+            KeyTooLarge, InvalidParam: there can be no such field.
+
+        """
+        check_name(name)
+        self._changeable.check(name, is_guest=is_guest)
+        return await self._change(user, lambda profile: without(profile, name))
+
+    async def _change(self, user: UserNid, change: Callable[[Profile], Profile]) -> Change:
+        async with self._process.database.reader() as conn:
+            while True:
+                stored = await profiles.find(conn, user)
+                before = _read(stored)
+                after = change(before)
+                new = written(after)
+                # Written, because Python takes `true` for 1.
+                if new == (stored or written({})):
+                    return Change(before, after)
+                pos = await profiles.replace(conn, user, stored, new)
+                if self._process.committed(pos):
+                    return Change(before, after)
+
+
+def _read(stored: bytes | None) -> Profile:
+    profile: Profile = {} if stored is None else msgspec.json.decode(stored)
+    return profile

@@ -1,0 +1,147 @@
+"""The log of everything that caches and clients must learn of, and reading it on.
+
+Rows are written by `append_batch` (events) and `append_log` (all else): functions of the database
+that take the clock as the last thing before the commit, so that whoever has seen a position has
+seen everything below it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+from homeserver.storage.clock import Clock, read_position
+from homeserver.storage.numbers import RoomNid, UserNid
+from homeserver.storage.pool import Connection, Database
+
+MOST_AT_ONCE = 1000
+"""Rows that are read in one query."""
+
+
+class Kind(IntEnum):
+    """What a row of the log is about; `item` is a number that depends on it."""
+
+    EVENT = 1
+    """An event of the room; item: its number. Of a membership: whose it is."""
+    ACCOUNT = 10
+    """The user's account was made, or is now otherwise: locked, administrator, deactivated, …"""
+    DEVICE = 11
+    """A device of the user was made, renamed, or got new tokens; item: its number."""
+    DEVICE_GONE = 12
+    """A device of the user was deleted, with its tokens; item: its number."""
+    PROFILE = 13
+    """The user's profile changed."""
+    ACCOUNT_DATA = 14
+    """The user's account data changed, of the room or, without one, of the account."""
+    PUSH_RULES = 15
+    """The user's push rules changed."""
+    RECEIPT = 20
+    """The user read on in the room."""
+    TO_DEVICE = 21
+    """A message is waiting for a device of the user; item: the device's number."""
+    DEVICE_KEYS = 22
+    """The keys of a user's devices changed, or their cross-signing keys; of any server."""
+    FORGOTTEN = 23
+    """The user forgot the room."""
+    OUTGOING = 30
+    """Something waits to be sent to another server; item: the server's number."""
+
+
+class Entry(NamedTuple):
+    """A row of the log."""
+
+    pos: int
+    kind: int
+    room: RoomNid | None
+    user: UserNid | None
+    item: int | None
+
+
+async def current_position(conn: Connection) -> int:
+    """The highest position that is committed; 0 in an empty log."""
+    return await read_position(conn)
+
+
+async def read_log(conn: Connection, after: int, limit: int = MOST_AT_ONCE) -> list[Entry]:
+    """The first rows beyond `after`, in order."""
+    rows = await conn.fetch(
+        """
+        SELECT pos, kind, room_nid, user_nid, item
+          FROM log
+         WHERE pos > $1
+         ORDER BY pos
+         LIMIT $2
+        """,
+        after,
+        limit,
+    )
+    return [Entry(*row) for row in rows]
+
+
+async def read_log_without_events(
+    conn: Connection, after: int, limit: int = MOST_AT_ONCE
+) -> list[Entry]:
+    """The first rows beyond `after` that are not about events, in order."""
+    rows = await conn.fetch(
+        """
+        SELECT pos, kind, room_nid, user_nid, item
+          FROM log
+         WHERE pos > $1 AND kind <> 1
+         ORDER BY pos
+         LIMIT $2
+        """,
+        after,
+        limit,
+    )
+    return [Entry(*row) for row in rows]
+
+
+Apply = Callable[[Sequence[Entry]], None]
+"""Takes rows in order, each once."""
+
+
+class Tail:
+    """Brings the caches of this process up to date before they answer; not about events.
+
+    Args:
+        database: read when the clock has moved.
+        clock: of this process.
+        position: where to begin; nothing may be cached from before.
+
+    """
+
+    def __init__(self, database: Database, clock: Clock, position: int) -> None:
+        self._database = database
+        self._clock = clock
+        self._appliers: list[Apply] = []
+        self._reading = asyncio.Lock()
+        self.position = position
+        """Everything up to here was applied."""
+
+    def feed(self, apply: Apply) -> None:
+        """Call `apply` with whatever is read from now on."""
+        self._appliers.append(apply)
+
+    async def catch_up(self) -> None:
+        """See all that was committed before this call, as far as this host knows.
+
+        No query where nothing was; one for however many wait.
+        """
+        target = self._clock.position
+        if target <= self.position:
+            return
+        async with self._reading:
+            if target > self.position:
+                await self._read_to(self._clock.position)
+
+    async def _read_to(self, target: int) -> None:
+        async with self._database.reader() as conn:
+            full = True
+            while full:
+                entries = await read_log_without_events(conn, self.position)
+                for apply in self._appliers if entries else ():
+                    apply(entries)
+                full = len(entries) == MOST_AT_ONCE
+                self.position = (
+                    entries[-1].pos if full else max([target, *(e.pos for e in entries)])
+                )
