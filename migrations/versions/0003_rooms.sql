@@ -1,0 +1,1 @@
+-- Room aliases, forgotten rooms, and what redactions removed.

@@ -1,0 +1,1 @@
+-- Device keys, one-time keys, cross-signing, to-device messages and key backup.

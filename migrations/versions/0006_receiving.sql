@@ -1,0 +1,1 @@
+-- What receiving events from other servers needs beside the graph.

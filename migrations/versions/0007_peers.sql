@@ -1,0 +1,1 @@
+-- Other servers: their keys, how they fare, and what waits to be sent to them.

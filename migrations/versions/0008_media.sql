@@ -1,0 +1,1 @@
+-- Files that people sent, and those fetched from other servers.

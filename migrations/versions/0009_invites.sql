@@ -1,0 +1,1 @@
+-- Invitations to, and knocks at, rooms that this server is not in.
