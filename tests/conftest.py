@@ -18,4 +18,4 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-pytest_plugins = ["tests.database"]
+pytest_plugins = ["tests.database", "tests.servers"]

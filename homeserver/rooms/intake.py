@@ -96,13 +96,12 @@ class Means:
 
 
 class Intake:
-    """The one way into a room.
+    """The one way into a room. `run` has to run for `submit` to be answered."""
 
-    `conn` is the intake's own. `run` has to run for `submit` to be answered.
-    """
+    _conn: Connection
+    """Of the current run; its own."""
 
-    def __init__(self, conn: Connection, means: Means) -> None:
-        self._conn = conn
+    def __init__(self, means: Means) -> None:
         self._means = means
         self._queue: deque[_Waiting] = deque()
         self._filled = asyncio.Event()
@@ -121,8 +120,13 @@ class Intake:
         self._filled.set()
         return await answer
 
-    async def run(self) -> None:
-        """Write batch after batch, for ever."""
+    async def run(self, conn: Connection) -> None:
+        """Write batch after batch over this connection, which nobody else uses, until it fails.
+
+        Whoever waits in the queue then waits for the next run; only those of the batch that was
+        under way are told, as nobody knows what became of it.
+        """
+        self._conn = conn
         while True:
             await self._filled.wait()
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), MOST_IN_BATCH))]

@@ -72,8 +72,8 @@ async def worker(database: Database) -> AsyncIterator[Worker]:
     heads = Heads(numbers, states)
     opaque_ids = (f"e{number}" for number in _times)
     means = Means(numbers, states, heads, SIGNER, b"key", lambda: next(_times), opaque_ids)
-    intake = Intake(conn, means)
-    running = asyncio.create_task(intake.run())
+    intake = Intake(means)
+    running = asyncio.create_task(intake.run(conn))
     try:
         yield Worker(intake, heads)
     finally:

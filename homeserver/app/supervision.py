@@ -1,0 +1,47 @@
+"""Work that goes on in the background: started again when it fails, ended in order."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from homeserver.logs import get_logger
+
+log = get_logger(__name__)
+
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+"""Seconds between a failure and the next try."""
+
+Work = Callable[[], Awaitable[None]]
+
+
+class Supervisor:
+    """Keeps work going until it is told to stop."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def keep(self, name: str, work: Work) -> None:
+        """Run `work` for ever: whenever it ends, by itself or by an error, run it again."""
+        self._tasks.append(asyncio.create_task(_again_and_again(name, work), name=name))
+
+    async def stop(self) -> None:
+        """End all of it, what was started last first."""
+        for task in reversed(self._tasks):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        self._tasks.clear()
+
+
+async def _again_and_again(name: str, work: Work) -> None:
+    pause = _FIRST_PAUSE
+    loop = asyncio.get_running_loop()
+    while True:
+        began = loop.time()
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the work has to go on
+            log.warning("background work failed, it begins again", work=name, exc_info=error)
+        if loop.time() - began > _LONGEST_PAUSE:
+            pause = _FIRST_PAUSE
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)

@@ -1,0 +1,154 @@
+"""One worker: a process that answers requests and does its share of what goes on behind them."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from federation.identifiers import ServerName
+from federation.signing import SigningKey
+from homeserver.app.assembly import Base, Parts, assemble, milliseconds
+from homeserver.app.authenticator import Authenticator
+from homeserver.app.supervision import Supervisor
+from homeserver.app.tables import CLIENT, FEDERATION
+from homeserver.config.settings import Settings
+from homeserver.errors import Unauthorized
+from homeserver.http import Request
+from homeserver.http.binding import bound
+from homeserver.http.dispatch import Rim, log_answer
+from homeserver.http.limits import Limits
+from homeserver.http.listeners import Door
+from homeserver.http.requests import Terms
+from homeserver.http.server import HttpServer
+from homeserver.storage.bus import Bus
+from homeserver.storage.clock import Clock, read_position
+from homeserver.storage.freshness import SharedPositions
+from homeserver.storage.installation import settle
+from homeserver.storage.log import Tail
+from homeserver.storage.numbers import Numbers
+from homeserver.storage.pool import Database, open_database
+from homeserver.storage.process import Process
+
+_OWN_CONNECTIONS = 3
+"""Beside those that are lent: the writer's, the clock's, the bus's."""
+_LOCK_TIMEOUT = "10s"
+"""How long the writer waits for a room that another process is writing to."""
+
+
+class Worker:
+    """A worker; `start` it once, `stop` it once.
+
+    Args:
+        settings: of the server.
+        key: signs for it.
+        where: the database, as `open_database` takes it; its schema is up to date.
+        shared: how far each process of this host has seen the log.
+        place: this process's in it.
+
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        key: SigningKey,
+        where: Mapping[str, Any],
+        shared: SharedPositions,
+        place: int = 0,
+    ) -> None:
+        self._settings = settings
+        self._key = key
+        self._where = where
+        self._clock = Clock(shared, place)
+        self._background = Supervisor()
+        self._stopping = asyncio.Event()
+        self._database: Database | None = None
+        self._http: HttpServer | None = None
+        self.parts: Parts | None = None
+        """The duties, once it has started."""
+
+    async def start(self, doors: Sequence[Door]) -> None:
+        """Open the database, begin the work in the background, and answer at the doors."""
+        readers = self._settings.storage.pool_size - _OWN_CONNECTIONS
+        self._database = await open_database(self._where, readers=max(1, readers))
+        base = await self._base(self._database)
+        self.parts = assemble(base)
+        self._keep_working(self.parts, self._database)
+        self._http = self._server(doors, self.parts)
+        await self._http.start()
+
+    async def stop(self) -> None:
+        """Finish what is being answered, then end."""
+        self._stopping.set()
+        if self._http is not None:
+            await self._http.stop()
+        await self._background.stop()
+        if self._database is not None:
+            await self._database.close()
+
+    async def _base(self, database: Database) -> Base:
+        async with database.reader() as conn:
+            installation = await settle(conn, self._settings.server_name)
+            position = await read_position(conn)
+        self._clock.advance(position)
+        tail = Tail(database, self._clock, position)
+        return Base(
+            settings=self._settings,
+            process=Process(
+                self._settings.server_name,
+                database,
+                Numbers(),
+                self._clock,
+                tail,
+                milliseconds,
+            ),
+            installation=installation,
+            signing_key=self._key,
+            bus=Bus(),
+            limits=Limits(
+                self._settings.rate_limits, self._settings.workers, _monotonic_milliseconds
+            ),
+        )
+
+    def _keep_working(self, parts: Parts, database: Database) -> None:
+        async def follow_the_clock() -> None:
+            conn = await database.connect()
+            try:
+                await self._clock.follow(conn)
+            finally:
+                conn.terminate()
+
+        async def exchange_messages() -> None:
+            conn = await database.connect()
+            try:
+                await parts.base.bus.run(conn)
+            finally:
+                conn.terminate()
+
+        async def write_events() -> None:
+            conn = await database.connect(lock_timeout=_LOCK_TIMEOUT)
+            try:
+                await parts.rooms.intake.run(conn)
+            finally:
+                conn.terminate()
+
+        self._background.keep("clock", follow_the_clock)
+        self._background.keep("bus", exchange_messages)
+        self._background.keep("intake", write_events)
+
+    def _server(self, doors: Sequence[Door], parts: Parts) -> HttpServer:
+        endpoints = [*bound(CLIENT, parts.client_house), *bound(FEDERATION, parts.server_house)]
+        rim = Rim(
+            authenticator=Authenticator(parts.accounts.sessions, _unverifiable),
+            limits=parts.base.limits,
+            terms=Terms.of(self._settings),
+            stopping=self._stopping,
+            observe=log_answer,
+        )
+        return HttpServer(doors, endpoints, rim)
+
+
+def _monotonic_milliseconds() -> int:
+    return int(asyncio.get_running_loop().time() * 1000)
+
+
+async def _unverifiable(_request: Request) -> ServerName:
+    raise Unauthorized

@@ -1,0 +1,1 @@
+"""The client-server API: one module per section, one function per operation."""

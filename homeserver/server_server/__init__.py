@@ -1,0 +1,1 @@
+"""The server-server API: one module per section, one function per operation."""
