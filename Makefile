@@ -15,10 +15,13 @@ help: ## show this list
 	@echo
 	@echo "  make PYTHON=python3.12 ... chooses the interpreter, make test ARGS='-k acl' some of the tests."
 
-run: ## start the server (there is none yet)
-	@echo "There is no server to start yet: this milestone is federation/, the library under it." >&2
-	@echo "What runs today: 'make test' proves it, 'make bench' measures it." >&2
-	@exit 1
+run: $(INSTALLED) ## start the server; as hearth.yaml says, else for localhost
+	@test -e hearth.yaml || { \
+	  export HEARTH__SERVER_NAME="$${HEARTH__SERVER_NAME:-localhost}"; \
+	  echo "There is no hearth.yaml, so this serves $$HEARTH__SERVER_NAME on port 8008."; \
+	  echo "For an account: HEARTH__SERVER_NAME=$$HEARTH__SERVER_NAME $(BIN)/hearth user create NAME"; \
+	  exec $(BIN)/hearth serve; }
+	@test ! -e hearth.yaml || exec $(BIN)/hearth serve
 
 test: $(INSTALLED) oracle ## run all tests
 	$(BIN)/python -m pytest $(ARGS)

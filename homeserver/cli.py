@@ -11,8 +11,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from homeserver.commands import config
+from homeserver.commands import config, user
 from homeserver.commands.options import AsJson, examples, print_json
+from homeserver.commands.serve import EXAMPLES as SERVE_EXAMPLES
+from homeserver.commands.serve import serve
 from homeserver.errors import ConfigError
 
 BAD_SETTINGS = 2
@@ -42,9 +44,12 @@ app = typer.Typer(
     epilog=examples(
         "hearth config example > hearth.yaml",
         "hearth config check",
-        "HEARTH__SERVER_NAME=example.org hearth config show --json",
+        "HEARTH__SERVER_NAME=example.org hearth serve",
+        "hearth user create ann --admin",
     ),
 )
+app.command(epilog=SERVE_EXAMPLES)(serve)
+app.add_typer(user.app, name="user")
 app.add_typer(config.app, name="config")
 
 

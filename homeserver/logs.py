@@ -105,6 +105,8 @@ def configure(settings: Logging, stream: TextIO | None = None) -> None:
     root.setLevel(threshold)
     # It would write who asked for what, tokens included.
     logging.getLogger("aiohttp.access").disabled = True
+    # What it would tell of itself at each start helps nobody.
+    logging.getLogger("alembic").setLevel(max(threshold, logging.WARNING))
     # When writing fails, on a full disk say, it would print the whole record, private parts too.
     logging.raiseExceptions = False
     logging.captureWarnings(True)

@@ -43,6 +43,12 @@ class NewAccount(NamedTuple):
     appservice: str | None = None
 
 
+async def has_accounts(conn: Connection) -> bool:
+    """Whether anybody has an account here."""
+    found: bool = await conn.fetchval("SELECT EXISTS (SELECT FROM accounts)")
+    return found
+
+
 async def find(conn: Connection, user_id: UserID) -> Account | None:
     """The account of this user."""
     row = await conn.fetchrow(

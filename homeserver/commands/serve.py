@@ -1,0 +1,26 @@
+"""`hearth serve`: the server, in the foreground."""
+
+import typer
+
+from homeserver.app.serving import serve as run
+from homeserver.commands.options import ConfigFile, examples, load_settings
+from homeserver.errors import HearthError
+from homeserver.logs import configure
+
+EXAMPLES = examples(
+    "hearth serve",
+    "hearth serve -c /etc/hearth.yaml",
+    "HEARTH__SERVER_NAME=example.org hearth serve",
+)
+
+
+def serve(file: ConfigFile = None) -> None:
+    """Run the server until Ctrl-C or SIGTERM; its schema and key are made if missing."""
+    settings = load_settings(file)
+    configure(settings.logging)
+    try:
+        status = run(settings)
+    except (HearthError, OSError) as error:
+        typer.echo(f"Hearth cannot serve: {error}", err=True)
+        raise typer.Exit(1) from error
+    raise typer.Exit(status)
