@@ -12,6 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 from homeserver.commands import config, user
+from homeserver.commands.demo import EXAMPLES as DEMO_EXAMPLES
+from homeserver.commands.demo import demo
 from homeserver.commands.options import AsJson, examples, print_json
 from homeserver.commands.serve import EXAMPLES as SERVE_EXAMPLES
 from homeserver.commands.serve import serve
@@ -49,6 +51,7 @@ app = typer.Typer(
     ),
 )
 app.command(epilog=SERVE_EXAMPLES)(serve)
+app.command(epilog=DEMO_EXAMPLES)(demo)
 app.add_typer(user.app, name="user")
 app.add_typer(config.app, name="config")
 

@@ -25,7 +25,7 @@ ROWS: tuple[frozenset[str], ...] = (
 
 ROW_OF = {package: number for number, packages in enumerate(ROWS) for package in packages}
 
-SEES_ALL = frozenset({"app", "cli", "commands", "__main__"})
+SEES_ALL = frozenset({"app", "cli", "commands", "demo", "__main__"})
 """What puts the parts of `homeserver` together; nobody imports it but itself."""
 
 SEEN_BY_ALL = frozenset({"errors", "config", "logs"})
