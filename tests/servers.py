@@ -5,6 +5,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -63,6 +64,16 @@ class Answer(NamedTuple):
         return self.json
 
 
+def _record(method: str, path: str, body: Any, status: int, answer: Any) -> None:
+    """Note the exchange in the file HEARTH_RECORD names, for a check against the schemas."""
+    file = os.environ.get("HEARTH_RECORD")
+    if file:
+        exchange = {"method": method, "path": path, "status": status}
+        exchange |= {"request_json": body, "response_json": answer}
+        with Path(file).open("a") as record:
+            record.write(json.dumps(exchange) + "\n")
+
+
 class Client:
     """Somebody who asks a server, logged in or not."""
 
@@ -91,6 +102,7 @@ class Client:
             content = await response.read()
             is_json = response.content_type == "application/json"
             found = json.loads(content) if is_json and content else None
+            _record(method, response.url.raw_path_qs, body, response.status, found)
             return Answer(response.status, found, response.headers, content)
 
     async def get(self, path: str, **query: Any) -> Answer:
