@@ -10,8 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import yaml
+
+from tests.federation.net.loopback import Authority
 
 
 def free_port() -> int:
@@ -24,35 +28,65 @@ def free_port() -> int:
 
 @dataclass
 class Serving:
-    """A server that runs, or ran, in a folder."""
+    """A server that runs, or ran, in a folder; with an authority it federates on loopback."""
 
     folder: Path
     port: int
     workers: int = 1
+    authority: Authority | None = None
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
+    def name(self) -> str:
+        return f"127.0.0.1:{self.port}" if self.authority else "one.test"
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.authority else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
         return (self.folder / "stderr").read_text()
 
+    @property
+    def postmaster(self) -> int | None:
+        """The first process of its PostgreSQL."""
+        file = self.folder / "hearth-data" / "postgres" / "data" / "postmaster.pid"
+        words = file.read_text().split() if file.exists() else []
+        return int(words[0]) if words else None
+
+    def settings(self) -> dict[str, Any]:
+        """As they are written to the file."""
+        listener: dict[str, Any] = {"port": self.port}
+        settings: dict[str, Any] = {
+            "server_name": self.name,
+            "workers": self.workers,
+            "listeners": [listener],
+            "registration": {"mode": "open"},
+            "rate_limits": {"enabled": False},
+            "auth": {"password_hash": {"memory": "8K", "iterations": 1}},
+        }
+        if self.authority:
+            file = str(self.authority.certificate("127.0.0.1"))
+            listener["tls"] = {"certificate": file, "key": file}
+            settings["outgoing"] = {
+                "ca_file": str(self.authority.file),
+                "system_trust": False,
+                "allowed_ranges": ["127.0.0.0/8"],
+            }
+            settings["federation"] = {"retry_minimum": "100ms", "retry_maximum": "1s"}
+        return settings
+
     def launch(self) -> None:
         """Start the command."""
-        (self.folder / "hearth.yaml").write_text(
-            f"server_name: one.test\nworkers: {self.workers}\n"
-            f"listeners: [{{port: {self.port}}}]\n"
-            "registration: {mode: open}\nrate_limits: {enabled: false}\n"
-            "auth: {password_hash: {memory: 8K, iterations: 1}}\n"
-        )
+        (self.folder / "hearth.yaml").write_text(yaml.safe_dump(self.settings()))
         with (self.folder / "stderr").open("ab") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "homeserver", "serve", "-c", "hearth.yaml"],
                 cwd=self.folder,
                 stderr=stderr,
                 env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+                start_new_session=True,
             )
 
     async def answers(self, within: float = 15.0) -> float:
@@ -71,7 +105,7 @@ class Serving:
         try:
             async with (
                 aiohttp.ClientSession() as session,
-                session.get(f"{self.url}/_matrix/client/versions") as response,
+                session.get(f"{self.url}/_matrix/client/versions", ssl=False) as response,
             ):
                 return response.status in {200, 404}
         except aiohttp.ClientError:
@@ -99,9 +133,12 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(folder: Path, workers: int = 1) -> AsyncIterator[Serving]:
+async def serving(
+    folder: Path, workers: int = 1, authority: Authority | None = None
+) -> AsyncIterator[Serving]:
     """A server that answers, ended in any case."""
-    server = Serving(folder, free_port(), workers)
+    folder.mkdir(exist_ok=True)
+    server = Serving(folder, free_port(), workers, authority)
     server.launch()
     try:
         await server.answers()

@@ -64,11 +64,15 @@ class Authority:
 
     def server_context(self, *names: str) -> ssl.SSLContext:
         """TLS for a server with a certificate for `names`, DNS names or IP addresses."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate(*names))
+        return context
+
+    def certificate(self, *names: str) -> Path:
+        """A file with a key and a certificate for `names`."""
         if names not in self._issued:
             self._issued[names] = self._issue(names)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._issued[names])
-        return context
+        return self._issued[names]
 
     def _issue(self, names: tuple[str, ...]) -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
