@@ -1,0 +1,29 @@
+from pathlib import Path
+
+import pytest
+
+from homeserver.peers.signing_keys import SigningKeyError, load_or_make
+
+
+def test_a_key_is_made_once(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "signing.key"
+    key = load_or_make(file)
+    assert load_or_make(file) == key
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert key.key_id.startswith("ed25519:a_")
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_the_form_of_other_homeservers(tmp_path: Path) -> None:
+    file = tmp_path / "signing.key"
+    file.write_text("ed25519 a_AbCd AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n")
+    assert load_or_make(file).key_id == "ed25519:a_AbCd"
+
+
+@pytest.mark.parametrize("text", ["", "ed25519 a_x", "rsa 1 AAAA", "ed25519 a !!", "ed25519 a AA"])
+def test_anything_else_is_told(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "signing.key"
+    file.write_text(text)
+    with pytest.raises(SigningKeyError, match=r"signing\.key holds no signing key"):
+        load_or_make(file)
+    assert file.read_text() == text
