@@ -1,0 +1,188 @@
+"""What is known of files: whose they are, what they are called, where they lie.
+
+https://spec.matrix.org/v1.19/client-server-api/#content-repository
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, NewType
+
+from homeserver.storage.numbers import UserNid
+from homeserver.storage.pool import Connection
+
+MediaNid = NewType("MediaNid", int)
+
+
+class Kept(NamedTuple):
+    """A file that was written."""
+
+    file_id: str
+    """Its name in the store."""
+    size: int
+    """In bytes."""
+    sha256: bytes
+
+
+class Item(NamedTuple):
+    """A row of `media`."""
+
+    media: MediaNid
+    user: UserNid | None
+    file_id: str | None
+    """`None`: announced, and not uploaded yet."""
+    size: int
+    content_type: str | None
+    file_name: str | None
+    created_ts: int
+    used_day: int
+
+
+class Thumbnail(NamedTuple):
+    """A row of `thumbnails`."""
+
+    file_id: str
+    size: int
+    content_type: str
+
+
+class Shape(NamedTuple):
+    """What a thumbnail was made to fit, in pixels."""
+
+    width: int
+    height: int
+    is_cropped: bool
+
+
+async def find(conn: Connection, origin: str, media_id: str) -> Item | None:
+    """What is known of a file."""
+    row = await conn.fetchrow(
+        """
+        SELECT media_nid, user_nid, file_id, size, content_type, file_name, created_ts, used_day
+          FROM media
+         WHERE origin = $1 AND media_id = $2
+        """,
+        origin,
+        media_id,
+    )
+    return Item(*row) if row else None
+
+
+async def announce(
+    conn: Connection, origin: str, media_id: str, user: UserNid, now: int, most: int
+) -> bool:
+    """Reserve a name for a file to come; false if the user has reserved too many already."""
+    made = await conn.fetchval(
+        """
+        INSERT INTO media (origin, media_id, user_nid, created_ts, used_day)
+        SELECT $1, $2, $3, $4, ($4 / 86400000)::integer
+         WHERE (SELECT count(*) FROM media WHERE user_nid = $3 AND file_id IS NULL) < $5
+        RETURNING media_nid
+        """,
+        origin,
+        media_id,
+        user,
+        now,
+        most,
+    )
+    return made is not None
+
+
+async def add(
+    conn: Connection,
+    origin: str,
+    media_id: str,
+    user: UserNid | None,
+    kept: Kept,
+    content_type: str | None,
+    file_name: str | None,
+    now: int,
+) -> bool:
+    """Note a file that was written; false if one of that name is there already."""
+    made = await conn.fetchval(
+        """
+        INSERT INTO media AS old (origin, media_id, user_nid, file_id, size, sha256, content_type,
+                                  file_name, created_ts, used_day)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, ($9 / 86400000)::integer)
+        ON CONFLICT (origin, media_id) DO UPDATE
+           SET file_id = excluded.file_id, size = excluded.size, sha256 = excluded.sha256,
+               content_type = excluded.content_type, file_name = excluded.file_name
+         WHERE old.file_id IS NULL
+        RETURNING media_nid
+        """,
+        origin,
+        media_id,
+        user,
+        *kept,
+        content_type,
+        file_name,
+        now,
+    )
+    return made is not None
+
+
+async def see(conn: Connection, media: MediaNid, today: int) -> None:
+    """Note that somebody wanted it today."""
+    await conn.execute(
+        "UPDATE media SET used_day = $2 WHERE media_nid = $1 AND used_day < $2", media, today
+    )
+
+
+async def find_thumbnail(conn: Connection, media: MediaNid, shape: Shape) -> Thumbnail | None:
+    """A thumbnail that was made before."""
+    row = await conn.fetchrow(
+        """
+        SELECT file_id, size, content_type
+          FROM thumbnails
+         WHERE media_nid = $1 AND width = $2 AND height = $3 AND is_cropped = $4
+        """,
+        media,
+        *shape,
+    )
+    return Thumbnail(*row) if row else None
+
+
+async def add_thumbnail(
+    conn: Connection, media: MediaNid, shape: Shape, thumbnail: Thumbnail
+) -> bool:
+    """Note a thumbnail that was written; false if somebody was quicker."""
+    made = await conn.fetchval(
+        """
+        INSERT INTO thumbnails (media_nid, width, height, is_cropped, file_id, size, content_type)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT DO NOTHING
+        RETURNING media_nid
+        """,
+        media,
+        *shape,
+        *thumbnail,
+    )
+    return made is not None
+
+
+async def take_unused(
+    conn: Connection, server: str, before_day: int, announced_before: int, limit: int = 500
+) -> Sequence[str]:
+    """Forget other servers' files that nobody wanted lately, and names that nobody used.
+
+    Answers the files to delete, thumbnails too.
+    """
+    rows = await conn.fetch(
+        """
+        WITH gone AS (
+            DELETE FROM media WHERE media_nid IN (
+                SELECT media_nid FROM media
+                 WHERE (origin <> $1 AND used_day < $2)
+                    OR (file_id IS NULL AND created_ts < $3)
+                 LIMIT $4
+            ) RETURNING media_nid, file_id
+        ), smaller AS (
+            DELETE FROM thumbnails t USING gone
+             WHERE t.media_nid = gone.media_nid RETURNING t.file_id
+        )
+        SELECT file_id FROM gone WHERE file_id IS NOT NULL UNION ALL SELECT file_id FROM smaller
+        """,
+        server,
+        before_day,
+        announced_before,
+        limit,
+    )
+    return [row[0] for row in rows]
