@@ -184,6 +184,66 @@ class NotFound(MatrixError):
     status, errcode, says = 404, "M_NOT_FOUND", "not found"
 
 
+class UnknownLogin(MatrixError):
+    """There is no such way to log in."""
+
+    errcode, says = "M_UNKNOWN", "no such way to log in"
+
+
+class NotYetUploaded(MatrixError):
+    """The file was announced, and did not come in time."""
+
+    status, errcode, says = 504, "M_NOT_YET_UPLOADED", "the file is not there yet"
+
+
+class CannotOverwriteMedia(MatrixError):
+    """A file is never replaced by another one."""
+
+    status, errcode, says = 409, "M_CANNOT_OVERWRITE_MEDIA", "this file is there already"
+
+
+class BadAlias(MatrixError):
+    """A canonical alias that does not lead to its room."""
+
+    errcode, says = "M_BAD_ALIAS", "the alias does not lead to the room"
+
+
+class RoomInUse(MatrixError):
+    """The alias for a new room is another one's."""
+
+    errcode, says = "M_ROOM_IN_USE", "the alias is taken"
+
+
+class InvalidRoomState(MatrixError):
+    """What a new room is to begin with cannot be."""
+
+    errcode, says = "M_INVALID_ROOM_STATE", "a room cannot begin like this"
+
+
+class UnsupportedRoomVersion(MatrixError):
+    """No such room version, or none that we speak."""
+
+    errcode, says = "M_UNSUPPORTED_ROOM_VERSION", "this room version is not supported"
+
+
+class IncompatibleRoomVersion(MatrixError):
+    """A room of a version that the asking server does not speak."""
+
+    errcode, says = "M_INCOMPATIBLE_ROOM_VERSION", "the room is of another version"
+
+
+class Conflict(MatrixError):
+    """It is there already."""
+
+    status, errcode, says = 409, "M_UNKNOWN", "it is there already"
+
+
+class BadGateway(MatrixError):
+    """Another server that had to be asked did not answer, or not as it should."""
+
+    status, says = 502, "the other server cannot be reached"
+
+
 class UserInUse(MatrixError):
     """Somebody has this name."""
 

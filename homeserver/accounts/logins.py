@@ -50,6 +50,11 @@ class Logins:
         self._credentials = credentials
         self._validity = validity
 
+    @property
+    def validity(self) -> Validity:
+        """How long tokens are good for."""
+        return self._validity
+
     async def with_password(self, user: str | None, password: str, wish: DeviceWish) -> LoggedIn:
         """Log in somebody named as by `credentials.user_in`.
 

@@ -18,6 +18,10 @@ class Management:
         self._process = process
         self._credentials = credentials
 
+    def check_password(self, password: str) -> None:
+        """Raise `WeakPassword` if somebody chose too short a password."""
+        self._credentials.check_new(password)
+
     async def change_password(
         self,
         user: UserNid,

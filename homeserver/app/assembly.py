@@ -25,13 +25,31 @@ from homeserver.accounts.profile_fields import Changeable
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
-from homeserver.accounts.sessions import Sessions
+from homeserver.accounts.sessions import Session, Sessions
 from homeserver.accounts.stages import DUMMY, PASSWORD, REGISTRATION_TOKEN, Flow
 from homeserver.client_server import house as client_server
 from homeserver.config.settings import Settings
 from homeserver.http.limits import Limits
+from homeserver.rooms.access import Access
+from homeserver.rooms.aliases import Aliases
+from homeserver.rooms.alone import Alone
+from homeserver.rooms.context import Contexts
+from homeserver.rooms.creation import Creation
+from homeserver.rooms.current import Current
 from homeserver.rooms.heads import Heads
+from homeserver.rooms.history import History, Pages
+from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Intake, Means
+from homeserver.rooms.membership import Memberships
+from homeserver.rooms.moments import Moments
+from homeserver.rooms.presence import Presence
+from homeserver.rooms.read_markers import ReadMarkers
+from homeserver.rooms.room_states import RoomStates
+from homeserver.rooms.sending import Sending
+from homeserver.rooms.showing import Showing
+from homeserver.rooms.standings import Standings
+from homeserver.rooms.typing import Typing
+from homeserver.rooms.visibility import Visibility
 from homeserver.server_server import house as server_server
 from homeserver.storage.bus import Bus
 from homeserver.storage.installation import Installation
@@ -78,12 +96,40 @@ class Rooms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """The duties of `homeserver.rooms` that let things happen."""
+
+    aliases: Aliases
+    memberships: Memberships
+    sending: Sending
+    creation: Creation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The duties of `homeserver.rooms` that only read."""
+
+    standings: Standings
+    ignoring: Ignoring
+    visibility: Visibility
+    showing: Showing
+    history: History
+    contexts: Contexts
+    room_states: RoomStates
+    read_markers: ReadMarkers
+    typing: Typing
+    presence: Presence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Everything that a worker runs on."""
 
     base: Base
     accounts: Accounts
     rooms: Rooms
+    writing: Writing
+    reading: Reading
     client_house: client_server.House
     server_house: server_server.House
 
@@ -92,11 +138,15 @@ def assemble(base: Base) -> Parts:
     """Make all duties."""
     accounts = make_accounts(base)
     rooms = make_rooms(base)
+    writing = make_writing(base, accounts, rooms)
+    reading = make_reading(base, rooms)
     return Parts(
         base=base,
         accounts=accounts,
         rooms=rooms,
-        client_house=client_house(base, accounts, rooms),
+        writing=writing,
+        reading=reading,
+        client_house=client_house(base, accounts, rooms, writing, reading),
         server_house=server_house(base, accounts, rooms),
     )
 
@@ -171,7 +221,66 @@ def make_rooms(base: Base) -> Rooms:
     return Rooms(states=states, heads=heads, intake=Intake(means))
 
 
-def client_house(base: Base, accounts: Accounts, rooms: Rooms) -> client_server.House:
+def make_writing(base: Base, accounts: Accounts, rooms: Rooms) -> Writing:
+    """The duties that let things happen in rooms."""
+    process, settings, alone = base.process, base.settings.rooms, Alone()
+    current = Current(process.numbers, rooms.heads)
+    aliases = Aliases(
+        process,
+        current,
+        alone.resolve,
+        requires_membership=settings.alias_requires_membership,
+    )
+    signer = Signer(process.server, base.signing_key)
+    return Writing(
+        aliases=aliases,
+        memberships=Memberships(process, rooms.intake, current, accounts.profiles, alone),
+        sending=Sending(rooms.intake, aliases),
+        creation=Creation(
+            process,
+            rooms.intake,
+            accounts.profiles,
+            alone,
+            signer,
+            settings,
+            lambda: secrets.token_urlsafe(18),
+        ),
+    )
+
+
+def make_reading(base: Base, rooms: Rooms) -> Reading:
+    """The duties that read rooms."""
+    process = base.process
+    moments = Moments(process.numbers, rooms.states)
+    standings = Standings(process.numbers, moments)
+    visibility = Visibility(process.server, standings, moments)
+    showing = Showing(process.server, standings, moments, process.now)
+    access = Access(process.numbers, standings)
+    pages = Pages(visibility)
+    epoch = base.installation.epoch
+    presence = base.settings.presence
+    return Reading(
+        standings=standings,
+        ignoring=Ignoring(process),
+        visibility=visibility,
+        showing=showing,
+        history=History(process, epoch, access, pages, showing, moments),
+        contexts=Contexts(process, epoch, access, pages, showing, moments),
+        room_states=RoomStates(process, access, showing),
+        read_markers=ReadMarkers(process, access),
+        typing=Typing(process, base.bus, access),
+        presence=Presence(
+            process,
+            base.bus,
+            enabled=presence.enabled,
+            idle_after=presence.idle_after.milliseconds,
+        ),
+    )
+
+
+def client_house(
+    base: Base, accounts: Accounts, rooms: Rooms, writing: Writing, reading: Reading
+) -> client_server.House:
     """What the client-server API works with."""
     return client_server.House(
         settings=base.settings,
@@ -191,6 +300,22 @@ def client_house(base: Base, accounts: Accounts, rooms: Rooms) -> client_server.
         states=rooms.states,
         heads=rooms.heads,
         intake=rooms.intake,
+        aliases=writing.aliases,
+        memberships=writing.memberships,
+        sending=writing.sending,
+        creation=writing.creation,
+        remote_profile=Alone().profile,
+        can_encrypt=_cannot_encrypt,
+        standings=reading.standings,
+        ignoring=reading.ignoring,
+        visibility=reading.visibility,
+        showing=reading.showing,
+        history=reading.history,
+        contexts=reading.contexts,
+        room_states=reading.room_states,
+        read_markers=reading.read_markers,
+        typing=reading.typing,
+        presence=reading.presence,
     )
 
 
@@ -206,6 +331,10 @@ def server_house(base: Base, accounts: Accounts, rooms: Rooms) -> server_server.
         heads=rooms.heads,
         intake=rooms.intake,
     )
+
+
+async def _cannot_encrypt(_session: Session) -> bool:
+    return False
 
 
 def milliseconds() -> int:

@@ -2,9 +2,52 @@
 
 from collections.abc import Sequence
 
+from homeserver.admin import registration as admin_registration
+from homeserver.client_server import (
+    account,
+    account_data,
+    aliases,
+    capabilities,
+    create_room,
+    devices,
+    events,
+    filters,
+    login,
+    membership,
+    messages,
+    presence,
+    profile,
+    push_rules,
+    registration,
+    sending,
+    typing,
+    versions,
+    well_known,
+)
 from homeserver.http import Routes
 
-CLIENT: Sequence[Routes] = ()
+CLIENT: Sequence[Routes] = (
+    account.routes,
+    account_data.routes,
+    admin_registration.routes,
+    aliases.routes,
+    capabilities.routes,
+    create_room.routes,
+    devices.routes,
+    events.routes,
+    filters.routes,
+    login.routes,
+    membership.routes,
+    messages.routes,
+    presence.routes,
+    profile.routes,
+    push_rules.routes,
+    registration.routes,
+    typing.routes,
+    sending.routes,
+    versions.routes,
+    well_known.routes,
+)
 """All that clients ask for, media and administration too."""
 
 FEDERATION: Sequence[Routes] = ()

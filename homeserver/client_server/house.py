@@ -1,7 +1,10 @@
 """What the endpoints of the client-server API work with."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
+from federation.identifiers import UserID
 from homeserver.accounts.account_data import AccountData
 from homeserver.accounts.confirmations import Confirmations
 from homeserver.accounts.devices import Devices
@@ -12,10 +15,25 @@ from homeserver.accounts.new_accounts import NewAccounts
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
+from homeserver.accounts.sessions import Session
 from homeserver.config.settings import Settings
 from homeserver.http.limits import Limits
+from homeserver.rooms.aliases import Aliases
+from homeserver.rooms.context import Contexts
+from homeserver.rooms.creation import Creation
 from homeserver.rooms.heads import Heads
+from homeserver.rooms.history import History
+from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Intake
+from homeserver.rooms.presence import Presence
+from homeserver.rooms.read_markers import ReadMarkers
+from homeserver.rooms.membership import Memberships
+from homeserver.rooms.room_states import RoomStates
+from homeserver.rooms.sending import Sending
+from homeserver.rooms.showing import Showing
+from homeserver.rooms.standings import Standings
+from homeserver.rooms.typing import Typing
+from homeserver.rooms.visibility import Visibility
 from homeserver.storage.bus import Bus
 from homeserver.storage.process import Process
 from homeserver.storage.states import States
@@ -46,3 +64,24 @@ class House:
     states: States
     heads: Heads
     intake: Intake
+    aliases: Aliases
+    memberships: Memberships
+    sending: Sending
+    creation: Creation
+
+    remote_profile: Callable[[UserID], Awaitable[dict[str, Any]]]
+    """Somebody's profile, from their server; or raises a `MatrixError`."""
+    can_encrypt: Callable[[Session], Awaitable[bool]]
+    """Whether the device of a session has published keys."""
+
+    # Reading rooms
+    standings: Standings
+    ignoring: Ignoring
+    visibility: Visibility
+    showing: Showing
+    history: History
+    contexts: Contexts
+    room_states: RoomStates
+    read_markers: ReadMarkers
+    typing: Typing
+    presence: Presence

@@ -26,6 +26,8 @@ class Submission:
     """The create event that comes before the drafts, of a room that does not exist yet."""
     once: tuple[int, bytes] | None = None
     """The device and the hash of path and transaction ID; a repeat answers the first's events."""
+    txn_id: str | None = None
+    """The transaction ID, which the device is told with the event."""
 
     def needs(self, version: RoomVersion) -> set[StateKey]:
         """The entries of the state that judging it may ask for."""

@@ -146,7 +146,8 @@ class RoomRows:
         once = written.submission.once
         if once is not None:
             event = self._nids.events[written.events[-1].event_id]
-            self._batch.sent.append(SentRow(self._room, *once, event, self._work.now))
+            txn_id = written.submission.txn_id
+            self._batch.sent.append(SentRow(self._room, *once, event, self._work.now, txn_id))
 
     def _add_room(self) -> Head:
         head, work = self._work.head, self._work

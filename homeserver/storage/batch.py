@@ -107,6 +107,8 @@ class SentRow(NamedTuple):
     txn_hash: bytes
     event: EventNid
     ts: int
+    txn_id: str | None = None
+    """As the device wrote it."""
 
 
 @dataclass(slots=True)
@@ -136,13 +138,13 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
         *_columns(batch.members, 4),
         *_columns(batch.servers, 3),
         *_columns(batch.groups, 7),
-        *_columns(batch.sent, 5),
+        *_columns(batch.sent, 6),
     ]
     rows = await conn.fetch(_APPEND, *columns)
     return {EventNid(row[0]): row[1] for row in rows}
 
 
-_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 39))})"  # noqa: S608
+_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 40))})"  # noqa: S608
 
 
 def _array_literal(numbers: Iterable[int]) -> str:

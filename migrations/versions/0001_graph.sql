@@ -158,9 +158,11 @@ CREATE TABLE sent (
     txn_hash bytea NOT NULL,                     -- SHA-256 of the path with its transaction id
     event_nid bigint NOT NULL,
     sent_ts bigint NOT NULL,
+    txn_id text COLLATE "C",                     -- as the device wrote it, to tell it with the event
     PRIMARY KEY (device_nid, txn_hash)
 );
 CREATE INDEX sent_by_time ON sent (sent_ts);
+CREATE INDEX sent_by_event ON sent (event_nid);
 
 -- Write a batch of events into several rooms; called alone, as a transaction of its own.
 --
@@ -180,7 +182,8 @@ CREATE FUNCTION append_batch(
     s_room bigint[], s_server bigint[], s_delta integer[],
     g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[],
     g_digest bytea[], g_records bytea[],
-    t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[]
+    t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[],
+    t_txn_id text[]
 ) RETURNS TABLE (event_nid bigint, pos bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -217,10 +220,10 @@ BEGIN
            AS new (room_nid, version, group_nid, extremities)
      WHERE r.room_nid = new.room_nid AND r.room_nid = ANY (locked);
 
-    INSERT INTO sent (device_nid, txn_hash, event_nid, sent_ts)
-    SELECT t.device_nid, t.txn_hash, t.event_nid, t.sent_ts
-      FROM unnest(t_room, t_device, t_hash, t_event, t_ts)
-           AS t (room_nid, device_nid, txn_hash, event_nid, sent_ts)
+    INSERT INTO sent (device_nid, txn_hash, event_nid, sent_ts, txn_id)
+    SELECT t.device_nid, t.txn_hash, t.event_nid, t.sent_ts, t.txn_id
+      FROM unnest(t_room, t_device, t_hash, t_event, t_ts, t_txn_id)
+           AS t (room_nid, device_nid, txn_hash, event_nid, sent_ts, txn_id)
      WHERE t.room_nid = ANY (locked)
      ORDER BY t.device_nid, t.txn_hash;
 

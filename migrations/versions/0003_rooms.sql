@@ -1,1 +1,22 @@
 -- Room aliases, forgotten rooms, and what redactions removed.
+ALTER TABLE events ADD COLUMN redacted_by bigint;  -- the redaction that took its content
+
+CREATE TABLE aliases (
+    alias text COLLATE "C" PRIMARY KEY,
+    room_nid bigint NOT NULL,
+    user_nid bigint NOT NULL                     -- who made it
+);
+CREATE INDEX aliases_by_room ON aliases (room_nid);
+
+-- Rooms that are in the public list.
+CREATE TABLE published (
+    room_nid bigint PRIMARY KEY
+);
+
+-- Rooms that somebody who has left does not want to see any more.
+CREATE TABLE forgotten (
+    user_nid bigint NOT NULL,
+    room_nid bigint NOT NULL,
+    pos bigint NOT NULL,                         -- a membership from after it counts again
+    PRIMARY KEY (user_nid, room_nid)
+);

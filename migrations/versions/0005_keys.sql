@@ -1,1 +1,2 @@
 -- Device keys, one-time keys, cross-signing, to-device messages and key backup.
+SELECT 1;

@@ -1,1 +1,2 @@
 -- What receiving events from other servers needs beside the graph.
+SELECT 1;

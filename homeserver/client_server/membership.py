@@ -1,0 +1,174 @@
+"""Coming into rooms, leaving them, and being sent out.
+
+https://spec.matrix.org/v1.19/client-server-api/#room-membership
+"""
+
+from typing import Any
+
+import msgspec
+
+from federation.canonical_json import JsonObject
+from federation.identifiers import (
+    RoomID,
+    ServerName,
+    parse_room_alias,
+    parse_room_id,
+    parse_server_name,
+    parse_user_id,
+)
+from homeserver.accounts.sessions import Session
+from homeserver.client_server.house import House
+from homeserver.client_server.reading import room_id
+from homeserver.errors import InvalidParam, MissingParam
+from homeserver.http import Json, Limit, Request, Routes, parsed
+from homeserver.http.decoding import check_canonical
+
+routes = Routes("client")
+
+_MOST_SERVERS = 20
+_JOINS = (Limit("joins"), Limit("joins_per_room", "roomId"))
+
+
+class Reason(msgspec.Struct):
+    """Why."""
+
+    reason: str | None = None
+
+
+class Target(msgspec.Struct):
+    """Whom, and why."""
+
+    user_id: str
+    reason: str | None = None
+
+
+class ViaQuery(msgspec.Struct):
+    """Servers to go through."""
+
+    via: list[str] = []
+    server_name: list[str] = []
+
+
+@routes.post("/_matrix/client/v3/rooms/{roomId}/join", auth=True, limit=_JOINS, allows=["guest"])
+async def join_room_by_id(
+    request: Request, house: House, body: JsonObject | None, who: Session
+) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidjoin"""
+    return await _join(house, who, room_id(request), [], body or {})
+
+
+@routes.post("/_matrix/client/v3/join/{roomIdOrAlias}", auth=True, limit="joins", allows=["guest"])
+async def join_room(
+    request: Request, house: House, query: ViaQuery, body: JsonObject | None, who: Session
+) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias"""
+    room, via = await _named(request, house, query)
+    return await _join(house, who, room, via, body or {})
+
+
+@routes.post("/_matrix/client/v3/knock/{roomIdOrAlias}", auth=True, limit="joins")
+async def knock_room(
+    request: Request, house: House, query: ViaQuery, body: Reason, who: Session
+) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomidoralias"""
+    room, via = await _named(request, house, query)
+    await house.memberships.knock(who.user_id, room, via, body.reason)
+    return {"room_id": room}
+
+
+@routes.post("/_matrix/client/v3/rooms/{roomId}/leave", auth=True, allows=["guest", "suspended"])
+async def leave_room(request: Request, house: House, body: Reason, who: Session) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidleave"""
+    room = room_id(request)
+    await house.memberships.leave(who.user_id, room, body.reason)
+    if house.settings.rooms.forget_on_leave:
+        await house.memberships.forget(who.user, room)
+    return {}
+
+
+@routes.post("/_matrix/client/v3/rooms/{roomId}/forget", auth=True, allows=["guest", "suspended"])
+async def forget_room(request: Request, house: House, who: Session) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidforget"""
+    await house.memberships.forget(who.user, room_id(request))
+    return {}
+
+
+@routes.post(
+    "/_matrix/client/v3/rooms/{roomId}/invite",
+    auth=True,
+    limit=[Limit("invites_by_sender"), Limit("invites_per_room", "roomId")],
+)
+async def invite_user(request: Request, house: House, body: JsonObject, who: Session) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite"""
+    if "user_id" not in body and "medium" in body:
+        raise InvalidParam("people are invited by user ID here, not by address")
+    target = _target(body)
+    user = parsed("user_id", target.user_id, parse_user_id)
+    house.limits.check("invites_to_user", user)
+    await house.memberships.invite(who.user_id, room_id(request), user, target.reason)
+    return {}
+
+
+@routes.post("/_matrix/client/v3/rooms/{roomId}/kick", auth=True)
+async def kick(request: Request, house: House, body: Target, who: Session) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidkick"""
+    user = parsed("user_id", body.user_id, parse_user_id)
+    await house.memberships.kick(who.user_id, room_id(request), user, body.reason)
+    return {}
+
+
+@routes.post("/_matrix/client/v3/rooms/{roomId}/ban", auth=True)
+async def ban(request: Request, house: House, body: Target, who: Session) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidban"""
+    user = parsed("user_id", body.user_id, parse_user_id)
+    await house.memberships.ban(who.user_id, room_id(request), user, body.reason)
+    return {}
+
+
+@routes.post("/_matrix/client/v3/rooms/{roomId}/unban", auth=True)
+async def unban(request: Request, house: House, body: Target, who: Session) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidunban"""
+    user = parsed("user_id", body.user_id, parse_user_id)
+    await house.memberships.unban(who.user_id, room_id(request), user, body.reason)
+    return {}
+
+
+@routes.get("/_matrix/client/v3/joined_rooms", auth=True, allows=["guest"])
+async def get_joined_rooms(request: Request, house: House, who: Session) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3joined_rooms"""
+    return {"joined_rooms": list(await house.memberships.joined(who.user))}
+
+
+async def _join(
+    house: House, who: Session, room: RoomID, via: list[ServerName], body: JsonObject
+) -> Json:
+    check_canonical(body)
+    reason = body.get("reason")
+    if not isinstance(reason, str | None):
+        raise InvalidParam("reason must be a string")
+    extra: dict[str, Any] = {k: v for k, v in body.items() if k != "third_party_signed"}
+    if reason is None:
+        extra.pop("reason", None)
+    await house.memberships.join(who.user_id, room, via, extra)
+    return {"room_id": room}
+
+
+async def _named(
+    request: Request, house: House, query: ViaQuery
+) -> tuple[RoomID, list[ServerName]]:
+    """The room in the path, and servers to go through."""
+    named = [*query.via, *query.server_name][:_MOST_SERVERS]
+    via = [parsed("via", name, parse_server_name) for name in named]
+    if not request.match_info["roomIdOrAlias"].startswith("#"):
+        return request.param("roomIdOrAlias", parse_room_id), via
+    place = await house.aliases.resolve(request.param("roomIdOrAlias", parse_room_alias))
+    return place.room_id, [*via, *place.servers]
+
+
+def _target(body: JsonObject) -> Target:
+    if "user_id" not in body:
+        raise MissingParam("user_id is missing")
+    try:
+        return msgspec.convert(body, Target)
+    except msgspec.ValidationError as error:
+        raise InvalidParam(str(error)) from error

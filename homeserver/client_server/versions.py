@@ -1,0 +1,35 @@
+"""Which versions of the API are served, and what beyond them.
+
+https://spec.matrix.org/v1.19/client-server-api/#api-versions
+"""
+
+from homeserver.client_server.house import House
+from homeserver.http import Json, Request, Routes
+
+routes = Routes("client")
+
+VERSIONS = ("r0.6.1", *(f"v1.{minor}" for minor in range(1, 12)))
+"""Not later ones yet: clients would ask for what they brought."""
+
+FEATURES = (
+    "org.matrix.msc3391",
+    "uk.tcpip.msc4133.stable",
+    "org.matrix.msc4115",
+)
+"""Flags of what is served although no version above promises it."""
+
+
+@routes.get("/_matrix/client/versions", auth=False)
+async def get_versions(request: Request, house: House) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions"""
+    encryption = house.settings.rooms.encryption
+    return {
+        "versions": list(VERSIONS),
+        "unstable_features": {
+            **dict.fromkeys(FEATURES, True),
+            # COMPAT(Element): it shows that the choice is not the person's.
+            "io.element.e2ee_forced.private": encryption.private_chat,
+            "io.element.e2ee_forced.trusted_private": encryption.trusted_private_chat,
+            "io.element.e2ee_forced.public": encryption.public_chat,
+        },
+    }

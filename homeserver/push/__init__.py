@@ -1,0 +1,1 @@
+"""Notifications: which events people are told of."""

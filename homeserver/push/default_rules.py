@@ -1,0 +1,113 @@
+"""The push rules that everybody has, as data, in their order.
+
+https://spec.matrix.org/v1.19/client-server-api/#predefined-rules
+"""
+
+from typing import Any
+
+from federation.identifiers import UserID
+
+Rule = dict[str, Any]
+
+KINDS = ("override", "content", "room", "sender", "underride")
+"""In the order in which they are tried."""
+
+_NOTIFY: list[Any] = ["notify"]
+_RING: list[Any] = ["notify", {"set_tweak": "sound", "value": "ring"}]
+_SOUND: list[Any] = ["notify", {"set_tweak": "sound", "value": "default"}]
+_LOUD: list[Any] = [*_SOUND, {"set_tweak": "highlight"}]
+_HIGHLIGHT: list[Any] = ["notify", {"set_tweak": "highlight"}]
+
+
+def default_rules(user_id: UserID) -> dict[str, list[Rule]]:
+    """All predefined rules of a user, by kind; the content of `m.push_rules` is its `global`."""
+    return {
+        "override": _override(user_id),
+        "content": [],
+        "room": [],
+        "sender": [],
+        "underride": _underride(),
+    }
+
+
+def _rule(rule_id: str, actions: list[Any], *conditions: Rule, enabled: bool = True) -> Rule:
+    return {
+        "rule_id": rule_id,
+        "default": True,
+        "enabled": enabled,
+        "conditions": list(conditions),
+        "actions": actions,
+    }
+
+
+def _matches(key: str, pattern: str) -> Rule:
+    return {"kind": "event_match", "key": key, "pattern": pattern}
+
+
+def _is(key: str, value: Any) -> Rule:
+    return {"kind": "event_property_is", "key": key, "value": value}
+
+
+def _override(user_id: UserID) -> list[Rule]:
+    mentions = "content.m\\.mentions"
+    return [
+        _rule(".m.rule.master", [], enabled=False),
+        _rule(".m.rule.suppress_notices", [], _matches("content.msgtype", "m.notice")),
+        _rule(
+            ".m.rule.invite_for_me",
+            _SOUND,
+            _matches("type", "m.room.member"),
+            _matches("content.membership", "invite"),
+            _matches("state_key", user_id),
+        ),
+        _rule(".m.rule.member_event", [], _matches("type", "m.room.member")),
+        _rule(
+            ".m.rule.is_user_mention",
+            _LOUD,
+            {
+                "kind": "event_property_contains",
+                "key": f"{mentions}.user_ids",
+                "value": user_id,
+            },
+        ),
+        _rule(
+            ".m.rule.is_room_mention",
+            _HIGHLIGHT,
+            _is(f"{mentions}.room", True),
+            {"kind": "sender_notification_permission", "key": "room"},
+        ),
+        _rule(
+            ".m.rule.tombstone",
+            _HIGHLIGHT,
+            _matches("type", "m.room.tombstone"),
+            _matches("state_key", ""),
+        ),
+        _rule(".m.rule.reaction", [], _matches("type", "m.reaction")),
+        _rule(
+            ".m.rule.room.server_acl",
+            [],
+            _matches("type", "m.room.server_acl"),
+            _matches("state_key", ""),
+        ),
+        _rule(
+            ".m.rule.suppress_edits",
+            [],
+            _is("content.m\\.relates_to.rel_type", "m.replace"),
+        ),
+    ]
+
+
+def _underride() -> list[Rule]:
+    one_to_one = {"kind": "room_member_count", "is": "2"}
+    return [
+        _rule(".m.rule.call", _RING, _matches("type", "m.call.invite")),
+        _rule(
+            ".m.rule.encrypted_room_one_to_one",
+            _SOUND,
+            one_to_one,
+            _matches("type", "m.room.encrypted"),
+        ),
+        _rule(".m.rule.room_one_to_one", _SOUND, one_to_one, _matches("type", "m.room.message")),
+        _rule(".m.rule.message", _NOTIFY, _matches("type", "m.room.message")),
+        _rule(".m.rule.encrypted", _NOTIFY, _matches("type", "m.room.encrypted")),
+    ]

@@ -1,0 +1,89 @@
+"""How far somebody may look into a room.
+
+Who is in it sees it as it is; who was in it, as it was when they left; a room that is open to the
+world, everybody. Which of its events they may see is `visibility`'s question.
+
+https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from federation.history_visibility import HistoryVisibility
+from federation.identifiers import RoomID
+from homeserver.errors import Forbidden
+from homeserver.rooms.standings import Reader, Standing, Standings
+from homeserver.storage.batch import Membership
+from homeserver.storage.numbers import Numbers, RoomNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.standings import Change
+from homeserver.storage.stream_tokens import ORDER_BITS
+
+
+class Reach(NamedTuple):
+    """What of a room a reader may look at."""
+
+    room: RoomNid
+    standing: Standing
+    departed: int | None
+    """Position of the event with which they left, and after which nothing is theirs to see."""
+
+    @property
+    def until(self) -> int | None:
+        """The room order of the last event that they may see; `None`: no end."""
+        return None if self.departed is None else self.departed << ORDER_BITS
+
+
+class Access:
+    """Says who may look into which room."""
+
+    def __init__(self, numbers: Numbers, standings: Standings) -> None:
+        self._numbers = numbers
+        self._standings = standings
+
+    async def reach(self, conn: Connection, reader: Reader, room_id: RoomID) -> Reach:
+        """How far the reader may look.
+
+        Raises:
+            Forbidden: not at all; or there is no such room.
+
+        """
+        standing = await self._standing(conn, reader, room_id)
+        if standing.is_joined:
+            return Reach(standing.room, standing, None)
+        rules = await self._standings.rules(conn, [standing])
+        rule = rules[standing.room]
+        if standing.visibility and rule.visibility is HistoryVisibility.WORLD_READABLE:
+            return Reach(standing.room, standing, None)
+        if standing.membership in {Membership.LEAVE, Membership.INVITE, Membership.KNOCK}:
+            changes = await self._standings.changes(conn, reader, [standing.room])
+            departed = departure(changes.get(standing.room, ()))
+            if departed is not None:
+                return Reach(standing.room, standing, departed)
+        raise Forbidden("you are not in this room")
+
+    async def joined(self, conn: Connection, reader: Reader, room_id: RoomID) -> Standing:
+        """The standing of a reader who is in the room now, or raise `Forbidden`."""
+        standing = await self._standing(conn, reader, room_id)
+        if not standing.is_joined:
+            raise Forbidden("you are not in this room")
+        return standing
+
+    async def _standing(self, conn: Connection, reader: Reader, room_id: RoomID) -> Standing:
+        room = (await self._numbers.rooms.find(conn, [room_id])).get(room_id)
+        if room is None:
+            raise Forbidden("you are not in this room")
+        return (await self._standings.read(conn, reader, [room]))[room]
+
+
+def departure(changes: Sequence[Change]) -> int | None:
+    """Where somebody last left a room, by the changes of their membership, the latest first.
+
+    `None`: they were never in it, or are.
+    """
+    left = None
+    for change in changes:
+        if change.event.membership == "join":
+            return left
+        left = change.pos
+    return None

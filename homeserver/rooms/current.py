@@ -1,0 +1,53 @@
+"""Looking at the current state of a room, as it is now and not as it was."""
+
+from collections.abc import Iterable, Mapping
+
+from federation.events import Event, StateKey
+from federation.identifiers import RoomID
+from federation.power_levels import PowerLevels
+from homeserver.rooms.heads import Head, Heads
+from homeserver.storage.numbers import Numbers, RoomNid
+from homeserver.storage.pool import Connection
+
+CREATE: StateKey = ("m.room.create", "")
+POWER_LEVELS: StateKey = ("m.room.power_levels", "")
+
+
+class Current:
+    """Reads entries of current states, mostly from memory."""
+
+    def __init__(self, numbers: Numbers, heads: Heads) -> None:
+        self._numbers = numbers
+        self._heads = heads
+
+    async def room(self, conn: Connection, room_id: RoomID) -> RoomNid | None:
+        """The room's number, if it was ever heard of."""
+        return (await self._numbers.rooms.find(conn, [room_id])).get(room_id)
+
+    async def head(
+        self, conn: Connection, room_id: RoomID, keys: Iterable[StateKey] = ()
+    ) -> Head | None:
+        """The room's head, knowing these entries; `None` if there is no such room here."""
+        room = await self.room(conn, room_id)
+        if room is None:
+            return None
+        await self._heads.drop_old(conn, [room])
+        head = (await self._heads.get(conn, {room: list(keys)})).get(room)
+        return head if head and head.version else None
+
+    async def read(
+        self, conn: Connection, room_id: RoomID, keys: Iterable[StateKey]
+    ) -> Mapping[StateKey, Event]:
+        """Those of the entries that there are; nothing of a room that is not here."""
+        wanted = list(keys)
+        head = await self.head(conn, room_id, wanted)
+        if head is None:
+            return {}
+        return {key: tip.event for key in wanted if (tip := head.known.get(key))}
+
+    async def levels(self, conn: Connection, room_id: RoomID) -> PowerLevels | None:
+        """The power levels; `None` if there is no such room here."""
+        state = await self.read(conn, room_id, [CREATE, POWER_LEVELS])
+        if CREATE not in state:
+            return None
+        return PowerLevels(state[CREATE], state.get(POWER_LEVELS))

@@ -1,0 +1,77 @@
+"""Which events a client asked for. Pure.
+
+https://spec.matrix.org/v1.19/client-server-api/#filtering
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+from federation.events import Event
+from homeserver.accounts.filters import EventFilter, RoomEventFilter
+
+Matches = Callable[[Event], bool]
+
+
+def everything(_event: Event) -> bool:
+    """What an empty filter lets through."""
+    return True
+
+
+def matcher(wanted: EventFilter) -> Matches:
+    """A test for events; `everything` itself where nothing is left out."""
+    tests = [*_sender_tests(wanted), *_type_tests(wanted)]
+    if isinstance(wanted, RoomEventFilter):
+        tests += _room_tests(wanted)
+    if not tests:
+        return everything
+    return lambda event: all(test(event) for test in tests)
+
+
+def _sender_tests(wanted: EventFilter) -> list[Matches]:
+    tests: list[Matches] = []
+    if wanted.senders is not None:
+        senders = frozenset(wanted.senders)
+        tests.append(lambda event: event.sender in senders)
+    if wanted.not_senders:
+        # "A matching sender will be excluded even if it is listed in the 'senders' filter."
+        refused = frozenset(wanted.not_senders)
+        tests.append(lambda event: event.sender not in refused)
+    return tests
+
+
+def _type_tests(wanted: EventFilter) -> list[Matches]:
+    tests: list[Matches] = []
+    if wanted.types is not None:
+        types = _any_of(wanted.types)
+        tests.append(lambda event: types.fullmatch(event.type) is not None)
+    if wanted.not_types:
+        refused = _any_of(wanted.not_types)
+        tests.append(lambda event: refused.fullmatch(event.type) is None)
+    return tests
+
+
+def _room_tests(wanted: RoomEventFilter) -> list[Matches]:
+    tests: list[Matches] = []
+    if wanted.rooms is not None:
+        rooms = frozenset(wanted.rooms)
+        tests.append(lambda event: event.room_id in rooms)
+    if wanted.not_rooms:
+        refused = frozenset(wanted.not_rooms)
+        tests.append(lambda event: event.room_id not in refused)
+    if wanted.contains_url is not None:
+        tests.append(lambda event: isinstance(event.content.get("url"), str) is wanted.contains_url)
+    return tests
+
+
+def _any_of(types: Sequence[str]) -> re.Pattern[str]:
+    """A '*' can be used as a wildcard to match any sequence of characters."""
+    return re.compile("|".join(map(_pattern, types)) or r"(?!)", re.DOTALL)
+
+
+def _pattern(kind: str) -> str:
+    first, *rest = map(re.escape, kind.split("*"))
+    if not rest:
+        return first
+    # Atomic groups: the first place that fits will do, none is tried again.
+    middle = "".join(f"(?>.*?{part})" for part in rest[:-1] if part)
+    return f"{first}{middle}.*{rest[-1]}"

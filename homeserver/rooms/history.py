@@ -1,0 +1,199 @@
+"""A room's past, page by page.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from federation.canonical_json import JsonObject
+from federation.identifiers import EventID, RoomID
+from homeserver.accounts.filters import RoomEventFilter
+from homeserver.errors import NotFound
+from homeserver.rooms.access import Access, Reach
+from homeserver.rooms.filtering import everything, matcher
+from homeserver.rooms.moments import Moments
+from homeserver.rooms.showing import Showing
+from homeserver.rooms.standings import Reader
+from homeserver.rooms.visibility import Visibility
+from homeserver.storage import history
+from homeserver.storage.history import Placed, Span
+from homeserver.storage.pool import Connection
+from homeserver.storage.process import Process
+from homeserver.storage.stream_tokens import StreamToken
+
+MOST = 500
+"""Events of one page."""
+_SCANNED = 1000
+"""Events that are looked at for one page where a filter leaves some out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events of a span are asked for."""
+
+    backwards: bool
+    limit: int
+    filter: RoomEventFilter
+
+
+class Found(NamedTuple):
+    """Events of a span, in the order of reading."""
+
+    events: list[Placed]
+    last: int | None
+    """Room order of the last event that was looked at; `None`: of none."""
+    is_all: bool
+    """Whether nothing is left."""
+
+
+class Page(NamedTuple):
+    """A page as the client gets it."""
+
+    start: StreamToken
+    end: StreamToken | None
+    """`None`: there is no more."""
+    chunk: list[JsonObject]
+    state: list[JsonObject]
+    """Memberships of the senders, if the filter wants members so."""
+
+
+class Pages:
+    """Finds what somebody may see.
+
+    Args:
+        visibility: says which events that is.
+
+    """
+
+    def __init__(self, visibility: Visibility) -> None:
+        self._visibility = visibility
+
+    async def find(
+        self, conn: Connection, reader: Reader, reach: Reach, span: Span, wanted: Wanted
+    ) -> Found:
+        """What of a span the reader may see and wants, from where reading begins."""
+        limit = min(wanted.limit, MOST)
+        test = matcher(wanted.filter)
+        scanned = limit if test is everything else _SCANNED
+        after, before = span
+        if reach.until is not None:
+            before = reach.until if before is None else min(before, reach.until)
+        # One more, to know whether there is more.
+        rows = await history.page(
+            conn, reach.room, after, before, scanned + 1, backwards=wanted.backwards
+        )
+        matching = [row for row in rows[:scanned] if test(row.event)]
+        standings = {reach.room: reach.standing}
+        seen = await self._visibility.visible(conn, reader, matching, standings)
+        if len(seen) > limit:
+            return Found(seen[:limit], seen[:limit][-1].order if limit else None, is_all=False)
+        last = rows[:scanned][-1].order if rows[:scanned] else None
+        return Found(seen, last, is_all=len(rows) <= scanned)
+
+    async def get(
+        self, conn: Connection, reader: Reader, reach: Reach, event_id: EventID
+    ) -> Placed:
+        """One event.
+
+        Raises:
+            NotFound: there is none, or the reader may not see it.
+
+        """
+        event = await history.by_id(conn, reach.room, event_id)
+        if event is not None and (reach.until is None or (event.order or 0) <= reach.until):
+            standings = {reach.room: reach.standing}
+            if await self._visibility.visible(conn, reader, [event], standings):
+                return event
+        raise NotFound("there is no such event here")
+
+
+class History:
+    """Reads rooms back.
+
+    Args:
+        process: the one that this is part of.
+        epoch: of the installation.
+        access: says how far somebody may look.
+        pages: finds what they may see.
+        showing: says how.
+        moments: tells the state at an event.
+
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        epoch: int,
+        access: Access,
+        pages: Pages,
+        showing: Showing,
+        moments: Moments,
+    ) -> None:
+        self._process = process
+        self._epoch = epoch
+        self._access = access
+        self._pages = pages
+        self._showing = showing
+        self._moments = moments
+
+    async def messages(
+        self,
+        reader: Reader,
+        room_id: RoomID,
+        start: StreamToken | None,
+        to: StreamToken | None,
+        wanted: Wanted,
+    ) -> Page:
+        """A page of the room's events.
+
+        Args:
+            reader: who asks.
+            room_id: of the room.
+            start: where reading begins; `None`: the end of the room, or its beginning.
+            to: where it ends.
+            wanted: how many of which events, in which direction.
+
+        Raises:
+            Forbidden: the reader may not look into the room.
+
+        """
+        begin = start or StreamToken(
+            self._epoch, self._process.clock.position, order=None if wanted.backwards else 0
+        )
+        end = to.room_order if to else None
+        span = (end, begin.room_order) if wanted.backwards else (begin.room_order, end)
+        async with self._process.database.reader() as conn:
+            reach = await self._access.reach(conn, reader, room_id)
+            found = await self._pages.find(conn, reader, reach, span, wanted)
+            standings = {reach.room: reach.standing}
+            chunk = await self._showing.show(conn, reader, found.events, standings)
+            members = wanted.filter.lazy_load_members
+            state = await self._senders(conn, found.events) if members else []
+        left = None
+        if not found.is_all and found.last is not None:
+            left = begin._replace(order=found.last - wanted.backwards)
+        return Page(begin, left, chunk, state)
+
+    async def event(self, reader: Reader, room_id: RoomID, event_id: EventID) -> JsonObject:
+        """One event.
+
+        Raises:
+            Forbidden: the reader may not look into the room.
+            NotFound: there is no such event in it, or the reader may not see it.
+
+        """
+        async with self._process.database.reader() as conn:
+            reach = await self._access.reach(conn, reader, room_id)
+            event = await self._pages.get(conn, reader, reach, event_id)
+            return await self._showing.show_one(conn, reader, event)
+
+    async def _senders(self, conn: Connection, events: Sequence[Placed]) -> list[JsonObject]:
+        """The memberships of those who sent the events, as they were at the first of them."""
+        if not events:
+            return []
+        keys = [("m.room.member", sender) for sender in sorted({e.event.sender for e in events})]
+        entries = await self._moments.entries(conn, keys, events[:1])
+        nids = [nid for nid in entries.get(events[0].nid, ()) if nid]
+        return self._showing.show_state((await history.by_nid(conn, nids)).values())

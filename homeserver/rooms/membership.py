@@ -1,0 +1,313 @@
+"""Coming, going, and being sent: memberships of people, as people ask for them.
+
+https://spec.matrix.org/v1.19/client-server-api/#room-membership
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from federation.building import Draft
+from federation.canonical_json import JsonObject
+from federation.events import Event, StateKey
+from federation.identifiers import RoomID, ServerName, UserID, domain_of
+from federation.power_levels import LevelError, PowerLevels
+from homeserver.accounts.profiles import Profiles
+from homeserver.errors import Forbidden, MatrixError, NotFound
+from homeserver.rooms.current import CREATE, POWER_LEVELS, Current
+from homeserver.rooms.intake import Intake
+from homeserver.rooms.posting import post_all
+from homeserver.rooms.remote import RemoteRooms
+from homeserver.storage import memberships
+from homeserver.storage.numbers import UserNid
+from homeserver.storage.process import Process
+
+JOIN_RULES: StateKey = ("m.room.join_rules", "")
+_RESTRICTED = frozenset({"restricted", "knock_restricted"})
+
+
+class Memberships:
+    """Changes memberships.
+
+    Args:
+        process: the one that this is part of.
+        intake: where events go in.
+        current: the states of rooms.
+        profiles: what a membership shows of somebody.
+        remote: for rooms that we are not in.
+
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        intake: Intake,
+        current: Current,
+        profiles: Profiles,
+        remote: RemoteRooms,
+    ) -> None:
+        self._process = process
+        self._intake = intake
+        self._current = current
+        self._profiles = profiles
+        self._remote = remote
+
+    async def join(
+        self,
+        user: UserID,
+        room_id: RoomID,
+        via: Sequence[ServerName],
+        extra: Mapping[str, Any],
+    ) -> None:
+        """Join a room; whoever is in it already is.
+
+        Args:
+            user: of this server.
+            room_id: which.
+            via: servers to go through if we are not in the room.
+            extra: what the client adds to the membership's content.
+
+        Raises:
+            Forbidden: the room does not let them in.
+            NotFound: there is no such room, or nobody to go through.
+
+        """
+        content = {**extra, **await self._shown(user), "membership": "join"}
+        member: StateKey = ("m.room.member", user)
+        async with self._process.database.reader() as conn:
+            room = await self._current.room(conn, room_id)
+            is_here = room is not None and await memberships.has_server(
+                conn, room, self._process.server
+            )
+            state = await self._current.read(conn, room_id, [member, JOIN_RULES])
+        if not is_here:
+            candidates = self._candidates(room_id, via, state.get(member))
+            await self._remote.join(user, room_id, candidates, content)
+            return
+        if member in state and state[member].membership == "join":
+            return
+        rules = state[JOIN_RULES].content if JOIN_RULES in state else {}
+        if rules.get("join_rule") in _RESTRICTED and not _is_invited(state.get(member)):
+            authoriser = await self._authoriser(user, room_id, rules)
+            if authoriser is not None:
+                content["join_authorised_via_users_server"] = authoriser
+        await self._set(user, room_id, user, content)
+
+    async def leave(self, user: UserID, room_id: RoomID, reason: str | None) -> None:
+        """Leave a room, reject an invitation, or take back a knock; who is out already is.
+
+        Raises:
+            Forbidden: they never had anything to do with it, or are banned.
+
+        """
+        membership, is_here = await self._standing(user, room_id)
+        if membership == "leave":
+            return
+        if membership is None:
+            raise Forbidden("you are not in this room")
+        content = _content("leave", reason)
+        if is_here:
+            await self._set(user, room_id, user, content)
+        else:
+            await self._remote.leave(user, room_id, content)
+
+    async def knock(
+        self, user: UserID, room_id: RoomID, via: Sequence[ServerName], reason: str | None
+    ) -> None:
+        """Ask to be let in.
+
+        Raises:
+            Forbidden: the room takes no knocks, or not theirs.
+            NotFound: there is no such room, or nobody to go through.
+
+        """
+        content = {**await self._shown(user), **_content("knock", reason)}
+        _, is_here = await self._standing(user, room_id)
+        if is_here:
+            await self._set(user, room_id, user, content)
+        else:
+            candidates = self._candidates(room_id, via, None)
+            await self._remote.knock(user, room_id, candidates, content)
+
+    async def invite(
+        self,
+        sender: UserID,
+        room_id: RoomID,
+        target: UserID,
+        reason: str | None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Invite somebody, of whatever server.
+
+        Raises:
+            Forbidden: the rules of the room forbid it.
+            NotFound: there is nobody of that name here.
+
+        """
+        content = {**(extra or {}), **_content("invite", reason)}
+        if domain_of(target) == self._process.server:
+            content |= await self._shown(target)
+            await self._set(sender, room_id, target, content)
+        else:
+            draft = Draft("m.room.member", sender, content, target, room_id)
+            await self._remote.invite(draft)
+
+    async def kick(
+        self, sender: UserID, room_id: RoomID, target: UserID, reason: str | None
+    ) -> None:
+        """Put somebody out, or take back an invitation or a knock.
+
+        Raises:
+            Forbidden: the rules of the room forbid it, or the target is not there.
+
+        """
+        await self._check_present(sender, room_id)
+        membership, _ = await self._standing(target, room_id)
+        if membership not in {"join", "invite", "knock"}:
+            raise Forbidden("the user is not in this room")
+        await self._set(sender, room_id, target, _content("leave", reason))
+
+    async def ban(
+        self, sender: UserID, room_id: RoomID, target: UserID, reason: str | None
+    ) -> None:
+        """Put somebody out for good, or raise `Forbidden`."""
+        await self._check_present(sender, room_id)
+        await self._set(sender, room_id, target, _content("ban", reason))
+
+    async def unban(
+        self, sender: UserID, room_id: RoomID, target: UserID, reason: str | None
+    ) -> None:
+        """Take back a ban, or raise `Forbidden`."""
+        await self._check_present(sender, room_id)
+        membership, _ = await self._standing(target, room_id)
+        if membership != "ban":
+            raise Forbidden("the user is not banned from this room")
+        await self._set(sender, room_id, target, _content("leave", reason))
+
+    async def forget(self, user: UserNid, room_id: RoomID) -> None:
+        """Let go of a room that was left.
+
+        Raises:
+            NotFound: there is no such room.
+            MatrixError: they are still in it.
+
+        """
+        async with self._process.database.reader() as conn:
+            room = await self._current.room(conn, room_id)
+            if room is None:
+                raise NotFound("there is no such room here")
+            pos = await memberships.forget(conn, user, room)
+        if not self._process.committed(pos):
+            raise MatrixError("only a room that was left can be forgotten")
+
+    async def joined(self, user: UserNid) -> list[RoomID]:
+        """The rooms that somebody is in."""
+        async with self._process.database.reader() as conn:
+            return await memberships.joined_rooms(conn, user)
+
+    async def leave_all(self, user: UserNid, user_id: UserID) -> None:
+        """Leave every room, as when an account ends; what fails is left as it is."""
+        async with self._process.database.reader() as conn:
+            rooms = await memberships.rooms_of(conn, user)
+        for room in rooms:
+            if room.membership.name in {"JOIN", "INVITE", "KNOCK"}:
+                try:
+                    await self.leave(user_id, room.room_id, None)
+                except MatrixError:
+                    continue  # a room that cannot be left is no reason to stay in the others
+
+    async def show_profile(
+        self, user: UserNid, user_id: UserID, profile: Mapping[str, Any]
+    ) -> None:
+        """Show a changed name or avatar in all rooms that somebody is in.
+
+        https://spec.matrix.org/v1.19/client-server-api/#events-on-change-of-profile-information
+        """
+        shown = {key: profile[key] for key in ("displayname", "avatar_url") if key in profile}
+        member: StateKey = ("m.room.member", user_id)
+        for room_id in await self.joined(user):
+            async with self._process.database.reader() as conn:
+                state = await self._current.read(conn, room_id, [member])
+            if member not in state or state[member].membership != "join":
+                continue
+            content = dict(state[member].content)
+            for key in ("displayname", "avatar_url", "join_authorised_via_users_server"):
+                content.pop(key, None)
+            try:
+                await self._set(user_id, room_id, user_id, {**content, **shown})
+            except Forbidden:
+                continue  # some rooms fix how people are shown
+
+    async def _set(
+        self, sender: UserID, room_id: RoomID, target: UserID, content: JsonObject
+    ) -> None:
+        draft = Draft("m.room.member", sender, content, target, room_id)
+        await post_all(self._intake, room_id, [draft])
+
+    async def _shown(self, user: UserID) -> JsonObject:
+        """The name and avatar of somebody of this server, or raise `NotFound`."""
+        profile = await self._profiles.get(user)
+        return {key: profile[key] for key in ("displayname", "avatar_url") if key in profile}
+
+    async def _standing(self, user: UserID, room_id: RoomID) -> tuple[str | None, bool]:
+        """The user's membership, and whether this server is in the room."""
+        async with self._process.database.reader() as conn:
+            room = await self._current.room(conn, room_id)
+            if room is None:
+                return None, False
+            users = await self._process.numbers.users.find(conn, [user])
+            found = (
+                await memberships.membership_of(conn, room, users[user]) if user in users else None
+            )
+            is_here = await memberships.has_server(conn, room, self._process.server)
+        return (found.name.lower() if found is not None else None), is_here
+
+    async def _check_present(self, sender: UserID, room_id: RoomID) -> None:
+        membership, _ = await self._standing(sender, room_id)
+        if membership != "join":
+            raise Forbidden("you are not in this room")
+
+    def _candidates(
+        self, room_id: RoomID, via: Sequence[ServerName], invitation: Event | None
+    ) -> list[ServerName]:
+        """Servers to go through: as asked, then who invited, then whose room it may be."""
+        named = list(via)
+        if invitation is not None:
+            named.append(domain_of(invitation.sender))
+        if ":" in room_id:
+            named.append(domain_of(room_id))
+        return [name for name in dict.fromkeys(named) if name != self._process.server]
+
+    async def _authoriser(
+        self, user: UserID, room_id: RoomID, rules: Mapping[str, Any]
+    ) -> UserID | None:
+        """Who of this server vouches that the user fulfils a condition of the room.
+
+        https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
+        """
+        allow = rules.get("allow")
+        conditions = [c for c in allow if isinstance(c, dict)] if isinstance(allow, list) else []
+        rooms = [str(c.get("room_id")) for c in conditions if c.get("type") == "m.room_membership"]
+        async with self._process.database.reader() as conn:
+            users = await self._process.numbers.users.find(conn, [user])
+            if user not in users or not await memberships.is_in_one_of(conn, users[user], rooms):
+                return None
+            room = await self._current.room(conn, room_id)
+            members = await memberships.local_members(conn, room) if room is not None else []
+            state = await self._current.read(conn, room_id, [CREATE, POWER_LEVELS])
+        levels = PowerLevels(state[CREATE], state.get(POWER_LEVELS))
+        return next((member for member in members if _may_invite(member, levels)), None)
+
+
+def _may_invite(user: UserID, levels: PowerLevels) -> bool:
+    try:
+        return levels.of(user) >= levels.named("invite")
+    except LevelError:
+        return False
+
+
+def _is_invited(member: Event | None) -> bool:
+    return member is not None and member.membership in {"invite", "join"}
+
+
+def _content(membership: str, reason: str | None) -> JsonObject:
+    return {"membership": membership, **({"reason": reason} if reason is not None else {})}

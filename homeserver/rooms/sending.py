@@ -1,0 +1,142 @@
+"""Sending events, state and redactions into rooms.
+
+https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from federation.building import Draft
+from federation.errors import IdentifierError
+from federation.identifiers import EventID, RoomAlias, RoomID, UserID, is_user_id, parse_room_alias
+from homeserver.errors import BadAlias, BadJson, Forbidden, InvalidParam
+from homeserver.rooms.aliases import Aliases
+from homeserver.rooms.drafting import Submission
+from homeserver.rooms.intake import Intake
+from homeserver.rooms.posting import post_one
+
+_LONGEST = 255
+"""Bytes of an event's type and state key."""
+
+
+class Transaction(NamedTuple):
+    """A device's name for one request, so that a repeat is known."""
+
+    device: int
+    path: str
+    """Of the request, without the transaction ID."""
+    txn_id: str
+
+    @property
+    def once(self) -> tuple[int, bytes]:
+        """The device, and a hash of the rest."""
+        text = f"{self.path}\0{self.txn_id}"
+        return self.device, hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+
+
+class Sending:
+    """Sends events of people of this server."""
+
+    def __init__(self, intake: Intake, aliases: Aliases) -> None:
+        self._intake = intake
+        self._aliases = aliases
+
+    async def send(
+        self,
+        sender: UserID,
+        room_id: RoomID,
+        kind: str,
+        content: Mapping[str, Any],
+        transaction: Transaction,
+    ) -> EventID:
+        """Send a message event; the ID of the first try, if this is a repeat.
+
+        Raises:
+            Forbidden: the rules of the room forbid it.
+            BadJson, TooLarge, InvalidParam: it cannot be an event.
+
+        """
+        _check_type(kind)
+        redacts = None
+        if kind == "m.room.redaction":
+            redacts = _redacts(content)
+            content = {key: value for key, value in content.items() if key != "redacts"}
+        draft = Draft(kind, sender, content, None, room_id, redacts)
+        txn_id = transaction.txn_id if "\0" not in transaction.txn_id else None
+        submission = Submission([draft], once=transaction.once, txn_id=txn_id)
+        return await post_one(self._intake, submission, room_id)
+
+    async def redact(
+        self,
+        sender: UserID,
+        room_id: RoomID,
+        event_id: EventID,
+        content: Mapping[str, Any],
+        transaction: Transaction,
+    ) -> EventID:
+        """Take the content out of an event; errors as `send`."""
+        named = {**content, "redacts": event_id}
+        return await self.send(sender, room_id, "m.room.redaction", named, transaction)
+
+    async def set_state(
+        self,
+        sender: UserID,
+        room_id: RoomID,
+        kind: str,
+        state_key: str,
+        content: Mapping[str, Any],
+    ) -> EventID:
+        """Set an entry of the room's state; the event that says so already, if there is one.
+
+        Raises:
+            Forbidden: the rules of the room forbid it.
+            BadJson, TooLarge, InvalidParam: it cannot be an event.
+            BadAlias: a canonical alias that does not lead to the room.
+
+        """
+        _check_type(kind)
+        if len(state_key.encode(errors="replace")) > _LONGEST:
+            raise InvalidParam(f"a state key has at most {_LONGEST} bytes")
+        if kind == "m.room.create":
+            raise Forbidden("a room is created once")
+        if kind == "m.room.member" and not is_user_id(state_key):
+            raise BadJson("the state key of a membership is a user ID")
+        if kind == "m.room.canonical_alias" and not state_key:
+            await self._check_aliases(room_id, content)
+        draft = Draft(kind, sender, content, state_key, room_id)
+        return await post_one(self._intake, Submission([draft]), room_id)
+
+    async def _check_aliases(self, room_id: RoomID, content: Mapping[str, Any]) -> None:
+        """See that new aliases lead to the room; those that were there may stay as they are.
+
+        https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias
+        """
+        named = content.get("alias")
+        others = content.get("alt_aliases", [])
+        wanted = [named] if named is not None else []
+        if not isinstance(others, list):
+            raise BadJson("alt_aliases must be a list")
+        known = await self._aliases.canonical(room_id)
+        for alias in [*wanted, *others]:
+            if alias not in known and not await self._leads_to(alias, room_id):
+                raise BadAlias(f"{alias} does not lead to this room")
+
+    async def _leads_to(self, alias: object, room_id: RoomID) -> bool:
+        try:
+            parsed: RoomAlias = parse_room_alias(str(alias))
+        except IdentifierError as error:
+            raise InvalidParam("not a room alias") from error
+        return await self._aliases.leads_to(parsed, room_id)
+
+
+def _redacts(content: Mapping[str, Any]) -> EventID:
+    redacts = content.get("redacts")
+    if not isinstance(redacts, str):
+        raise BadJson("redacts must be an event ID")
+    return EventID(redacts)
+
+
+def _check_type(kind: str) -> None:
+    if not 0 < len(kind.encode(errors="replace")) <= _LONGEST:
+        raise InvalidParam(f"an event type has 1 to {_LONGEST} bytes")

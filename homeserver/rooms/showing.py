@@ -1,0 +1,212 @@
+"""Events as clients see them: without what servers add for each other, with what is around them.
+
+https://spec.matrix.org/v1.19/client-server-api/#room-event-format
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from federation.canonical_json import JsonObject
+from federation.events import Event
+from federation.identifiers import ServerName, domain_of
+from homeserver.rooms.moments import Moments
+from homeserver.rooms.standings import Reader, Standing, Standings
+from homeserver.rooms.visibility import is_own_membership
+from homeserver.storage import history
+from homeserver.storage.events import get_events
+from homeserver.storage.history import Placed
+from homeserver.storage.numbers import RoomNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import EventNid
+
+__all__ = ["Around", "Reader", "Showing", "client_event", "shown"]
+
+
+def client_event(event: Event) -> JsonObject:
+    """An event without `unsigned`; its `content` is the event's own, which nobody may change."""
+    found: JsonObject = {
+        "type": event.type,
+        "content": event.content,
+        "sender": event.sender,
+        "event_id": event.event_id,
+        "room_id": event.room_id,
+        "origin_server_ts": event.origin_server_ts,
+    }
+    if event.state_key is not None:
+        found["state_key"] = event.state_key
+    if event.type == "m.room.redaction" and event.redacts is not None:
+        # Room version 11 moved it: servers give it in both places, to clients old and new.
+        found["redacts"] = event.redacts
+        found["content"] = {**event.content, "redacts": event.redacts}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What is known about some events beside themselves, as far as it goes into `unsigned`."""
+
+    replaced: Mapping[EventNid, Event]
+    """By the number of a state event: the entry that it took the place of."""
+    redactions: Mapping[EventNid, Event]
+    """By the number of a redacted event: what redacted it."""
+    memberships: Mapping[EventNid, str]
+    """The reader's at the event."""
+    transactions: Mapping[EventNid, str]
+    """What the reader's device called the sending of an event."""
+
+
+def shown(placed: Placed, around: Around, now: int) -> JsonObject:
+    """An event as the client gets it; `now` in milliseconds since the epoch."""
+    event = placed.event
+    unsigned: JsonObject = {"age": now - event.origin_server_ts}
+    old = around.replaced.get(placed.nid)
+    if old is not None:
+        unsigned["replaces_state"] = old.event_id
+        unsigned["prev_content"] = old.content
+        # COMPAT(Element): read where a membership changes, though only Synapse documents it.
+        unsigned["prev_sender"] = old.sender
+    redaction = around.redactions.get(placed.nid)
+    if redaction is not None:
+        because = client_event(redaction)
+        because["unsigned"] = {"age": now - redaction.origin_server_ts}
+        unsigned["redacted_because"] = because
+    membership = around.memberships.get(placed.nid)
+    if membership is not None:
+        unsigned["membership"] = membership
+        # COMPAT(clients from before v1.11)
+        unsigned["io.element.msc4115.membership"] = membership
+    transaction = around.transactions.get(placed.nid)
+    if transaction is not None:
+        unsigned["transaction_id"] = transaction
+    found = client_event(event)
+    found["unsigned"] = unsigned
+    return found
+
+
+class Showing:
+    """Shows events to readers.
+
+    Args:
+        server: this one.
+        standings: of readers.
+        moments: of events.
+        now: milliseconds since the epoch.
+
+    """
+
+    def __init__(
+        self, server: ServerName, standings: Standings, moments: Moments, now: Callable[[], int]
+    ) -> None:
+        self._server = server
+        self._standings = standings
+        self._moments = moments
+        self._now = now
+
+    async def show(
+        self,
+        conn: Connection,
+        reader: Reader,
+        events: Sequence[Placed],
+        standings: Mapping[RoomNid, Standing] | None = None,
+    ) -> list[JsonObject]:
+        """The events, of any rooms, as the reader's client gets them.
+
+        Args:
+            conn: for what has to be looked up; nothing is, where `standings` are given, for
+                messages of people of this server, sent while the reader was in the room.
+            reader: who may see them, which was checked before.
+            events: in the order in which they are wanted.
+            standings: the reader's in these rooms, if they are known already.
+
+        """
+        if not events:
+            return []
+        around = Around(
+            await self._replaced(conn, events),
+            await self._redactions(conn, events),
+            await self._memberships(conn, reader, events, standings),
+            await self._transactions(conn, reader, events),
+        )
+        now = self._now()
+        return [shown(placed, around, now) for placed in events]
+
+    async def show_one(self, conn: Connection, reader: Reader, event: Placed) -> JsonObject:
+        """One event, as the reader's client gets it."""
+        return (await self.show(conn, reader, [event]))[0]
+
+    def show_state(self, events: Iterable[Placed]) -> list[JsonObject]:
+        """Entries of a state, with nothing around them but their age."""
+        now = self._now()
+        return [shown(event, _NOTHING, now) for event in events]
+
+    async def _replaced(
+        self, conn: Connection, events: Iterable[Placed]
+    ) -> Mapping[EventNid, Event]:
+        names = {e.nid: e.replaces for e in events if e.replaces is not None}
+        # Of history the log does not tell what changed; the state before each event does.
+        past = [e for e in events if e.key is not None and e.order is not None and e.pos is None]
+        if past:
+            names |= await self._moments.replaced(conn, past)
+        if not names:
+            return {}
+        old = await get_events(conn, set(names.values()))
+        return {nid: old[name] for nid, name in names.items() if name in old}
+
+    async def _redactions(
+        self, conn: Connection, events: Iterable[Placed]
+    ) -> Mapping[EventNid, Event]:
+        names = {e.nid: e.redacted_by for e in events if e.redacted_by is not None}
+        if not names:
+            return {}
+        found = await get_events(conn, set(names.values()))
+        return {nid: found[name] for nid, name in names.items() if name in found}
+
+    async def _memberships(
+        self,
+        conn: Connection,
+        reader: Reader,
+        events: Sequence[Placed],
+        standings: Mapping[RoomNid, Standing] | None,
+    ) -> Mapping[EventNid, str]:
+        """What the reader was at each event, "including any changes caused by the event"."""
+        if standings is None:
+            rooms = {event.room for event in events}
+            standings = await self._standings.read(conn, reader, rooms)
+        found: dict[EventNid, str] = {}
+        unsure = []
+        for event in events:
+            if is_own_membership(event, reader):
+                found[event.nid] = event.event.membership or "leave"
+            elif self._is_sure(event, standings.get(event.room)):
+                found[event.nid] = "join"
+            else:
+                unsure.append(event)
+        return found | await self._memberships_then(conn, reader, unsure) if unsure else found
+
+    def _is_sure(self, event: Placed, standing: Standing | None) -> bool:
+        """As in `Visibility`: what our own server sent, it sent to those it knew."""
+        local = domain_of(event.event.sender) == self._server
+        return local and standing is not None and standing.joined_before(event)
+
+    async def _memberships_then(
+        self, conn: Connection, reader: Reader, events: Sequence[Placed]
+    ) -> dict[EventNid, str]:
+        member = ("m.room.member", reader.user_id)
+        entries = await self._moments.entries(conn, [member], events)
+        words = await self._moments.words(conn, {nid for (nid,) in entries.values() if nid})
+        # "If the user had yet to join the room at the time of the event (i.e, they have no
+        # m.room.member state), this property is set to leave."
+        return {nid: (entry and words[entry]) or "leave" for nid, (entry,) in entries.items()}
+
+    async def _transactions(
+        self, conn: Connection, reader: Reader, events: Iterable[Placed]
+    ) -> Mapping[EventNid, str]:
+        # "This will only be present if the client being given the event is the same one which sent
+        # it."
+        own = [e.nid for e in events if e.event.sender == reader.user_id and e.key is None]
+        if not own or reader.device is None:
+            return {}
+        return await history.transactions(conn, reader.device, own)
+
+
+_NOTHING = Around({}, {}, {}, {})

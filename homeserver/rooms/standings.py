@@ -1,0 +1,135 @@
+"""Who reads, and what the rooms are to them.
+
+https://spec.matrix.org/v1.19/client-server-api/#room-membership
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from federation.events import StateKey
+from federation.history_visibility import HistoryVisibility, read_visibility
+from federation.identifiers import UserID
+from homeserver.rooms.moments import Moments
+from homeserver.storage import history, standings
+from homeserver.storage.batch import Membership
+from homeserver.storage.history import Placed
+from homeserver.storage.numbers import Numbers, RoomNid, UserNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.standings import Change
+from homeserver.storage.state_groups import EventNid
+from homeserver.storage.stream_tokens import ORDER_BITS
+
+VISIBILITY: StateKey = ("m.room.history_visibility", "")
+_REMEMBERED = 20_000
+
+_OPEN = frozenset({HistoryVisibility.SHARED, HistoryVisibility.WORLD_READABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Somebody of this server who is shown events."""
+
+    user: UserNid
+    user_id: UserID
+    device: int | None = None
+    """The device's number; `None`: none that sends."""
+    ignores: frozenset[str] = frozenset()
+    """Users whose messages the reader does not want to see."""
+
+
+class Standing(NamedTuple):
+    """What one room is to one reader now."""
+
+    room: RoomNid
+    membership: Membership | None
+    """`None`: the reader never had anything to do with it."""
+    pos: int
+    """Where in the log the membership became so, or was confirmed last."""
+    visibility: EventNid | None
+    """The event that says who may see the history."""
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the reader is in the room."""
+        return self.membership is Membership.JOIN
+
+    def joined_before(self, event: Placed) -> bool:
+        """Whether the reader was in the room when an event came in, and is since."""
+        after = event.order is not None and event.order > self.pos << ORDER_BITS
+        return after and self.is_joined
+
+
+class VisibilityRule(NamedTuple):
+    """What an `m.room.history_visibility` event said."""
+
+    visibility: HistoryVisibility
+    since: int | None
+    """Its place; the room's rule was the same ever since, while it is current."""
+    is_first: bool
+    """Whether the room had none before."""
+
+    def is_open_at(self, event: Placed) -> bool:
+        """Whether whoever is joined may see the event, while this is the room's current rule."""
+        # "if no history_visibility is set [...] the visibility is assumed to be shared"
+        if self.visibility not in _OPEN or self.since is None or event.order is None:
+            return False
+        return self.is_first or event.order > self.since
+
+
+NO_RULE = VisibilityRule(HistoryVisibility.SHARED, history.EARLIEST, is_first=True)
+"""What holds in a room that has no such event."""
+
+
+class Standings:
+    """Reads standings; what never changes it keeps in mind."""
+
+    def __init__(self, numbers: Numbers, moments: Moments) -> None:
+        self._numbers = numbers
+        self._moments = moments
+        self._rules: OrderedDict[EventNid, VisibilityRule] = OrderedDict()
+
+    async def read(
+        self, conn: Connection, reader: Reader, rooms: Iterable[RoomNid]
+    ) -> dict[RoomNid, Standing]:
+        """The reader's standing in each of the rooms: one query."""
+        keys = await self._numbers.state_keys.find(conn, [VISIBILITY])
+        rows = await standings.read(conn, rooms, reader.user, keys.get(VISIBILITY))
+        return {room: Standing(*row) for room, row in rows.items()}
+
+    async def rules(
+        self, conn: Connection, found: Iterable[Standing]
+    ) -> dict[RoomNid, VisibilityRule]:
+        """What is said about each room's history now."""
+        named = {standing.room: standing.visibility for standing in found}
+        missing = {nid for nid in named.values() if nid and nid not in self._rules}
+        if missing:
+            await self._learn(conn, missing)
+        return {room: self._rules[nid] if nid else NO_RULE for room, nid in named.items()}
+
+    async def _learn(self, conn: Connection, nids: Iterable[EventNid]) -> None:
+        events = await history.by_nid(conn, nids)
+        before = await self._moments.entries(conn, [VISIBILITY], events.values())
+        for nid in nids:
+            event = events.get(nid)
+            # Of an entry that came with a remote room's state it is not known how long it stood.
+            self._rules[nid] = (
+                VisibilityRule(
+                    read_visibility(event.event.content), event.order, before.get(nid) == (None,)
+                )
+                if event
+                else VisibilityRule(HistoryVisibility.JOINED, None, is_first=False)
+            )
+        while len(self._rules) > _REMEMBERED:
+            self._rules.popitem(last=False)
+
+    async def changes(
+        self, conn: Connection, reader: Reader, rooms: Iterable[RoomNid]
+    ) -> Mapping[RoomNid, list[Change]]:
+        """How the reader came and went in each of the rooms, the latest first: one query."""
+        member = ("m.room.member", reader.user_id)
+        keys = await self._numbers.state_keys.find(conn, [member])
+        if member not in keys:
+            return {}
+        return await standings.read_changes(conn, rooms, keys[member])

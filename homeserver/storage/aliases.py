@@ -1,0 +1,77 @@
+"""Room aliases of this server, and which rooms are in its public list.
+
+https://spec.matrix.org/v1.19/client-server-api/#room-aliases
+"""
+
+from typing import NamedTuple
+
+from federation.identifiers import RoomAlias, RoomID
+from homeserver.storage.numbers import RoomNid, UserNid
+from homeserver.storage.pool import Connection
+
+
+class Alias(NamedTuple):
+    """What an alias stands for."""
+
+    room: RoomNid
+    room_id: RoomID
+    user: UserNid
+    """Who made it."""
+
+
+async def find(conn: Connection, alias: RoomAlias) -> Alias | None:
+    """What the alias stands for."""
+    row = await conn.fetchrow(
+        """
+        SELECT a.room_nid, r.room_id, a.user_nid
+          FROM aliases a JOIN rooms r ON r.room_nid = a.room_nid
+         WHERE a.alias = $1
+        """,
+        alias,
+    )
+    return Alias(*row) if row else None
+
+
+async def add(conn: Connection, alias: RoomAlias, room: RoomNid, user: UserNid) -> bool:
+    """Give a room an alias; false if the alias is taken."""
+    made = await conn.fetchval(
+        """
+        INSERT INTO aliases (alias, room_nid, user_nid) VALUES ($1, $2, $3)
+        ON CONFLICT DO NOTHING RETURNING room_nid
+        """,
+        alias,
+        room,
+        user,
+    )
+    return made is not None
+
+
+async def remove(conn: Connection, alias: RoomAlias) -> None:
+    """Take an alias away."""
+    await conn.execute("DELETE FROM aliases WHERE alias = $1", alias)
+
+
+async def of_room(conn: Connection, room: RoomNid) -> list[RoomAlias]:
+    """The aliases that a room has here, sorted."""
+    rows = await conn.fetch(
+        "SELECT alias FROM aliases WHERE room_nid = $1 ORDER BY alias LIMIT 1000", room
+    )
+    return [RoomAlias(row[0]) for row in rows]
+
+
+async def is_published(conn: Connection, room: RoomNid) -> bool:
+    """Whether the room is in the public list."""
+    found: bool = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM published WHERE room_nid = $1)", room
+    )
+    return found
+
+
+async def publish(conn: Connection, room: RoomNid) -> None:
+    """Put the room into the public list."""
+    await conn.execute("INSERT INTO published (room_nid) VALUES ($1) ON CONFLICT DO NOTHING", room)
+
+
+async def unpublish(conn: Connection, room: RoomNid) -> None:
+    """Take the room out of the public list."""
+    await conn.execute("DELETE FROM published WHERE room_nid = $1", room)

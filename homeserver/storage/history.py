@@ -1,0 +1,191 @@
+"""Events in their places: what rooms' histories are read from, page by page.
+
+Only events that were accepted are in any page; what was soft failed or rejected is nobody's to see.
+Room order is one line per room, live events and history alike; `after` and `before` are places
+between events: everything with a room order up to `after` is before the page, everything beyond
+`before` is behind it.
+
+https://spec.matrix.org/v1.19/client-server-api/#pagination
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from federation.events import Event, load
+from federation.identifiers import EventID
+from federation.room_versions import ROOM_VERSIONS
+from homeserver.storage.batch import Fate
+from homeserver.storage.numbers import RoomNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid
+from homeserver.storage.stream_tokens import ORDER_BITS
+
+EARLIEST = -(2**63)
+"""Stands before all events of a room."""
+LATEST = 2**63 - 1
+"""Stands behind all events of a room."""
+
+Span = tuple[int | None, int | None]
+"""`after` and `before`; `None`: from the beginning, to the end."""
+
+_LIVE = (1 << ORDER_BITS) - 1
+
+
+class Placed(NamedTuple):
+    """An accepted event, with its place in its room."""
+
+    nid: EventNid
+    room: RoomNid
+    order: int | None
+    """`None`: an outlier, which is in no place."""
+    key: KeyNid | None
+    """`None`: not a state event."""
+    group_before: GroupNid | None
+    """The state before it; `None`: empty, or not known."""
+    redacted_by: EventNid | None
+    replaces: EventNid | None
+    """Of a live state event: the entry of the current state that it took the place of."""
+    fate: Fate
+    event: Event
+    """As a redaction left it, if there was one."""
+
+    @property
+    def pos(self) -> int | None:
+        """Its position in the log, or `None` if it came as history."""
+        return None if self.order is None or self.order & _LIVE else self.order >> ORDER_BITS
+
+
+async def page(
+    conn: Connection,
+    room: RoomNid,
+    after: int | None,
+    before: int | None,
+    limit: int,
+    *,
+    backwards: bool,
+) -> list[Placed]:
+    """Up to `limit` events of a span, from its end if `backwards`, in the order of reading."""
+    direction = "DESC" if backwards else "ASC"
+    rows = await conn.fetch(
+        f"""
+        SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
+               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, e.json
+          FROM events e
+          LEFT JOIN state_changes c
+            ON c.room_nid = e.room_nid AND c.pos = e.room_order >> 24
+           AND c.state_key_nid = e.state_key_nid AND c.new_event_nid = e.event_nid
+          JOIN event_ids i ON i.event_nid = e.event_nid
+          JOIN rooms r ON r.room_nid = e.room_nid
+         WHERE e.room_nid = $1 AND e.room_order > $2 AND e.room_order <= $3 AND e.fate = 0
+         ORDER BY e.room_order {direction}
+         LIMIT $4
+        """,  # noqa: S608 - one of two words
+        room,
+        *_ends((after, before)),
+        limit,
+    )
+    return [_placed(row) for row in rows]
+
+
+async def pages(
+    conn: Connection, spans: Mapping[RoomNid, Span], limit: int
+) -> dict[RoomNid, list[Placed]]:
+    """The last `limit` events of a span in each of many rooms, the earlier first."""
+    ends = [_ends(span) for span in spans.values()]
+    rows = await conn.fetch(
+        """
+        SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
+               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, e.json
+          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS span (room_nid, after, before)
+         CROSS JOIN LATERAL (
+               SELECT *
+                 FROM events
+                WHERE room_nid = span.room_nid AND room_order > span.after
+                  AND room_order <= span.before AND fate = 0
+                ORDER BY room_order DESC
+                LIMIT $4
+               ) e
+          LEFT JOIN state_changes c
+            ON c.room_nid = e.room_nid AND c.pos = e.room_order >> 24
+           AND c.state_key_nid = e.state_key_nid AND c.new_event_nid = e.event_nid
+          JOIN event_ids i ON i.event_nid = e.event_nid
+          JOIN rooms r ON r.room_nid = e.room_nid
+        """,
+        list(spans),
+        [after for after, _ in ends],
+        [before for _, before in ends],
+        limit,
+    )
+    found: dict[RoomNid, list[Placed]] = {room: [] for room in spans}
+    for placed in sorted(map(_placed, rows), key=lambda p: p.order or 0):
+        found[placed.room].append(placed)
+    return found
+
+
+async def by_nid(conn: Connection, nids: Iterable[EventNid]) -> dict[EventNid, Placed]:
+    """Those of the events that are stored and not rejected.
+
+    A soft failed one may stand in a room's state, and is shown there; nowhere else.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
+               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, e.json
+          FROM events e
+          LEFT JOIN state_changes c
+            ON c.room_nid = e.room_nid AND c.pos = e.room_order >> 24
+           AND c.state_key_nid = e.state_key_nid AND c.new_event_nid = e.event_nid
+          JOIN event_ids i ON i.event_nid = e.event_nid
+          JOIN rooms r ON r.room_nid = e.room_nid
+         WHERE e.event_nid = ANY ($1) AND e.fate <> 2
+        """,
+        list(nids),
+    )
+    return {EventNid(row[0]): _placed(row) for row in rows}
+
+
+async def by_id(conn: Connection, room: RoomNid, event_id: EventID) -> Placed | None:
+    """An event of this room, if it is stored and accepted."""
+    row = await conn.fetchrow(
+        """
+        SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
+               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, e.json
+          FROM event_ids i
+          JOIN events e ON e.event_nid = i.event_nid
+          LEFT JOIN state_changes c
+            ON c.room_nid = e.room_nid AND c.pos = e.room_order >> 24
+           AND c.state_key_nid = e.state_key_nid AND c.new_event_nid = e.event_nid
+          JOIN rooms r ON r.room_nid = e.room_nid
+         WHERE i.event_id = $1 AND e.room_nid = $2 AND e.fate = 0
+        """,
+        event_id,
+        room,
+    )
+    return _placed(row) if row else None
+
+
+async def transactions(
+    conn: Connection, device: int, nids: Iterable[EventNid]
+) -> dict[EventNid, str]:
+    """The transaction IDs with which a device sent those of the events that are its own."""
+    rows = await conn.fetch(
+        """
+        SELECT event_nid, txn_id
+          FROM sent
+         WHERE event_nid = ANY ($1) AND device_nid = $2 AND txn_id IS NOT NULL
+        """,
+        list(nids),
+        device,
+    )
+    return {EventNid(row[0]): row[1] for row in rows}
+
+
+def _ends(span: Span) -> tuple[int, int]:
+    after, before = span
+    return EARLIEST if after is None else after, LATEST if before is None else before
+
+
+def _placed(row: Any) -> Placed:
+    nid, room, order, key, group, redacted_by, replaces, fate, event_id, version, raw = row
+    event = load(raw, EventID(event_id), ROOM_VERSIONS[version])
+    return Placed(nid, room, order, key, group, redacted_by, replaces, Fate(fate), event)

@@ -1,0 +1,159 @@
+"""Who is in which rooms, by their current state.
+
+https://spec.matrix.org/v1.19/client-server-api/#room-membership
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from federation.identifiers import RoomID, ServerName, UserID
+from homeserver.storage.batch import Membership
+from homeserver.storage.log import Kind
+from homeserver.storage.numbers import RoomNid, UserNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import EventNid
+
+
+class RoomOf(NamedTuple):
+    """A room that a user has, or had, something to do with."""
+
+    room: RoomNid
+    room_id: RoomID
+    membership: Membership
+    event: EventNid
+    pos: int
+    """When it became so."""
+    forgotten: int
+    """Position at which the user forgot it; 0: never."""
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether it was forgotten and nothing came of it since."""
+        return self.forgotten >= self.pos
+
+
+async def rooms_of(conn: Connection, user: UserNid) -> list[RoomOf]:
+    """All rooms of a user, those that were left too."""
+    rows = await conn.fetch(
+        """
+        SELECT m.room_nid, r.room_id, m.membership, m.event_nid, m.pos, coalesce(f.pos, 0)
+          FROM memberships m
+          JOIN rooms r ON r.room_nid = m.room_nid
+          LEFT JOIN forgotten f ON f.user_nid = m.user_nid AND f.room_nid = m.room_nid
+         WHERE m.user_nid = $1
+        """,
+        user,
+    )
+    return [RoomOf(r[0], r[1], Membership(r[2]), r[3], r[4], r[5]) for r in rows]
+
+
+async def membership_of(conn: Connection, room: RoomNid, user: UserNid) -> Membership | None:
+    """What the user is to the room."""
+    found = await conn.fetchval(
+        "SELECT membership FROM memberships WHERE room_nid = $1 AND user_nid = $2", room, user
+    )
+    return None if found is None else Membership(found)
+
+
+async def joined_rooms(conn: Connection, user: UserNid) -> list[RoomID]:
+    """The rooms that the user is in."""
+    rows = await conn.fetch(
+        """
+        SELECT r.room_id
+          FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid
+         WHERE m.user_nid = $1 AND m.membership = $2
+         ORDER BY m.pos
+        """,
+        user,
+        Membership.JOIN,
+    )
+    return [RoomID(row[0]) for row in rows]
+
+
+async def is_in_one_of(conn: Connection, user: UserNid, rooms: Iterable[str]) -> bool:
+    """Whether the user is joined to any of these rooms."""
+    found: bool = await conn.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid
+             WHERE m.user_nid = $1 AND m.membership = $2 AND r.room_id = ANY ($3)
+        )
+        """,
+        user,
+        Membership.JOIN,
+        list(rooms),
+    )
+    return found
+
+
+async def local_members(conn: Connection, room: RoomNid) -> Sequence[UserID]:
+    """The people with an account here who are joined to the room, those longest in it first."""
+    rows = await conn.fetch(
+        """
+        SELECT u.user_id
+          FROM memberships m
+          JOIN accounts a ON a.user_nid = m.user_nid
+          JOIN users u ON u.user_nid = m.user_nid
+         WHERE m.room_nid = $1 AND m.membership = $2 AND NOT a.deactivated
+         ORDER BY m.pos
+         LIMIT 10000
+        """,
+        room,
+        Membership.JOIN,
+    )
+    return [UserID(row[0]) for row in rows]
+
+
+async def has_server(conn: Connection, room: RoomNid, server: ServerName) -> bool:
+    """Whether anybody of the server is joined to the room."""
+    found: bool = await conn.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM room_servers r JOIN servers s ON s.server_nid = r.server_nid
+             WHERE r.room_nid = $1 AND s.server_name = $2 AND r.joined > 0
+        )
+        """,
+        room,
+        server,
+    )
+    return found
+
+
+async def servers_in(conn: Connection, room: RoomNid, limit: int = 10_000) -> list[ServerName]:
+    """The servers of which somebody is joined, those with the most people first."""
+    rows = await conn.fetch(
+        """
+        SELECT s.server_name
+          FROM room_servers r JOIN servers s ON s.server_nid = r.server_nid
+         WHERE r.room_nid = $1 AND r.joined > 0
+         ORDER BY r.joined DESC, s.server_name
+         LIMIT $2
+        """,
+        room,
+        limit,
+    )
+    return [ServerName(row[0]) for row in rows]
+
+
+async def forget(conn: Connection, user: UserNid, room: RoomNid) -> int | None:
+    """Note that the user forgets the room, if it was left; the position, or `None`."""
+    pos: int | None = await conn.fetchval(
+        """
+        WITH left_behind AS MATERIALIZED (
+            SELECT m.user_nid FROM memberships m
+             WHERE m.user_nid = $1 AND m.room_nid = $2 AND m.membership = ANY ($3)
+        ), logged AS MATERIALIZED (
+            SELECT append_log(ARRAY[$4::smallint], ARRAY[$2::bigint], ARRAY[$1::bigint],
+                              ARRAY[NULL::bigint]) AS pos
+              FROM left_behind
+        )
+        INSERT INTO forgotten (user_nid, room_nid, pos) SELECT $1, $2, pos FROM logged
+        ON CONFLICT (user_nid, room_nid) DO UPDATE SET pos = excluded.pos
+        RETURNING pos
+        """,
+        user,
+        room,
+        [Membership.LEAVE, Membership.BAN],
+        Kind.FORGOTTEN,
+    )
+    return pos

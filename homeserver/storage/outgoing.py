@@ -1,0 +1,159 @@
+"""What waits to be sent to other servers.
+
+https://spec.matrix.org/v1.19/server-server-api/#transactions
+"""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from homeserver.storage.log import Kind
+from homeserver.storage.numbers import RoomNid, ServerNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import EventNid
+
+
+class Edu(NamedTuple):
+    """Something that is told to other servers, and kept until they have it."""
+
+    type: str
+    content: bytes
+    """A JSON object."""
+    key: str | None = None
+    """An unsent one of the same type and key is replaced."""
+
+
+class QueuedEdu(NamedTuple):
+    """An EDU in the queue."""
+
+    edu: int
+    type: str
+    content: bytes
+
+
+class QueuedEvent(NamedTuple):
+    """An event in the queue."""
+
+    pos: int
+    event: EventNid
+
+
+async def queue_edu(conn: Connection, servers: Collection[ServerNid], edu: Edu) -> int | None:
+    """Put an EDU into the queues of these servers; answers the position, if there are any."""
+    return await queue_edus(conn, [(server, edu) for server in servers])
+
+
+async def queue_edus(conn: Connection, edus: Collection[tuple[ServerNid, Edu]]) -> int | None:
+    """Put EDUs into queues, each server its own; answers the position, if there are any."""
+    if not edus:
+        return None
+    last = {
+        (server, edu.type, edu.key or number): (server, edu)
+        for number, (server, edu) in enumerate(edus)
+    }
+    rows = sorted(last.values(), key=lambda row: (row[0], row[1].type, row[1].key or ""))
+    pos: int | None = await conn.fetchval(
+        """
+        WITH queued AS (
+            INSERT INTO outgoing_edus (server_nid, type, key, content)
+            SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[])
+            ON CONFLICT (server_nid, type, key) WHERE key IS NOT NULL
+               DO UPDATE SET content = excluded.content
+            RETURNING server_nid
+        ), servers AS (
+            SELECT array_agg(DISTINCT server_nid) AS nids FROM queued
+        )
+        SELECT append_log(array_fill($5::smallint, ARRAY[cardinality(nids)]),
+                          array_fill(NULL::bigint, ARRAY[cardinality(nids)]),
+                          array_fill(NULL::bigint, ARRAY[cardinality(nids)]), nids)
+          FROM servers
+        """,
+        [server for server, _ in rows],
+        [edu.type for _, edu in rows],
+        [edu.key for _, edu in rows],
+        [edu.content for _, edu in rows],
+        Kind.OUTGOING,
+    )
+    return pos
+
+
+async def queue_events(
+    conn: Connection,
+    events: Sequence[tuple[ServerNid, int, RoomNid, EventNid]],
+    duty: str,
+    holder: str,
+    pos: int,
+) -> bool:
+    """Put events into queues, and move on to `pos`; false if the duty is somebody else's by now."""
+    moved = await conn.fetchval(
+        """
+        WITH moved AS (
+            UPDATE duties SET pos = $7 WHERE name = $5 AND holder = $6 RETURNING name
+        ), queued AS (
+            INSERT INTO outgoing_events (server_nid, pos, room_nid, event_nid)
+            SELECT e.* FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS e,
+                   moved
+            ON CONFLICT DO NOTHING
+        )
+        SELECT name FROM moved
+        """,
+        [event[0] for event in events],
+        [event[1] for event in events],
+        [event[2] for event in events],
+        [event[3] for event in events],
+        duty,
+        holder,
+        pos,
+    )
+    return moved is not None
+
+
+async def events_for(conn: Connection, server: ServerNid, limit: int) -> list[QueuedEvent]:
+    """The first events in a server's queue."""
+    rows = await conn.fetch(
+        "SELECT pos, event_nid FROM outgoing_events WHERE server_nid = $1 ORDER BY pos LIMIT $2",
+        server,
+        limit,
+    )
+    return [QueuedEvent(*row) for row in rows]
+
+
+async def edus_for(conn: Connection, server: ServerNid, limit: int) -> list[QueuedEdu]:
+    """The first EDUs in a server's queue."""
+    rows = await conn.fetch(
+        """
+        SELECT edu_nid, type, content FROM outgoing_edus
+         WHERE server_nid = $1 ORDER BY edu_nid LIMIT $2
+        """,
+        server,
+        limit,
+    )
+    return [QueuedEdu(*row) for row in rows]
+
+
+async def keep_newest(conn: Connection, server: ServerNid, most: int) -> None:
+    """Of a queue that has grown long, keep each room's newest event: what is between, the server
+    fetches when it is back.
+    """
+    await conn.execute(
+        """
+        DELETE FROM outgoing_events o
+         WHERE o.server_nid = $1
+           AND (SELECT count(*) FROM outgoing_events WHERE server_nid = $1) > $2
+           AND EXISTS (SELECT FROM outgoing_events later
+                        WHERE later.server_nid = $1 AND later.room_nid = o.room_nid
+                          AND later.pos > o.pos)
+        """,
+        server,
+        most,
+    )
+
+
+async def waiting_servers(conn: Connection) -> list[ServerNid]:
+    """The servers for which something waits."""
+    rows = await conn.fetch(
+        """
+        SELECT server_nid FROM outgoing_events UNION SELECT server_nid FROM outgoing_edus
+         UNION SELECT server_nid FROM destinations WHERE txn_id IS NOT NULL
+        """
+    )
+    return [ServerNid(row[0]) for row in rows]

@@ -1,0 +1,38 @@
+"""Typing notifications, as clients send them."""
+
+import pytest
+
+from tests.client_server.stage import staged
+from tests.servers import Hearth
+
+
+async def test_typing(hearth: Hearth) -> None:
+    ann, bob = await hearth.user("ann"), await hearth.user("bob")
+    room = await staged(ann)
+    typing = hearth.parts.reading.typing
+    path = f"{room.path}/typing/{ann.user_id}"
+    assert (await ann.put(path, {"typing": True, "timeout": 5000})).ok() == {}
+    ((_, users),) = typing.since(list(typing._typing), 0).items()
+    assert users == [ann.user_id]
+    assert (await ann.put(path, {"typing": False})).ok() == {}
+    assert typing._typing == {}
+    assert (await bob.put(path, {"typing": True})).errcode == "M_FORBIDDEN"
+    theirs = f"{room.path}/typing/{bob.user_id}"
+    assert (await bob.put(theirs, {"typing": True})).errcode == "M_FORBIDDEN"
+    assert typing._typing == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "errcode"),
+    [
+        ({}, "M_MISSING_PARAM"),
+        ({"typing": "yes"}, "M_BAD_JSON"),
+        ({"typing": True, "timeout": -1}, "M_INVALID_PARAM"),
+        ({"typing": True, "timeout": "1"}, "M_BAD_JSON"),
+    ],
+)
+async def test_bad_bodies(hearth: Hearth, body: object, errcode: str) -> None:
+    ann = await hearth.user("ann")
+    room = await staged(ann)
+    answer = await ann.put(f"{room.path}/typing/{ann.user_id}", body)
+    assert (answer.status, answer.errcode) == (400, errcode)
