@@ -202,6 +202,19 @@ class CannotOverwriteMedia(MatrixError):
     status, errcode, says = 409, "M_CANNOT_OVERWRITE_MEDIA", "this file is there already"
 
 
+class InvalidSignature(MatrixError):
+    """A key is not signed as it has to be."""
+
+    errcode, says = "M_INVALID_SIGNATURE", "the signature is not valid"
+
+
+class WrongRoomKeysVersion(MatrixError):
+    """Keys for a backup that is not the current one."""
+
+    status, errcode = 403, "M_WRONG_ROOM_KEYS_VERSION"
+    says = "this is not the current version of the backup"
+
+
 class BadAlias(MatrixError):
     """A canonical alias that does not lead to its room."""
 

@@ -25,10 +25,18 @@ from homeserver.accounts.profile_fields import Changeable
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
-from homeserver.accounts.sessions import Session, Sessions
+from homeserver.accounts.sessions import Sessions
 from homeserver.accounts.stages import DUMMY, PASSWORD, REGISTRATION_TOKEN, Flow
+from homeserver.app.sync_keys import SyncKeys
 from homeserver.client_server import house as client_server
 from homeserver.config.settings import Settings
+from homeserver.e2ee.alone import Alone as NoKeyPeers
+from homeserver.e2ee.cross_signing import CrossSigning
+from homeserver.e2ee.device_lists import DeviceLists
+from homeserver.e2ee.messages import DeviceMessages
+from homeserver.e2ee.queries import Queries
+from homeserver.e2ee.telling import Telling
+from homeserver.e2ee.uploads import Uploads
 from homeserver.http.limits import Limits
 from homeserver.rooms.access import Access
 from homeserver.rooms.aliases import Aliases
@@ -44,6 +52,7 @@ from homeserver.rooms.membership import Memberships
 from homeserver.rooms.moments import Moments
 from homeserver.rooms.presence import Presence
 from homeserver.rooms.read_markers import ReadMarkers
+from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.room_states import RoomStates
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
@@ -55,6 +64,15 @@ from homeserver.storage.bus import Bus
 from homeserver.storage.installation import Installation
 from homeserver.storage.process import Process
 from homeserver.storage.states import States
+from homeserver.sync.account import AccountSections
+from homeserver.sync.activity import Activity
+from homeserver.sync.joined import JoinedRooms
+from homeserver.sync.joined import Means as SyncMeans
+from homeserver.sync.other_rooms import OtherRooms
+from homeserver.sync.syncing import Parts as SyncParts
+from homeserver.sync.syncing import Syncing
+from homeserver.sync.timelines import Timelines
+from homeserver.sync.user_rooms import UserRooms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +135,21 @@ class Reading:
     contexts: Contexts
     room_states: RoomStates
     read_markers: ReadMarkers
+    receipts: Receipts
     typing: Typing
     presence: Presence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encryption:
+    """The duties of `homeserver.e2ee`."""
+
+    telling: Telling
+    uploads: Uploads
+    queries: Queries
+    cross_signing: CrossSigning
+    messages: DeviceMessages
+    lists: DeviceLists
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +161,8 @@ class Parts:
     rooms: Rooms
     writing: Writing
     reading: Reading
+    encryption: Encryption
+    activity: Activity
     client_house: client_server.House
     server_house: server_server.House
 
@@ -140,14 +173,19 @@ def assemble(base: Base) -> Parts:
     rooms = make_rooms(base)
     writing = make_writing(base, accounts, rooms)
     reading = make_reading(base, rooms)
+    encryption = make_encryption(base)
+    activity = Activity(base.process, base.process.tail.position)
+    syncing = make_syncing(base, reading, encryption, activity)
     return Parts(
+        encryption=encryption,
+        activity=activity,
         base=base,
         accounts=accounts,
         rooms=rooms,
         writing=writing,
         reading=reading,
-        client_house=client_house(base, accounts, rooms, writing, reading),
-        server_house=server_house(base, accounts, rooms),
+        client_house=client_house(base, accounts, rooms, writing, reading, encryption, syncing),
+        server_house=server_house(base, accounts, rooms, reading),
     )
 
 
@@ -268,6 +306,7 @@ def make_reading(base: Base, rooms: Rooms) -> Reading:
         contexts=Contexts(process, epoch, access, pages, showing, moments),
         room_states=RoomStates(process, access, showing),
         read_markers=ReadMarkers(process, access),
+        receipts=Receipts(process, access),
         typing=Typing(process, base.bus, access),
         presence=Presence(
             process,
@@ -278,8 +317,65 @@ def make_reading(base: Base, rooms: Rooms) -> Reading:
     )
 
 
+def make_encryption(base: Base) -> Encryption:
+    """The duties of end-to-end encryption."""
+    process = base.process
+    telling = Telling(process)
+    return Encryption(
+        telling=telling,
+        uploads=Uploads(process, telling),
+        queries=Queries(process, NoKeyPeers()),
+        cross_signing=CrossSigning(process, telling),
+        messages=DeviceMessages(process),
+        lists=DeviceLists(process),
+    )
+
+
+def make_syncing(
+    base: Base, reading: Reading, encryption: Encryption, activity: Activity
+) -> Syncing:
+    """What a client is shown."""
+    process, epoch = base.process, base.installation.epoch
+    account = AccountSections(process, activity, reading.presence)
+    means = SyncMeans(
+        process=process,
+        epoch=epoch,
+        activity=activity,
+        timelines=Timelines(),
+        standings=reading.standings,
+        visibility=reading.visibility,
+        showing=reading.showing,
+        receipts=reading.receipts,
+        typing=reading.typing,
+        account=account,
+    )
+    typing, presence = reading.typing, reading.presence
+    typing.on_change(lambda room: activity.wake([room]))
+    return Syncing(
+        SyncParts(
+            process=process,
+            epoch=epoch,
+            activity=activity,
+            user_rooms=UserRooms(process, activity),
+            joined=JoinedRooms(means),
+            others=OtherRooms(means),
+            account=account,
+            keys=SyncKeys(process, encryption.uploads, encryption.lists),
+            ignoring=reading.ignoring,
+            presence=presence,
+            stamp=lambda: max(typing.latest, presence.latest),
+        )
+    )
+
+
 def client_house(
-    base: Base, accounts: Accounts, rooms: Rooms, writing: Writing, reading: Reading
+    base: Base,
+    accounts: Accounts,
+    rooms: Rooms,
+    writing: Writing,
+    reading: Reading,
+    encryption: Encryption,
+    syncing: Syncing,
 ) -> client_server.House:
     """What the client-server API works with."""
     return client_server.House(
@@ -305,7 +401,12 @@ def client_house(
         sending=writing.sending,
         creation=writing.creation,
         remote_profile=Alone().profile,
-        can_encrypt=_cannot_encrypt,
+        uploads=encryption.uploads,
+        key_queries=encryption.queries,
+        cross_signing=encryption.cross_signing,
+        device_messages=encryption.messages,
+        device_lists=encryption.lists,
+        syncing=syncing,
         standings=reading.standings,
         ignoring=reading.ignoring,
         visibility=reading.visibility,
@@ -314,12 +415,15 @@ def client_house(
         contexts=reading.contexts,
         room_states=reading.room_states,
         read_markers=reading.read_markers,
+        receipts=reading.receipts,
         typing=reading.typing,
         presence=reading.presence,
     )
 
 
-def server_house(base: Base, accounts: Accounts, rooms: Rooms) -> server_server.House:
+def server_house(
+    base: Base, accounts: Accounts, rooms: Rooms, reading: Reading
+) -> server_server.House:
     """What the server-server API works with."""
     return server_server.House(
         settings=base.settings,
@@ -330,11 +434,10 @@ def server_house(base: Base, accounts: Accounts, rooms: Rooms) -> server_server.
         states=rooms.states,
         heads=rooms.heads,
         intake=rooms.intake,
+        receipts=reading.receipts,
+        typing=reading.typing,
+        presence=reading.presence,
     )
-
-
-async def _cannot_encrypt(_session: Session) -> bool:
-    return False
 
 
 def milliseconds() -> int:

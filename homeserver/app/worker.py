@@ -133,6 +133,7 @@ class Worker:
         self._background.keep("clock", follow_the_clock)
         self._background.keep("bus", exchange_messages)
         self._background.keep("intake", write_events)
+        self._background.keep("activity", parts.activity.run)
 
     def _server(self, doors: Sequence[Door], parts: Parts) -> HttpServer:
         endpoints = [*bound(CLIENT, parts.client_house), *bound(FEDERATION, parts.server_house)]

@@ -49,7 +49,7 @@ async def create_room(request: Request, house: House, body: CreateRoomBody, who:
     wish = RoomWish(
         user=who.user,
         creator=who.user_id,
-        can_encrypt=who.appservice is None and await house.can_encrypt(who),
+        can_encrypt=who.appservice is None and await house.uploads.has_keys(who.device),
         version=body.room_version,
         preset=Preset(body.preset) if body.preset else None,
         is_public=body.visibility == "public",

@@ -15,8 +15,12 @@ from homeserver.accounts.new_accounts import NewAccounts
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
-from homeserver.accounts.sessions import Session
 from homeserver.config.settings import Settings
+from homeserver.e2ee.cross_signing import CrossSigning
+from homeserver.e2ee.device_lists import DeviceLists
+from homeserver.e2ee.messages import DeviceMessages
+from homeserver.e2ee.queries import Queries
+from homeserver.e2ee.uploads import Uploads
 from homeserver.http.limits import Limits
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.context import Contexts
@@ -25,9 +29,10 @@ from homeserver.rooms.heads import Heads
 from homeserver.rooms.history import History
 from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Intake
+from homeserver.rooms.membership import Memberships
 from homeserver.rooms.presence import Presence
 from homeserver.rooms.read_markers import ReadMarkers
-from homeserver.rooms.membership import Memberships
+from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.room_states import RoomStates
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
@@ -37,6 +42,7 @@ from homeserver.rooms.visibility import Visibility
 from homeserver.storage.bus import Bus
 from homeserver.storage.process import Process
 from homeserver.storage.states import States
+from homeserver.sync.syncing import Syncing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +75,17 @@ class House:
     sending: Sending
     creation: Creation
 
+    # End-to-end encryption
+    uploads: Uploads
+    key_queries: Queries
+    cross_signing: CrossSigning
+    device_messages: DeviceMessages
+    device_lists: DeviceLists
+
+    syncing: Syncing
+
     remote_profile: Callable[[UserID], Awaitable[dict[str, Any]]]
     """Somebody's profile, from their server; or raises a `MatrixError`."""
-    can_encrypt: Callable[[Session], Awaitable[bool]]
-    """Whether the device of a session has published keys."""
 
     # Reading rooms
     standings: Standings
@@ -83,5 +96,6 @@ class House:
     contexts: Contexts
     room_states: RoomStates
     read_markers: ReadMarkers
+    receipts: Receipts
     typing: Typing
     presence: Presence

@@ -16,9 +16,10 @@ from multidict import CIMultiDict
 
 from homeserver.errors import MatrixError
 from homeserver.http.cors import CORS
+from homeserver.storage.raw_json import RawJson
 
 Json = dict[str, Any] | list[Any]
-"""What JSON is written from; `orjson.Fragment` stands for JSON that is written already."""
+"""What JSON is written from; `RawJson` stands for JSON that is written already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,23 @@ async def send(stream: Stream, incoming: web.BaseRequest) -> web.StreamResponse:
 def encode(value: Json) -> bytes:
     """Write JSON as UTF-8."""
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(value, default=_as_it_is)
     except TypeError:
         # Integers beyond 64 bits, and what is nested beyond 254 levels: both are in old rooms.
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_read)
+        return text.encode()
+
+
+def _as_it_is(value: object) -> orjson.Fragment:
+    if isinstance(value, RawJson):
+        return orjson.Fragment(value.raw)
+    raise TypeError
+
+
+def _read(value: object) -> object:
+    if isinstance(value, RawJson):
+        return json.loads(value.raw)
+    raise TypeError
 
 
 def _headers() -> CIMultiDict[str]:

@@ -91,6 +91,15 @@ class Presence:
             if state.stamp > stamp
         ]
 
+    def changed_after(self, stamp: int) -> list[UserID]:
+        """Whose presence changed after a stamp, the latest first."""
+        found = []
+        for user, state in reversed(self._states.items()):
+            if state.stamp <= stamp:
+                break
+            found.append(user)
+        return found
+
     async def get(self, reader: Reader, user_id: UserID) -> JsonObject:
         """What the reader may know of a user.
 
@@ -131,15 +140,24 @@ class Presence:
             async with self._process.database.reader() as conn:
                 await self._tell_servers(conn, reader, told)
 
-    def receive(self, origin: ServerName, content: JsonObject) -> None:
+    async def receive(self, origin: ServerName, content: JsonObject) -> None:
         """Take an `m.presence` of another server; what is wrong in it is passed over.
 
         https://spec.matrix.org/v1.19/server-server-api/#presence
         """
-        now = self._process.now()
-        for told in parse(content, origin, now) if self.enabled else ():
+        told = {state.user_id: state for state in parse(content, origin, self._process.now())}
+        if not told or not self.enabled:
+            return
+        # Of people who never were in a room of ours nobody here wants to know.
+        async with self._process.database.reader() as conn:
+            known = await self._process.numbers.users.find(conn, told)
+        for state in (told[user_id] for user_id in told if user_id in known):
             self._say(
-                told.user_id, told.presence, told.status_msg, active=told.active, seen=told.seen
+                state.user_id,
+                state.presence,
+                state.status_msg,
+                active=state.active,
+                seen=state.seen,
             )
 
     async def _tell_servers(self, conn: Connection, reader: Reader, state: State) -> None:

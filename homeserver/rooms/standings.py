@@ -44,7 +44,7 @@ class Standing(NamedTuple):
 
     room: RoomNid
     membership: Membership | None
-    """`None`: the reader never had anything to do with it."""
+    """`None`: the reader never had anything to do with it, or has forgotten it."""
     pos: int
     """Where in the log the membership became so, or was confirmed last."""
     visibility: EventNid | None

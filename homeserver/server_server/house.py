@@ -7,6 +7,9 @@ from homeserver.accounts.profiles import Profiles
 from homeserver.config.settings import Settings
 from homeserver.rooms.heads import Heads
 from homeserver.rooms.intake import Intake
+from homeserver.rooms.presence import Presence
+from homeserver.rooms.receipts import Receipts
+from homeserver.rooms.typing import Typing
 from homeserver.storage.bus import Bus
 from homeserver.storage.process import Process
 from homeserver.storage.states import States
@@ -24,3 +27,6 @@ class House:
     states: States
     heads: Heads
     intake: Intake
+    receipts: Receipts
+    typing: Typing
+    presence: Presence

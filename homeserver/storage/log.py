@@ -43,6 +43,8 @@ class Kind(IntEnum):
     """The keys of a user's devices changed, or their cross-signing keys; of any server."""
     FORGOTTEN = 23
     """The user forgot the room."""
+    ONE_TIME_KEYS = 24
+    """A device of the user has more or fewer one-time keys; item: its number."""
     OUTGOING = 30
     """Something waits to be sent to another server; item: the server's number."""
 

@@ -23,7 +23,7 @@ class StandingRow(NamedTuple):
 
     room: RoomNid
     membership: Membership | None
-    """`None`: the user never had anything to do with the room."""
+    """`None`: the user never had anything to do with the room, or has forgotten it."""
     pos: int
     """Since when, or since when with this event; 0 without membership."""
     visibility: EventNid | None
@@ -45,9 +45,11 @@ async def read(
     """Each room's row; `visibility` names `m.room.history_visibility`."""
     rows = await conn.fetch(
         """
-        SELECT wanted.room_nid, m.membership, coalesce(m.pos, 0), s.event_nid
+        SELECT wanted.room_nid, CASE WHEN f.pos >= m.pos THEN NULL ELSE m.membership END,
+               coalesce(m.pos, 0), s.event_nid
           FROM unnest($1::bigint[]) AS wanted (room_nid)
           LEFT JOIN memberships m ON m.room_nid = wanted.room_nid AND m.user_nid = $2
+          LEFT JOIN forgotten f ON f.user_nid = m.user_nid AND f.room_nid = m.room_nid
           LEFT JOIN current_state s
             ON s.room_nid = wanted.room_nid AND s.state_key_nid = $3
         """,
@@ -111,6 +113,24 @@ async def share_a_room(conn: Connection, one: UserNid, other: UserNid) -> bool:
         other,
     )
     return shared
+
+
+async def who_share_a_room(
+    conn: Connection, one: UserNid, others: Iterable[UserNid]
+) -> set[UserNid]:
+    """Those of the others with whom the user is in some room now."""
+    rows = await conn.fetch(
+        """
+        SELECT DISTINCT b.user_nid
+          FROM memberships a
+          JOIN memberships b ON b.room_nid = a.room_nid
+         WHERE a.user_nid = $1 AND a.membership = 1
+           AND b.user_nid = ANY ($2) AND b.membership = 1
+        """,
+        one,
+        list(others),
+    )
+    return {UserNid(row[0]) for row in rows}
 
 
 async def servers_with(conn: Connection, user: UserNid, but: str) -> list[str]:

@@ -50,9 +50,7 @@ class Stage:
     async def state(self, kind: str, content: Mapping[str, Any], state_key: str = "") -> EventID:
         return await self.send(self.owner, kind, content, state_key)
 
-    async def member(
-        self, whom: Client, membership: str, by: Client | None = None
-    ) -> EventID:
+    async def member(self, whom: Client, membership: str, by: Client | None = None) -> EventID:
         content = {"membership": membership}
         return await self.send(by or whom, "m.room.member", content, whom.user_id)
 

@@ -198,6 +198,34 @@ async def test_a_change_of_visibility_holds_from_then_on(
     assert await room.texts(bob) == ["shared"]
 
 
+async def test_messages_of_ignored_users(room: Stage, ann: Client, bob: Client) -> None:
+    """The list is followed at once."""
+    await room.member(bob, "join")
+    await room.say(bob, "noise")
+    event_id = await room.say(ann, "signal")
+    path = f"/_matrix/client/v3/user/{ann.user_id}/account_data/m.ignored_user_list"
+    assert await room.texts(ann) == ["signal", "noise"]
+    (await ann.put(path, {"ignored_users": {bob.user_id: {}}})).ok()
+    assert await room.texts(ann) == ["signal"]
+    assert await room.texts(bob) == ["signal", "noise"]
+    context = (await ann.get(f"{room.path}/context/{event_id}")).ok()
+    senders = {e["sender"] for e in context["events_before"] if "state_key" not in e}
+    assert senders == set()
+    (await ann.put(path, {"ignored_users": {}})).ok()
+    assert await room.texts(ann) == ["signal", "noise"]
+
+
+async def test_what_is_forgotten_is_not_read(room: Stage, ann: Client, bob: Client) -> None:
+    await room.member(bob, "join")
+    await room.say(ann, "hello")
+    await room.member(bob, "leave")
+    assert await room.texts(bob) == ["hello"]
+    (await bob.post(f"{room.path}/forget")).ok()
+    assert (await bob.get(f"{room.path}/messages", dir="b")).errcode == "M_FORBIDDEN"
+    await room.member(bob, "join")
+    assert await room.texts(bob) == ["hello"]
+
+
 WHO = ("joined", "left", "kicked", "banned", "invited", "knocked", "rejected", "stranger")
 
 

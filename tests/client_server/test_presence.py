@@ -88,9 +88,7 @@ async def test_changes_since(hearth: Hearth) -> None:
     assert heard == [ann.user_id] * 2
 
 
-async def test_silence_makes_idle_and_then_offline(
-    hearth: Hearth, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_silence_makes_idle_and_then_offline(hearth: Hearth) -> None:
     presence, ann = await _presence(hearth)
     await presence.seen(ann, "online")
     state = presence._states[ann.user_id]
@@ -126,6 +124,20 @@ def test_what_another_server_tells(told: dict[str, Any], known: Any) -> None:
     pushed = {"user_id": BOB, "presence": "online", **told}
     found = [*parse({"push": [7, pushed]}, ServerName("two.test"), 10_000)]
     assert [(s.presence, s.status_msg, s.active) for s in found] == ([known] if known else [])
+
+
+async def test_people_of_another_server(hearth: Hearth) -> None:
+    presence, _ = await _presence(hearth)
+    edus: list[Any] = []
+    presence._bus.hear("edu", edus.append)
+    process = hearth.parts.base.process
+    pushed = [{"user_id": user, "presence": "online"} for user in (BOB, "@eve:two.test")]
+    async with process.database.reader() as conn:
+        await process.numbers.users.intern(conn, [BOB])
+    await presence.receive(ServerName("two.test"), {"push": pushed})
+    found = presence.since([BOB, UserID("@eve:two.test")], 0)
+    assert [(e["sender"], e["content"]["presence"]) for e in found] == [(BOB, "online")]
+    assert edus == []
 
 
 @pytest.mark.parametrize("content", [{}, {"push": {}}, {"push": ["x"]}, {"push": None}])

@@ -1,0 +1,1 @@
+"""What the server does for end-to-end encryption: it passes on keys and messages it cannot read."""

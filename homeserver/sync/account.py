@@ -1,0 +1,101 @@
+"""What of `/sync` is not about rooms: account data and presence.
+
+https://spec.matrix.org/v1.19/client-server-api/#syncing
+"""
+
+from federation.canonical_json import JsonObject
+from federation.identifiers import UserID
+from homeserver.accounts.filters import EventFilter
+from homeserver.push.default_rules import default_rules
+from homeserver.rooms.presence import Presence
+from homeserver.storage import account_data, standings
+from homeserver.storage.account_data import WHOLE_ACCOUNT, Datum
+from homeserver.storage.numbers import RoomNid
+from homeserver.storage.process import Process
+from homeserver.storage.raw_json import RawJson
+from homeserver.sync.activity import Activity
+from homeserver.sync.wishes import Wish
+
+PUSH_RULES = "m.push_rules"
+
+
+class AccountSections:
+    """Reads them."""
+
+    def __init__(self, process: Process, activity: Activity, presence: Presence) -> None:
+        self._process = process
+        self._activity = activity
+        self._presence = presence
+
+    async def read(self, wish: Wish, up_to: int) -> JsonObject:
+        """`account_data`, if there is any."""
+        events = [_event(datum) for datum in await self.data(wish, up_to) if _is_global(datum)]
+        if wish.since is None:
+            rules = {"global": default_rules(wish.who.user_id)}
+            events.append({"type": PUSH_RULES, "content": rules})
+        kept = [event for event in events if wants(wish.filter.account_data, event["type"])]
+        return {"account_data": {"events": kept}} if kept else {}
+
+    async def data(self, wish: Wish, up_to: int) -> list[Datum]:
+        """What changed of the user's account data, of rooms too."""
+        if wish.since is None:
+            async with self._process.database.reader() as conn:
+                return await account_data.read(conn, wish.who.user)
+        if not self._activity.user_changed(wish.who.user, wish.after):
+            return []
+        async with self._process.database.reader() as conn:
+            return await account_data.read_changes(conn, wish.who.user, wish.after, up_to)
+
+    async def presence(self, wish: Wish, stamp: int) -> JsonObject:
+        """`presence` of people with whom a room is shared, if any changed."""
+        users = self._presence.changed_after(stamp)
+        if not users:
+            return {}
+        async with self._process.database.reader() as conn:
+            nids = await self._process.numbers.users.find(conn, users)
+            known = await standings.who_share_a_room(conn, wish.who.user, nids.values())
+        shared = [UserID(user) for user, nid in nids.items() if nid in known]
+        events = [
+            event
+            for event in self._presence.since([*shared, wish.who.user_id], stamp)
+            if wants(wish.filter.presence, event["type"], event["sender"])
+        ]
+        return {"presence": {"events": events}} if events else {}
+
+
+def room_data(data: list[Datum], wish: Wish) -> dict[RoomNid, list[JsonObject]]:
+    """The account data of rooms, by room."""
+    found: dict[RoomNid, list[JsonObject]] = {}
+    for datum in data:
+        if not _is_global(datum) and wants(wish.filter.room.account_data, datum.type):
+            found.setdefault(datum.room, []).append(_event(datum))
+    return found
+
+
+def wants(wanted: EventFilter, kind: str, sender: str | None = None) -> bool:
+    """Whether something that is no event of a room is wanted."""
+    if wanted.types is not None and not any(_matches(kind, p) for p in wanted.types):
+        return False
+    if any(_matches(kind, pattern) for pattern in wanted.not_types or ()):
+        return False
+    if sender is None:
+        return True
+    return (wanted.senders is None or sender in wanted.senders) and sender not in (
+        wanted.not_senders or ()
+    )
+
+
+def _matches(kind: str, pattern: str) -> bool:
+    if "*" not in pattern:
+        return kind == pattern
+    first, _, last = pattern.partition("*")
+    return kind.startswith(first) and (not last or kind.endswith(last.split("*")[-1]))
+
+
+def _is_global(datum: Datum) -> bool:
+    return datum.room == WHOLE_ACCOUNT
+
+
+def _event(datum: Datum) -> JsonObject:
+    content: object = RawJson(datum.content) if datum.content is not None else {}
+    return {"type": datum.type, "content": content}

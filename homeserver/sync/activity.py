@@ -1,0 +1,165 @@
+"""When something last happened in a room or to a user, in memory; and waiting for it to happen.
+
+One reader per process follows the log. What happened before it began is not known: there the
+answer is always "perhaps", and the database tells.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+
+from homeserver.storage.clock import read_position
+from homeserver.storage.log import MOST_AT_ONCE, Apply, Entry, Kind, read_log
+from homeserver.storage.numbers import RoomNid, UserNid
+from homeserver.storage.process import Process
+
+_MOST = 500_000
+"""Rooms and users that are remembered, at some 100 bytes each."""
+
+_DEVICES = frozenset({Kind.DEVICE, Kind.DEVICE_GONE, Kind.DEVICE_KEYS})
+
+
+class Activity:
+    """Follows the log; `run` has to run for anybody to be woken."""
+
+    def __init__(self, process: Process, position: int) -> None:
+        self._process = process
+        self.position = position
+        """Everything up to here is known."""
+        self._floor = position
+        """Nothing is known of what happened up to here."""
+        self._events: dict[RoomNid, int] = {}
+        self._receipts: dict[RoomNid, int] = {}
+        self._users: dict[UserNid, int] = {}
+        self._devices = position
+        self._reading = asyncio.Lock()
+        self._waiting_rooms: dict[RoomNid, set[asyncio.Event]] = {}
+        self._waiting_users: dict[UserNid, set[asyncio.Event]] = {}
+        self._appliers: list[Apply] = []
+
+    def feed(self, apply: Apply) -> None:
+        """Call `apply` with all rows that are read from now on."""
+        self._appliers.append(apply)
+
+    async def run(self) -> None:
+        """Follow the log for ever."""
+        while True:
+            await self._process.clock.wait_beyond(self.position)
+            await self.catch_up()
+
+    async def catch_up(self, at_least: int = 0) -> None:
+        """Know all that was committed before this call, and the position `at_least`."""
+        if max(at_least, self._process.clock.position) <= self.position:
+            return
+        async with self._reading:
+            target = self._process.clock.position
+            if at_least > target:
+                async with self._process.database.reader() as conn:
+                    target = await read_position(conn)
+                self._process.clock.advance(target)
+            if target > self.position:
+                await self._read_to(target)
+
+    def changed(self, rooms: Iterable[RoomNid], since: int) -> list[RoomNid]:
+        """Those of the rooms in which there may be events from after a position."""
+        if since < self._floor:
+            return list(rooms)
+        return [room for room in rooms if self._events.get(room, 0) > since]
+
+    def with_receipts(self, rooms: Iterable[RoomNid], since: int) -> list[RoomNid]:
+        """Those of the rooms in which somebody may have read on after a position."""
+        if since < self._floor:
+            return list(rooms)
+        return [room for room in rooms if self._receipts.get(room, 0) > since]
+
+    def user_changed(self, user: UserNid, since: int) -> bool:
+        """Whether something that is the user's own may have changed after a position."""
+        return since < self._floor or self._users.get(user, 0) > since
+
+    def devices_changed(self, since: int) -> bool:
+        """Whether anybody's device may have changed after a position."""
+        return since < self._floor or self._devices > since
+
+    async def wait(
+        self,
+        user: UserNid,
+        rooms: Collection[RoomNid],
+        since: int,
+        seconds: float,
+        *others: asyncio.Event,
+    ) -> None:
+        """Wait until something happens in the rooms or to the user, or one of the others is set."""
+        woken = asyncio.Event()
+        self._wait_for(woken, user, rooms)
+        waits = [asyncio.ensure_future(event.wait()) for event in (woken, *others)]
+        try:
+            if self.position <= since or not (
+                self.changed(rooms, since) or self.user_changed(user, since)
+            ):
+                await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._wait_no_more(woken, user, rooms)
+            for wait in waits:
+                wait.cancel()
+
+    def wake(self, rooms: Iterable[RoomNid]) -> None:
+        """Wake all who wait for these rooms, for something that is not in the log."""
+        for room in rooms:
+            for woken in self._waiting_rooms.get(room, ()):
+                woken.set()
+
+    def _wait_for(self, woken: asyncio.Event, user: UserNid, rooms: Iterable[RoomNid]) -> None:
+        self._waiting_users.setdefault(user, set()).add(woken)
+        for room in rooms:
+            self._waiting_rooms.setdefault(room, set()).add(woken)
+
+    def _wait_no_more(self, woken: asyncio.Event, user: UserNid, rooms: Iterable[RoomNid]) -> None:
+        _discard(self._waiting_users, user, woken)
+        for room in rooms:
+            _discard(self._waiting_rooms, room, woken)
+
+    async def _read_to(self, target: int) -> None:
+        async with self._process.database.reader() as conn:
+            while self.position < target:
+                entries = await read_log(conn, self.position)
+                if not entries:
+                    self.position = target
+                    return
+                self._apply(entries)
+                full = len(entries) == MOST_AT_ONCE
+                self.position = entries[-1].pos if full else max(target, entries[-1].pos)
+
+    def _apply(self, entries: list[Entry]) -> None:
+        for apply in self._appliers:
+            apply(entries)
+        for pos, kind, room, user, _ in entries:
+            if room is not None:
+                (self._receipts if kind == Kind.RECEIPT else self._events)[room] = pos
+                for woken in self._waiting_rooms.get(room, ()):
+                    woken.set()
+            if user is not None and kind != Kind.RECEIPT:
+                self._users[user] = pos
+                for woken in self._waiting_users.get(user, ()):
+                    woken.set()
+            if kind in _DEVICES:
+                self._devices = pos
+        if len(self._events) + len(self._receipts) + len(self._users) > _MOST:
+            self._forget(entries[-1].pos)
+
+    def _forget(self, position: int) -> None:
+        self._events.clear()
+        self._receipts.clear()
+        self._users.clear()
+        self._floor = position
+
+
+def _discard(
+    waiting: "dict[RoomNid, set[asyncio.Event]] | dict[UserNid, set[asyncio.Event]]",
+    key: int,
+    woken: asyncio.Event,
+) -> None:
+    found: dict[int, set[asyncio.Event]] = waiting  # type: ignore[assignment]
+    with suppress(KeyError):
+        found[key].discard(woken)
+        if not found[key]:
+            del found[key]

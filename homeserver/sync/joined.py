@@ -1,0 +1,399 @@
+"""The rooms that somebody is in, as `/sync` shows them.
+
+https://spec.matrix.org/v1.19/client-server-api/#syncing
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from federation.canonical_json import JsonObject
+from federation.identifiers import ServerName, UserID, domain_of
+from homeserver.rooms.filtering import everything
+from homeserver.rooms.receipts import Receipts
+from homeserver.rooms.showing import Showing
+from homeserver.rooms.standings import Reader, Standing, Standings
+from homeserver.rooms.typing import Typing
+from homeserver.rooms.visibility import Visibility
+from homeserver.storage import history, sync
+from homeserver.storage.batch import Membership
+from homeserver.storage.history import Placed
+from homeserver.storage.memberships import RoomOf
+from homeserver.storage.numbers import RoomNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.process import Process
+from homeserver.storage.state_groups import EventNid, KeyNid
+from homeserver.storage.stream_tokens import StreamToken
+from homeserver.sync import shown
+from homeserver.sync.account import AccountSections, room_data, wants
+from homeserver.sync.activity import Activity
+from homeserver.sync.states import SentMembers, after_timeline, before_timeline
+from homeserver.sync.timelines import News, Timelines, last_events
+from homeserver.sync.wishes import MOST_EVENTS, Wish
+
+_FILTERED = 10
+"""How many times as many events are read where a filter leaves some out."""
+HEROES = 5
+
+
+class Means(NamedTuple):
+    """What the reading of rooms works with."""
+
+    process: Process
+    epoch: int
+    activity: Activity
+    timelines: Timelines
+    standings: Standings
+    visibility: Visibility
+    showing: Showing
+    receipts: Receipts
+    typing: Typing
+    account: AccountSections
+
+
+@dataclass(slots=True)
+class Room:
+    """One room while its section is put together."""
+
+    of: RoomOf
+    is_new: bool
+    """Whether the client knows nothing of it yet."""
+    news: News
+    timeline: Sequence[Placed] = ()
+    limited: bool = False
+    state: dict[KeyNid, EventNid] = field(default_factory=dict)
+    members_changed: bool = False
+
+
+class JoinedRooms:
+    """Reads the sections of rooms that somebody is in."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._sent = SentMembers()
+
+    async def read(
+        self, wish: Wish, reader: Reader, rooms: Sequence[RoomOf], up_to: int, stamp: int
+    ) -> dict[str, JsonObject]:
+        """The rooms with anything new, by room ID.
+
+        Args:
+            wish: who asks for what.
+            reader: who asks.
+            rooms: all that they have something to do with.
+            up_to: the position up to which is read.
+            stamp: of the last change of typing that they know.
+
+        """
+        means = self._means
+        mine = {
+            room.room: room
+            for room in rooms
+            if room.membership is Membership.JOIN and wish.wants_room(room.room_id)
+        }
+        if wish.since is None:
+            self._sent.forget(wish.who.device)
+        found: dict[str, JsonObject] = {}
+        active = self._active(wish, mine)
+        if active:
+            async with means.process.database.reader() as conn:
+                for room, section in (
+                    await self._sections(conn, wish, reader, active, up_to)
+                ).items():
+                    found[mine[room].room_id] = section
+        await self._add_ephemeral(wish, mine, found, up_to, stamp)
+        for room, events in room_data(await means.account.data(wish, up_to), wish).items():
+            if room in mine:
+                found.setdefault(mine[room].room_id, {})["account_data"] = {"events": events}
+        return found
+
+    def _active(self, wish: Wish, mine: Mapping[RoomNid, RoomOf]) -> list[RoomOf]:
+        """The rooms in which there may be something new."""
+        if wish.since is None or wish.full_state:
+            return list(mine.values())
+        return [mine[room] for room in self._means.activity.changed(mine, wish.after)]
+
+    async def _sections(
+        self, conn: Connection, wish: Wish, reader: Reader, active: Sequence[RoomOf], up_to: int
+    ) -> dict[RoomNid, JsonObject]:
+        rooms = await self._with_news(conn, wish, active, up_to)
+        standings = await self._see(conn, wish, reader, rooms)
+        await self._find_states(conn, wish, rooms, up_to)
+        lazy = await self._lazy_members(conn, wish, rooms) if wish.lazy else {}
+        wanted = {nid for room in rooms for nid in room.state.values()}
+        wanted.update(nid for nids in lazy.values() for nid in nids)
+        events = await history.by_nid(conn, wanted) if wanted else {}
+        summaries = await self._summaries(conn, wish, rooms)
+        lines = await shown.timeline(
+            conn,
+            self._means.showing,
+            reader,
+            [event for room in rooms for event in room.timeline],
+            standings,
+            wish.filter,
+        )
+        found: dict[RoomNid, JsonObject] = {}
+        rest = iter(lines)
+        for room in rooms:
+            timeline = [next(rest) for _ in room.timeline]
+            nid = room.of.room
+            states = [events[n] for n in room.state.values() if n in events]
+            entries = self._entries(wish, room, states, lazy.get(nid, ()), events)
+            section = self._section(wish, room, timeline, entries, up_to)
+            if summaries.get(nid):
+                section["summary"] = summaries[nid]
+            if _says_something(section, room, wish):
+                found[nid] = section
+        return found
+
+    async def _with_news(
+        self, conn: Connection, wish: Wish, active: Sequence[RoomOf], up_to: int
+    ) -> list[Room]:
+        """The rooms with what happened in them, those new to the client apart."""
+        new = await self._new_rooms(conn, wish, active)
+        many = wish.limit
+        if wish.timeline_matches is not everything:
+            many = min(max(many, 1) * _FILTERED, MOST_EVENTS)
+        known = [room.room for room in active if room.room not in new]
+        found = await self._means.timelines.since(conn, known, wish.after, up_to, many)
+        if new:
+            found |= await last_events(conn, dict.fromkeys(new, (None, up_to)), many)
+        return [Room(room, room.room in new, found[room.room]) for room in active]
+
+    async def _new_rooms(
+        self, conn: Connection, wish: Wish, active: Sequence[RoomOf]
+    ) -> set[RoomNid]:
+        """Those of the rooms that the user was not in when the client last asked."""
+        if wish.since is None:
+            return {room.room for room in active}
+        moved = [room.room for room in active if room.pos > wish.after]
+        if not moved:
+            return set()
+        key = ("m.room.member", str(wish.who.user_id))
+        keys = await self._means.process.numbers.state_keys.find(conn, [key])
+        before = await sync.entries_at(conn, moved, keys[key], wish.after)
+        events = await history.by_nid(conn, {nid for nid in before.values() if nid})
+        return {
+            room
+            for room, nid in before.items()
+            if nid not in events or events[nid].event.membership != "join"
+        }
+
+    async def _see(
+        self, conn: Connection, wish: Wish, reader: Reader, rooms: Sequence[Room]
+    ) -> dict[RoomNid, Standing]:
+        """Fill the timelines with what the reader may see and wants."""
+        means = self._means
+        standings = _joined(rooms)
+        events = [event for room in rooms for event in room.news.events]
+        if not _all_sure(events, standings, means.process.server):
+            nids = [room.of.room for room in rooms]
+            standings = await means.standings.read(conn, reader, nids)
+        visible = {
+            event.nid for event in await means.visibility.visible(conn, reader, events, standings)
+        }
+        for room in rooms:
+            seen = [e for e in room.news.events if e.nid in visible]
+            wanted = [e for e in seen if wish.timeline_matches(e.event)]
+            room.timeline = wanted[max(0, len(wanted) - wish.limit) :] if wish.limit else []
+            room.limited = room.news.has_more or len(room.timeline) < len(wanted)
+        return standings
+
+    async def _find_states(
+        self, conn: Connection, wish: Wish, rooms: Sequence[Room], up_to: int
+    ) -> None:
+        """Fill in which entries of the state are told."""
+        whole = {
+            room.of.room: _state_position(room, wish, up_to)
+            for room in rooms
+            if room.is_new or wish.full_state
+        }
+        states = await sync.states_at(conn, whole) if whole else {}
+        for room in rooms:
+            if room.of.room in states:
+                room.state = states[room.of.room]
+                room.members_changed = True
+            elif wish.wants_state_after:
+                room.state = after_timeline(room.news.changes)
+            else:
+                room.state = before_timeline(room.news.changes, room.timeline)
+            if any(e.event.type == "m.room.member" for e in room.news.events):
+                room.members_changed = True
+            room.members_changed = room.members_changed or (
+                room.limited and bool(room.news.changes)
+            )
+
+    async def _lazy_members(
+        self, conn: Connection, wish: Wish, rooms: Sequence[Room]
+    ) -> dict[RoomNid, list[EventNid]]:
+        """The memberships of those who say something, as far as the device does not know them.
+
+        https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members
+        """
+        senders = {
+            room.of.room: {e.event.sender for e in room.timeline} | _own(room, wish)
+            for room in rooms
+        }
+        users = {user for named in senders.values() for user in named}
+        keys = await self._means.process.numbers.state_keys.find(
+            conn, [("m.room.member", str(user)) for user in users]
+        )
+        by_user = {UserID(key[1]): nid for key, nid in keys.items()}
+        pairs = [
+            (room, by_user[u]) for room, named in senders.items() for u in named if u in by_user
+        ]
+        entries = await sync.current_entries(conn, pairs) if pairs else {}
+        found: dict[RoomNid, list[EventNid]] = {}
+        for room in rooms:
+            nid = room.of.room
+            shown_there = {event.nid for event in room.timeline}
+            members = {
+                user: entries[nid, by_user[user]]
+                for user in senders[nid]
+                if user in by_user and (nid, by_user[user]) in entries
+            }
+            if wish.filter.room.state.include_redundant_members:
+                wanted = list(members.values())
+            else:
+                wanted = self._sent.unsent(wish.who.device, nid, members)
+            found[nid] = [event for event in wanted if event not in shown_there]
+        return found
+
+    def _entries(
+        self,
+        wish: Wish,
+        room: Room,
+        states: Iterable[Placed],
+        lazy: Collection[EventNid],
+        events: Mapping[EventNid, Placed],
+    ) -> list[Placed]:
+        """The events of `state`, as the filter wants them."""
+        kept = {event.nid: event for event in states if wish.state_matches(event.event)}
+        if wish.lazy:
+            named = {event.event.sender for event in room.timeline} | {wish.who.user_id}
+            kept = {
+                nid: event
+                for nid, event in kept.items()
+                if event.event.type != "m.room.member" or event.event.state_key in named
+            }
+            kept |= {n: events[n] for n in lazy if n in events}
+        if not wish.wants_state_after:
+            shown_there = {event.nid for event in room.timeline}
+            kept = {nid: event for nid, event in kept.items() if nid not in shown_there}
+        return list(kept.values())
+
+    def _section(
+        self,
+        wish: Wish,
+        room: Room,
+        timeline: list[JsonObject],
+        entries: Sequence[Placed],
+        up_to: int,
+    ) -> JsonObject:
+        means = self._means
+        state = shown.state(means.showing, entries, wish.filter)
+        prev = StreamToken(means.epoch, up_to)
+        if room.timeline and room.timeline[0].order is not None:
+            prev = StreamToken(means.epoch, up_to, order=room.timeline[0].order - 1)
+        section: JsonObject = {
+            "timeline": {"events": timeline, "limited": room.limited, "prev_batch": str(prev)}
+        }
+        if wish.wants_state_after:
+            section["state_after"] = {"events": state}
+            section["org.matrix.msc4222.state_after"] = {"events": state}
+        else:
+            section["state"] = {"events": state}
+        return section
+
+    async def _summaries(
+        self, conn: Connection, wish: Wish, rooms: Sequence[Room]
+    ) -> dict[RoomNid, JsonObject]:
+        """https://spec.matrix.org/v1.19/client-server-api/#syncing, `RoomSummary`."""
+        wanted = [room.of.room for room in rooms if room.members_changed]
+        if not wanted:
+            return {}
+        found: dict[RoomNid, JsonObject] = {
+            room: {"m.joined_member_count": 0, "m.invited_member_count": 0} for room in wanted
+        }
+        for count in await sync.counts(conn, wanted):
+            joined = count.membership is Membership.JOIN
+            name = "m.joined_member_count" if joined else "m.invited_member_count"
+            found[count.room][name] = count.users
+        nameless = await self._nameless(conn, wanted)
+        if nameless:
+            heroes = await sync.heroes(conn, nameless, wish.who.user, HEROES)
+            for room, users in heroes.items():
+                found[room]["m.heroes"] = list(users)
+        return found
+
+    async def _nameless(self, conn: Connection, rooms: Sequence[RoomNid]) -> list[RoomNid]:
+        names = [("m.room.name", ""), ("m.room.canonical_alias", "")]
+        keys = await self._means.process.numbers.state_keys.find(conn, names)
+        pairs = [(room, key) for room in rooms for key in keys.values()]
+        named = await sync.current_entries(conn, pairs) if pairs else {}
+        return [room for room in rooms if not any((room, key) in named for key in keys.values())]
+
+    async def _add_ephemeral(
+        self,
+        wish: Wish,
+        mine: Mapping[RoomNid, RoomOf],
+        found: dict[str, JsonObject],
+        up_to: int,
+        stamp: int,
+    ) -> None:
+        means, wanted = self._means, wish.filter.room.ephemeral
+        for room, users in means.typing.since(mine.keys(), stamp).items():
+            if wants(wanted, "m.typing"):
+                _add(found, mine[room], "m.typing", {"user_ids": list(users)})
+        read = means.activity.with_receipts(mine, wish.after) if wish.since else list(mine)
+        new = [room for room, of in mine.items() if wish.since and of.pos > wish.after]
+        spans = dict.fromkeys(read, wish.after) | dict.fromkeys(new, 0)
+        if not spans or not wants(wanted, "m.receipt"):
+            return
+        async with means.process.database.reader() as conn:
+            receipts = await means.receipts.since(conn, wish.who.user, spans, up_to)
+        for room, content in receipts.items():
+            _add(found, mine[room], "m.receipt", content)
+
+
+def _add(found: dict[str, JsonObject], room: RoomOf, kind: str, content: JsonObject) -> None:
+    section = found.setdefault(room.room_id, {})
+    events = section.setdefault("ephemeral", {"events": []})["events"]
+    events.append({"type": kind, "content": content})
+
+
+def _own(room: Room, wish: Wish) -> set[UserID]:
+    """One's own membership is told with a room that is new."""
+    return {wish.who.user_id} if room.is_new else set()
+
+
+def _state_position(room: Room, wish: Wish, up_to: int) -> int:
+    """Up to where changes count for a state that is told whole."""
+    if wish.wants_state_after or not room.timeline:
+        return up_to
+    first = room.timeline[0]
+    return up_to if first.pos is None else first.pos - 1
+
+
+def _joined(rooms: Iterable[Room]) -> dict[RoomNid, Standing]:
+    return {
+        room.of.room: Standing(room.of.room, room.of.membership, room.of.pos, None)
+        for room in rooms
+    }
+
+
+def _all_sure(
+    events: Iterable[Placed], standings: Mapping[RoomNid, Standing], server: ServerName
+) -> bool:
+    """Whether all was sent here while the reader was in the room: they were meant to see it."""
+    return all(
+        domain_of(event.event.sender) == server and standings[event.room].joined_before(event)
+        for event in events
+    )
+
+
+def _says_something(section: JsonObject, room: Room, wish: Wish) -> bool:
+    if wish.since is None or wish.full_state or room.is_new:
+        return True
+    state = section.get("state") or section.get("state_after") or {}
+    return bool(section["timeline"]["events"] or state.get("events") or room.limited)

@@ -1,0 +1,148 @@
+"""`/sync` as the specification has it since version 1.
+
+https://spec.matrix.org/v1.19/client-server-api/#syncing
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from federation.canonical_json import JsonObject
+from homeserver.rooms.ignoring import Ignoring
+from homeserver.rooms.presence import Presence
+from homeserver.rooms.standings import Reader
+from homeserver.storage.process import Process
+from homeserver.storage.raw_json import RawJson
+from homeserver.storage.stream_tokens import StreamToken
+from homeserver.sync.account import AccountSections
+from homeserver.sync.activity import Activity
+from homeserver.sync.joined import JoinedRooms
+from homeserver.sync.keys import Keys
+from homeserver.sync.other_rooms import OtherRooms
+from homeserver.sync.user_rooms import UserRooms
+from homeserver.sync.wishes import Wish
+
+TO_DEVICE_PAGE = 100
+LONGEST_WAIT = 120.0
+"""Seconds, whatever is asked for."""
+
+
+class Parts(NamedTuple):
+    """What `/sync` is put together from."""
+
+    process: Process
+    epoch: int
+    activity: Activity
+    user_rooms: UserRooms
+    joined: JoinedRooms
+    others: OtherRooms
+    account: AccountSections
+    keys: Keys
+    ignoring: Ignoring
+    presence: Presence
+    stamp: Callable[[], int]
+    """Milliseconds: now, for what is not in the log."""
+
+
+class Syncing:
+    """Answers `/sync`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._acknowledged: dict[int, int] = {}
+
+    def readable(self, since: StreamToken | None) -> StreamToken | None:
+        """The token, or `None` if it is from before a backup was restored: then all is new."""
+        return since if since and since.epoch == self._parts.epoch else None
+
+    async def sync(self, wish: Wish, seconds: float, stopping: asyncio.Event) -> JsonObject:
+        """What is new; if nothing is, what is new once something is, or time is over.
+
+        Args:
+            wish: who asks for what.
+            seconds: how long to wait.
+            stopping: ends the waiting.
+
+        """
+        parts, loop = self._parts, asyncio.get_running_loop()
+        ends = loop.time() + min(seconds, LONGEST_WAIT)
+        if wish.since and wish.since.to_device:
+            await self._acknowledge(wish.who.device, wish.since.to_device)
+        while True:
+            await parts.activity.catch_up(wish.after)
+            await parts.process.tail.catch_up()
+            up_to, stamp = max(parts.activity.position, wish.after), parts.stamp()
+            answer = await self._answer(wish, up_to, stamp)
+            left = ends - loop.time()
+            is_over = left <= 0 or stopping.is_set()
+            if is_over or wish.since is None or wish.full_state or answer.keys() - _ALWAYS:
+                return await self._finished(wish, answer)
+            rooms = await parts.user_rooms.of(wish.who.user)
+            waited = [room.room for room in rooms if room.membership.name == "JOIN"]
+            await parts.activity.wait(wish.who.user, waited, up_to, left, stopping)
+
+    async def _answer(self, wish: Wish, up_to: int, stamp: int) -> JsonObject:
+        """The sections that are not empty, and the token."""
+        parts = self._parts
+        rooms = await parts.user_rooms.of(wish.who.user)
+        ignores = await parts.ignoring.of(wish.who.user)
+        reader = Reader(wish.who.user, wish.who.user_id, wish.who.device, ignores)
+        since = wish.since.ephemeral if wish.since else 0
+        answer: JsonObject = {}
+        sections = {
+            "join": await parts.joined.read(wish, reader, rooms, up_to, since),
+            **await parts.others.read(wish, reader, rooms, up_to),
+        }
+        if any(sections.values()):
+            answer["rooms"] = {name: found for name, found in sections.items() if found}
+        answer |= await parts.account.read(wish, up_to)
+        if parts.presence.enabled:
+            answer |= await parts.account.presence(wish, since)
+        last = await self._to_device(wish, answer, up_to)
+        await self._device_lists(wish, answer, up_to)
+        answer["next_batch"] = str(StreamToken(parts.epoch, up_to, last, max(stamp, since)))
+        return answer
+
+    async def _to_device(self, wish: Wish, answer: JsonObject, up_to: int) -> int:
+        """Add messages for the device; up to which position it has them all then."""
+        after = wish.since.to_device if wish.since else 0
+        if not self._parts.activity.user_changed(wish.who.user, after):
+            return after
+        messages = await self._parts.keys.pending(wish.who.device, after, up_to)
+        if messages:
+            answer["to_device"] = {
+                "events": [RawJson(message.json) for message in messages]
+            }
+        return messages[-1].pos if len(messages) >= TO_DEVICE_PAGE else up_to
+
+    async def _device_lists(self, wish: Wish, answer: JsonObject, up_to: int) -> None:
+        # "optional [...] on incremental sync": a new client asks for all that it needs.
+        activity = self._parts.activity
+        if wish.since is None or not (
+            activity.devices_changed(wish.after)
+            or activity.user_changed(wish.who.user, wish.after)
+            or "rooms" in answer
+        ):
+            return
+        found = await self._parts.keys.changed_since(wish.who.user, wish.after, up_to)
+        if found.changed or found.left:
+            answer["device_lists"] = {"changed": list(found.changed), "left": list(found.left)}
+
+    async def _finished(self, wish: Wish, answer: JsonObject) -> JsonObject:
+        """With what is in every answer."""
+        counts = await self._parts.keys.counts(wish.who.device)
+        answer["device_one_time_keys_count"] = dict(counts.by_algorithm)
+        answer["device_unused_fallback_key_types"] = list(counts.unused_fallback)
+        # COMPAT(older clients of the Rust SDK)
+        answer["org.matrix.msc2732.device_unused_fallback_key_types"] = list(counts.unused_fallback)
+        return answer
+
+    async def _acknowledge(self, device: int, up_to: int) -> None:
+        if self._acknowledged.get(device, 0) < up_to:
+            await self._parts.keys.acknowledge(device, up_to)
+            if len(self._acknowledged) > 100_000:
+                self._acknowledged.clear()
+            self._acknowledged[device] = up_to
+
+
+_ALWAYS = frozenset({"next_batch"})

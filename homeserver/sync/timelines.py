@@ -1,0 +1,108 @@
+"""What happened in rooms since a token, for as many people as ask at the same time.
+
+Everybody in a room who asks since the same moment is told the same, but for what is theirs alone;
+so what was just read is kept for a moment.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from homeserver.storage import history, sync
+from homeserver.storage.history import Placed
+from homeserver.storage.numbers import RoomNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.stream_tokens import ORDER_BITS
+from homeserver.storage.sync import Change
+
+_KEPT = 500
+"""Rooms' news that are kept, mostly of a few events each."""
+_MOST_EVENTS = 100
+"""Longer news are not kept."""
+
+
+class News(NamedTuple):
+    """What happened in a room in a span of the log."""
+
+    events: Sequence[Placed]
+    """The last ones, the earlier first."""
+    has_more: bool
+    """Whether there are earlier ones in the span."""
+    changes: Sequence[Change]
+    """Of the room's state, in order."""
+
+
+_Key = tuple[RoomNid, int, int, int]
+
+
+class Timelines:
+    """Reads news, once for all who want the same."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[_Key, News] = OrderedDict()
+
+    async def since(
+        self, conn: Connection, rooms: Iterable[RoomNid], after: int, up_to: int, limit: int
+    ) -> dict[RoomNid, News]:
+        """The news of rooms between two positions; at most two queries.
+
+        Args:
+            conn: to read with.
+            rooms: which.
+            after: the position up to which all is known.
+            up_to: the position up to which is read.
+            limit: events of each room.
+
+        """
+        found: dict[RoomNid, News] = {}
+        missing: list[RoomNid] = []
+        for room in rooms:
+            known = self._kept.get((room, after, up_to, limit))
+            if known is None:
+                missing.append(room)
+            else:
+                found[room] = known
+        if missing:
+            read = await _read(conn, missing, after, up_to, limit)
+            for room, news in read.items():
+                self._keep((room, after, up_to, limit), news)
+            found |= read
+        return found
+
+    def _keep(self, key: _Key, news: News) -> None:
+        if len(news.events) <= _MOST_EVENTS:
+            self._kept[key] = news
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+
+
+async def last_events(
+    conn: Connection, rooms: Mapping[RoomNid, tuple[int | None, int]], limit: int
+) -> dict[RoomNid, News]:
+    """The last events of rooms in a span of each; where it begins with `None`, of all time."""
+    spans = {
+        room: (None if after is None else end_of(after), end_of(up_to))
+        for room, (after, up_to) in rooms.items()
+    }
+    pages = await history.pages(conn, spans, limit + 1)
+    return {room: _cut(events, limit, ()) for room, events in pages.items()}
+
+
+async def _read(
+    conn: Connection, rooms: Sequence[RoomNid], after: int, up_to: int, limit: int
+) -> dict[RoomNid, News]:
+    span = end_of(after), end_of(up_to)
+    pages = await history.pages(conn, dict.fromkeys(rooms, span), limit + 1)
+    # A state changes only with an event, if perhaps with one that is not shown.
+    changes = await sync.changes(conn, rooms, after, up_to)
+    return {room: _cut(pages[room], limit, changes[room]) for room in rooms}
+
+
+def _cut(events: Sequence[Placed], limit: int, changes: Sequence[Change]) -> News:
+    has_more = len(events) > limit
+    return News(events[len(events) - limit :] if has_more else events, has_more, changes)
+
+
+def end_of(pos: int) -> int:
+    """The place behind the events of a position."""
+    return (pos << ORDER_BITS) + (1 << ORDER_BITS) - 1
