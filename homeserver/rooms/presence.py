@@ -194,8 +194,10 @@ class Presence:
             self._wind()
 
     def _put(self, new: State) -> None:
-        old = self._states.pop(new.user_id, None)
+        old = self._states.get(new.user_id)
         same = old is not None and old[1:3] == new[1:3]
+        if not same:  # what changes goes to the end, so that all are in the order of their stamps
+            self._states.pop(new.user_id, None)
         self.latest = max(new.stamp, self.latest + (not same))
         stamp = old.stamp if same and old else self.latest
         self._states[new.user_id] = new._replace(stamp=stamp)

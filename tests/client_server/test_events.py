@@ -60,7 +60,7 @@ async def test_the_transaction_id_is_for_the_sending_device(
     other = await ann.log_in_again("OTHER")
     assert ann.token
     session = await hearth.parts.accounts.sessions.get(ann.token)
-    content = {"body": "hello"}
+    content = {"msgtype": "m.text", "body": "hello"}
     event_id = await room.send(ann, "m.room.message", content, once=(session.device, "txn/1"))
     path = f"{room.path}/event/{event_id}"
     assert (await ann.get(path)).ok()["unsigned"]["transaction_id"] == "txn/1"

@@ -97,7 +97,9 @@ async def test_events_have_what_clients_need_and_no_more(room: Stage, ann: Clien
 )
 async def test_filters(room: Stage, ann: Client, wanted: Any, left: list[str]) -> None:
     await room.say(ann, "text")
-    await room.send(ann, "m.room.message", {"body": "picture", "url": "mxc://one.test/a"})
+    await room.send(
+        ann, "m.room.message", {"msgtype": "m.image", "body": "picture", "url": "mxc://one.test/a"}
+    )
     await room.send(ann, "org.example.note", {"body": "note"})
     text = json.dumps(wanted).replace("{room}", room.room_id)
     page = (await ann.get(f"{room.path}/messages", dir="b", filter=text, limit=50)).ok()
@@ -169,6 +171,22 @@ async def test_who_left_sees_up_to_then(
     forwards = (await bob.get(f"{room.path}/messages", dir="f", limit=100)).ok()
     bodies = [e["content"]["body"] for e in forwards["chunk"] if "body" in e["content"]]
     assert bodies == expected[::-1]
+    first = forwards["chunk"][0]
+    assert (first["type"], first["unsigned"]["membership"]) == ("m.room.create", "leave")
+
+
+async def test_an_invitation_to_come_back_opens_nothing(
+    room: Stage, ann: Client, bob: Client
+) -> None:
+    await room.history_visibility("invited")
+    await room.member(bob, "join")
+    before = await room.say(ann, "before")
+    await room.member(bob, "leave")
+    await room.member(bob, "invite", ann)
+    after = await room.say(ann, "after")
+    assert await room.texts(bob) == ["before"]
+    statuses = [(await bob.get(f"{room.path}/event/{e}")).status for e in (before, after)]
+    assert statuses == [200, 404]
 
 
 async def test_who_comes_back_sees_what_was_shared_meanwhile(

@@ -127,7 +127,7 @@ def test_what_another_server_tells(told: dict[str, Any], known: Any) -> None:
 
 
 async def test_people_of_another_server(hearth: Hearth) -> None:
-    presence, _ = await _presence(hearth)
+    presence, ann = await _presence(hearth)
     edus: list[Any] = []
     presence._bus.hear("edu", edus.append)
     process = hearth.parts.base.process
@@ -138,6 +138,11 @@ async def test_people_of_another_server(hearth: Hearth) -> None:
     found = presence.since([BOB, UserID("@eve:two.test")], 0)
     assert [(e["sender"], e["content"]["presence"]) for e in found] == [(BOB, "online")]
     assert edus == []
+    bobs = presence.latest
+    await presence.seen(ann, "online")
+    await presence.receive(ServerName("two.test"), {"push": pushed})
+    assert presence.changed_after(0) == [ann.user_id, BOB]
+    assert presence.changed_after(bobs) == [ann.user_id]
 
 
 @pytest.mark.parametrize("content", [{}, {"push": {}}, {"push": ["x"]}, {"push": None}])

@@ -1,0 +1,67 @@
+"""Which server asks: the signature over a request.
+
+https://spec.matrix.org/v1.19/server-server-api/#request-authentication
+"""
+
+from collections.abc import Callable
+
+from federation.canonical_json import decode
+from federation.decision import Denied
+from federation.errors import CanonicalJSONError, XMatrixError
+from federation.identifiers import ServerName
+from federation.net.key_ring import KeyRequest
+from federation.server_keys import request_keys
+from federation.x_matrix import parse, verify
+from homeserver.errors import Forbidden, NotJson, Unauthorized
+from homeserver.peers.peers import Peers
+
+_SECONDS = 20.0
+"""That the key of somebody new may take to come."""
+
+
+class ServerAuthentication:
+    """Verifies requests of other servers."""
+
+    def __init__(self, server: ServerName, peers: Peers, now: Callable[[], int]) -> None:
+        self._server = server
+        self._peers = peers
+        self._now = now
+
+    async def verify(self, header: str | None, method: str, uri: str, body: bytes) -> ServerName:
+        """Who signed the request.
+
+        Args:
+            header: the value of `Authorization`.
+            method: of the request.
+            uri: the path and query, exactly as they were sent.
+            body: as it was sent; empty if there was none.
+
+        Raises:
+            Unauthorized: nobody did, or not as it has to be.
+            Forbidden: we do not deal with that server.
+            NotJson: the body is none.
+
+        """
+        try:
+            claimed = parse(header or "")
+        except XMatrixError as error:
+            raise Unauthorized(str(error)) from error
+        if not self._peers.is_allowed(claimed.origin):
+            raise Forbidden("this server does not deal with yours")
+        try:
+            content = decode(body, strict=False) if body else None
+        except CanonicalJSONError as error:
+            raise NotJson("the body is not JSON") from error
+        wanted = [KeyRequest(claimed.origin, claimed.key_id, self._now())]
+        keys = await self._peers.keys.get(wanted, deadline=_SECONDS)
+        verdict = verify(
+            claimed,
+            destinations={self._server},
+            method=method,
+            uri=uri,
+            content=content,
+            keys=request_keys(keys.get(claimed.origin, {}), self._now()),
+        )
+        if isinstance(verdict, Denied):
+            raise Unauthorized(verdict.reason)
+        return verdict.origin

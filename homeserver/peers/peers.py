@@ -1,0 +1,124 @@
+"""Other servers: how they are reached, and whether we deal with them at all.
+
+https://spec.matrix.org/v1.19/server-server-api/
+"""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from fnmatch import fnmatchcase
+
+from federation.canonical_json import JsonObject
+from federation.errors import AddressRefusedError
+from federation.identifiers import ServerName, split_server_name
+from federation.net.addresses import AddressPolicy
+from federation.net.client import FederationClient
+from federation.net.discovery import Discovery
+from federation.net.dns import AioDnsResolver
+from federation.net.fetch import fetch
+from federation.net.key_fetcher import FederationKeyFetcher
+from federation.net.key_ring import KeyRing
+from federation.net.proxies import ProxyRule
+from federation.net.tls import TlsSettings
+from federation.net.transport import Limits, Reply, Transport
+from federation.net.well_known import WellKnown
+from federation.server_keys import own_keys
+from federation.signing import SigningKey
+from homeserver.config.settings import Federation, Outgoing, Settings
+from homeserver.storage.process import Process
+from homeserver.storage.server_keys import PostgresKeyStore
+
+
+class PeerClient(FederationClient):
+    """Asks other servers, but only those that the settings let us deal with."""
+
+    policy: Federation
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        destination: ServerName,
+        uri: str,
+        content: JsonObject | None = None,
+        *,
+        signed: bool = True,
+        limits: Limits | None = None,
+    ) -> AsyncIterator[Reply]:
+        """See `FederationClient`; `AddressRefusedError` for a server that we do not deal with."""
+        if not is_allowed(self.policy, destination):
+            raise AddressRefusedError("the settings say not to deal with this server")
+        streamed = super().stream(method, destination, uri, content, signed=signed, limits=limits)
+        async with streamed as reply:
+            yield reply
+
+
+class Peers:
+    """What is needed to deal with other servers; close it when done.
+
+    Args:
+        settings: of this server.
+        process: the one that this is part of.
+        key: signs for this server.
+
+    """
+
+    def __init__(self, settings: Settings, process: Process, key: SigningKey) -> None:
+        self._settings = settings
+        resolver = AioDnsResolver()
+        self._transport = _transport(settings.outgoing, resolver)
+        self._well_known = WellKnown(self._transport, time.time)
+        limits = Limits(total=settings.federation.request_timeout.seconds)
+        self.client = PeerClient(
+            server_name=process.server,
+            key=key,
+            discovery=Discovery(resolver, self._well_known),
+            transport=self._transport,
+            limits=limits,
+        )
+        self.client.policy = settings.federation
+        self.store = PostgresKeyStore(process.database)
+        self.keys = KeyRing(
+            process.server,
+            fixed={process.server: own_keys([key], [])},
+            store=self.store,
+            fetcher=FederationKeyFetcher(self.client),
+            now=process.now,
+            notaries=settings.federation.trusted_key_servers,
+        )
+
+    def is_allowed(self, server: ServerName) -> bool:
+        """Whether the settings let us deal with a server."""
+        return is_allowed(self._settings.federation, server)
+
+    def fetch(self, url: str, limits: Limits) -> AbstractAsyncContextManager[Reply]:
+        """GET something from anywhere that may be reached."""
+        return fetch(self._transport, url, limits)
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self.keys.close()
+        await self._well_known.close()
+        await self._transport.close()
+
+
+def is_allowed(settings: Federation, server: ServerName) -> bool:
+    """Whether the settings let us deal with a server."""
+    host = split_server_name(server).host.lower()
+    names = (host, server.lower())
+    if not settings.enabled or _matches(settings.denied_servers, names):
+        return False
+    return settings.allowed_servers is None or _matches(settings.allowed_servers, names)
+
+
+def _matches(patterns: tuple[str, ...], names: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern.lower()) for pattern in patterns for name in names)
+
+
+def _transport(settings: Outgoing, resolver: AioDnsResolver) -> Transport:
+    return Transport(
+        resolver,
+        AddressPolicy(settings.allowed_ranges, settings.denied_ranges),
+        tls=TlsSettings(settings.ca_file, settings.system_trust, settings.unverified_names),
+        proxies=[ProxyRule(rule.names, rule.proxy) for rule in settings.proxies],
+    )

@@ -1,0 +1,294 @@
+"""Sending to other servers: what waits for each goes out in order, a transaction at a time.
+
+One process at a time has this duty. It reads the log, puts what others must know into their
+queues, and keeps a task for each server for which something waits and that is not left alone.
+
+https://spec.matrix.org/v1.19/server-server-api/#transactions
+"""
+
+import asyncio
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from federation.errors import FederationError, HttpError
+from federation.identifiers import ServerName, domain_of
+from federation.net.target import encode_target
+from federation.net.transport import Limits
+from homeserver.config.settings import Federation
+from homeserver.logs import get_logger
+from homeserver.peers.peers import Peers
+from homeserver.storage import destinations, duties, outgoing
+from homeserver.storage.bus import Bus, Message
+from homeserver.storage.destinations import LocalEvent
+from homeserver.storage.numbers import ServerNid
+from homeserver.storage.process import Process
+
+log = get_logger(__name__)
+
+DUTY = "send to other servers"
+LEASE = 6_000
+"""Milliseconds after which another process takes over from one that says nothing."""
+_RENEW = 2.0
+"""Seconds between two signs of life."""
+MOST_EVENTS = 50
+MOST_EDUS = 100
+"""In one transaction: "A transaction [...] limited to 50 PDUs and 100 EDUs"."""
+_READ = 500
+_LONG_QUEUE = 1000
+"""Events beyond which a server that was away gets each room's newest only."""
+_LIMITS = Limits(total=60.0)
+
+
+class Sending:
+    """Has the duty, or waits for it. `run` has to run.
+
+    Args:
+        process: the one that this is part of.
+        peers: for asking.
+        settings: the section `federation`.
+        bus: on which others say what is worth telling now or never.
+
+    """
+
+    def __init__(self, process: Process, peers: Peers, settings: Federation, bus: Bus) -> None:
+        self._process = process
+        self._peers = peers
+        self._settings = settings
+        self._me = secrets.token_hex(8)
+        self._tasks: dict[ServerNid, asyncio.Task[None]] = {}
+        self._more: dict[ServerNid, asyncio.Event] = {}
+        self._passing: dict[ServerName, list[dict[str, Any]]] = {}
+        """EDUs that are told now or never."""
+        self._is_mine = False
+        bus.hear("edu", self._hear)
+
+    async def run(self) -> None:
+        """Have the duty for as long as it is ours, again and again."""
+        try:
+            while True:
+                held = await self._hold()
+                if held is None:
+                    await asyncio.sleep(_RENEW)
+                else:
+                    await self._work(held.pos)
+        finally:
+            await self._end()
+
+    def heard_from(self, server: ServerName) -> None:
+        """A server that may have been left alone is back."""
+        asyncio.get_running_loop().create_task(self._welcome(server))
+
+    async def _work(self, pos: int) -> None:
+        self._is_mine = True
+        async with self._process.database.reader() as conn:
+            waiting = await outgoing.waiting_servers(conn)
+        self._wake(waiting)
+        renewed = asyncio.get_running_loop().time()
+        try:
+            while True:
+                pos = await self._read_on(pos)
+                try:
+                    async with asyncio.timeout(_RENEW):
+                        await self._process.clock.wait_beyond(pos)
+                except TimeoutError:
+                    pass
+                if asyncio.get_running_loop().time() > renewed + _RENEW:
+                    renewed = asyncio.get_running_loop().time()
+                    if await self._hold() is None:
+                        return
+        finally:
+            self._is_mine = False
+            await self._end()
+
+    async def _hold(self) -> duties.Held | None:
+        now = self._process.now()
+        async with self._process.database.reader() as conn:
+            return await duties.hold(conn, DUTY, self._me, now, now + LEASE, 0)
+
+    async def _read_on(self, pos: int) -> int:
+        """Put what the log has beyond `pos` into queues; up to where that was."""
+        target = self._process.clock.position
+        while pos < target:
+            async with self._process.database.reader() as conn:
+                events, reached = await destinations.local_events(conn, pos, target, _READ)
+                rows = await self._addressed(conn, events)
+                queued = [(server, e.pos, e.room, e.event) for e, server in rows]
+                if not await outgoing.queue_events(conn, queued, DUTY, self._me, reached):
+                    return pos
+                told = await outgoing.told_servers(conn, pos, reached)
+            pos = reached
+            self._wake({server for _, server in rows} | set(told))
+        return pos
+
+    async def _addressed(
+        self, conn: Any, events: Iterable[LocalEvent]
+    ) -> list[tuple[LocalEvent, ServerNid]]:
+        """Each event of ours with each server that is to have it."""
+        ours = [event for event in events if self._is_ours(event)]
+        if not ours:
+            return []
+        in_rooms = await destinations.servers_of(conn, {event.room for event in ours})
+        # Whose membership it is, their server is told, in the room or not any more.
+        named = {domain_of(event.member) for event in ours if event.member}
+        nids = await self._process.numbers.servers.intern(conn, [*named, self._process.server])
+        me = nids[self._process.server]
+        found = []
+        for event in ours:
+            servers = set(in_rooms[event.room])
+            if event.member and not _is_invitation(event):
+                servers.add(nids[domain_of(event.member)])
+            found += [(event, server) for server in sorted(servers - {me})]
+        return found
+
+    def _is_ours(self, event: LocalEvent) -> bool:
+        """What people here did, and joins that came through us: others would not know of them."""
+        fields = orjson.loads(event.json)
+        if domain_of(fields["sender"]) == self._process.server:
+            return True
+        signatures = fields.get("signatures", {})
+        return event.member is not None and self._process.server in signatures
+
+    def _wake(self, servers: Iterable[ServerNid]) -> None:
+        for server in servers:
+            more = self._more.setdefault(server, asyncio.Event())
+            more.set()
+            task = self._tasks.get(server)
+            if task is None or task.done():
+                self._tasks[server] = asyncio.create_task(self._serve(server))
+
+    async def _serve(self, server: ServerNid) -> None:
+        """Send to one server until nothing waits for it."""
+        async with self._process.database.reader() as conn:
+            name = (await destinations.names(conn, [server])).get(server)
+            standing = await destinations.find(conn, server)
+        if name is None or not self._peers.is_allowed(name):
+            return
+        wait = standing.retry_ts - self._process.now()
+        while True:
+            if wait > 0:
+                self._more[server].clear()
+                await self._pause(server, wait / 1000)
+            self._more[server].clear()
+            try:
+                is_more = await self._send_next(server, name)
+            except FederationError as error:
+                wait = await self._failed(server, name, error)
+                continue
+            wait = 0
+            if not is_more and not self._more[server].is_set():
+                return
+
+    async def _pause(self, server: ServerNid, seconds: float) -> None:
+        """Leave a server alone, unless it says something itself."""
+        ends = asyncio.get_running_loop().time() + seconds
+        while (left := ends - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(min(left, 1.0))
+            async with self._process.database.reader() as conn:
+                if (await destinations.find(conn, server)).pause == 0:
+                    return
+
+    async def _send_next(self, server: ServerNid, name: ServerName) -> bool:
+        """Send one transaction, if anything waits; whether there may be more."""
+        async with self._process.database.reader() as conn:
+            standing = await destinations.find(conn, server)
+            if standing.txn_id is None:
+                if standing.pause:
+                    await outgoing.keep_newest(conn, server, _LONG_QUEUE)
+                made = await self._make(conn, server, name)
+                if made is None:
+                    return False
+                txn_id, content = made
+            else:
+                txn_id, content = standing.txn_id, standing.content or b"{}"
+        target = encode_target("_matrix", "federation", "v1", "send", txn_id)
+        answer = await self._peers.client.put_json(
+            name, target, orjson.loads(content), limits=_LIMITS
+        )
+        self._note(answer)
+        async with self._process.database.reader() as conn:
+            await destinations.finish(conn, server)
+        return True
+
+    async def _make(
+        self, conn: Any, server: ServerNid, name: ServerName
+    ) -> tuple[str, bytes] | None:
+        """Put a transaction together and store it."""
+        events = await outgoing.events_for(conn, server, MOST_EVENTS)
+        edus = await outgoing.edus_for(conn, server, MOST_EDUS // 2)
+        passing = self._passing.pop(name, [])[-MOST_EDUS // 2 :]
+        if not events and not edus and not passing:
+            return None
+        contents = await destinations.contents(conn, [row.event for row in events])
+        body = {
+            "origin": self._process.server,
+            "origin_server_ts": self._process.now(),
+            "pdus": [orjson.Fragment(contents[e.event]) for e in events if e.event in contents],
+            "edus": [
+                *({"edu_type": e.type, "content": orjson.Fragment(e.content)} for e in edus),
+                *passing,
+            ],
+        }
+        txn_id, content = secrets.token_urlsafe(15), orjson.dumps(body)
+        last_pos = events[-1].pos if events else None
+        last_edu = edus[-1].edu if edus else None
+        await destinations.begin(conn, server, txn_id, content, last_pos, last_edu)
+        return txn_id, content
+
+    async def _failed(self, server: ServerNid, name: ServerName, error: FederationError) -> int:
+        """Leave the server alone for longer than last time; for how many milliseconds."""
+        async with self._process.database.reader() as conn:
+            before = (await destinations.find(conn, server)).pause
+            least = self._settings.retry_minimum.milliseconds
+            most = self._settings.retry_maximum.milliseconds
+            gone = isinstance(error, HttpError) and error.status == 410
+            pause = most if gone else min(max(before * 2, least), most)
+            retry_ts = self._process.now() + pause
+            await destinations.fail(conn, server, pause, retry_ts)
+        log.debug("another server does not answer", server=name, reason=str(error), pause=pause)
+        return pause
+
+    def _note(self, answer: dict[str, Any]) -> None:
+        """Say how many events the other server did not take."""
+        pdus = answer.get("pdus")
+        results = pdus.values() if isinstance(pdus, dict) else ()
+        refused = sum(1 for one in results if isinstance(one, dict) and one.get("error"))
+        if refused:
+            log.info("another server refused events of ours", count=refused)
+
+    async def _welcome(self, server: ServerName) -> None:
+        async with self._process.database.reader() as conn:
+            nids = await self._process.numbers.servers.find(conn, [server])
+            if server in nids:
+                standing = await destinations.find(conn, nids[server])
+                if standing.pause:
+                    await destinations.fail(conn, nids[server], 0, 0)
+        self._peers.keys.forgive(server)
+
+    def _hear(self, message: Message) -> None:
+        """Something is told now or never: by whoever has the duty."""
+        if not self._is_mine:
+            return
+        edu = {"edu_type": message["type"], "content": message["content"]}
+        for name in message["servers"]:
+            self._passing.setdefault(ServerName(name), []).append(edu)
+        asyncio.get_running_loop().create_task(self._wake_named(message["servers"]))
+
+    async def _wake_named(self, names: list[str]) -> None:
+        async with self._process.database.reader() as conn:
+            nids = await self._process.numbers.servers.intern(conn, names)
+        self._wake(nids.values())
+
+    async def _end(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+
+
+def _is_invitation(event: LocalEvent) -> bool:
+    """Invitations go their own way."""
+    return bool(orjson.loads(event.json)["content"].get("membership") == "invite")

@@ -1,0 +1,157 @@
+"""How other servers fare, and the transactions on their way to them.
+
+https://spec.matrix.org/v1.19/server-server-api/#transactions
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from federation.identifiers import ServerName
+from homeserver.storage.batch import Fate
+from homeserver.storage.numbers import RoomNid, ServerNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import EventNid
+
+
+class Standing(NamedTuple):
+    """A row of `destinations`, or what stands for none."""
+
+    pause: int = 0
+    """Milliseconds that it is left alone; 0: it answers."""
+    retry_ts: int = 0
+    txn_id: str | None = None
+    """The transaction that is under way."""
+    content: bytes | None = None
+
+
+class LocalEvent(NamedTuple):
+    """An event that other servers may have to be told of."""
+
+    pos: int
+    room: RoomNid
+    event: EventNid
+    json: bytes
+    member: str | None
+    """Of a membership: whose, by user ID."""
+
+
+async def names(conn: Connection, servers: Iterable[ServerNid]) -> dict[ServerNid, ServerName]:
+    """The names of servers."""
+    rows = await conn.fetch(
+        "SELECT server_nid, server_name FROM servers WHERE server_nid = ANY ($1)", list(servers)
+    )
+    return {ServerNid(row[0]): ServerName(row[1]) for row in rows}
+
+
+async def find(conn: Connection, server: ServerNid) -> Standing:
+    """How a server fares."""
+    row = await conn.fetchrow(
+        "SELECT pause, retry_ts, txn_id, txn_content FROM destinations WHERE server_nid = $1",
+        server,
+    )
+    return Standing(*row) if row else Standing()
+
+
+async def begin(
+    conn: Connection,
+    server: ServerNid,
+    txn_id: str,
+    content: bytes,
+    last_pos: int | None,
+    last_edu: int | None,
+) -> None:
+    """Store a transaction before it is sent, so that it is repeated and never changed."""
+    await conn.execute(
+        """
+        INSERT INTO destinations (server_nid, txn_id, txn_content, txn_last_pos, txn_last_edu)
+        VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (server_nid) DO UPDATE
+           SET txn_id = excluded.txn_id, txn_content = excluded.txn_content,
+               txn_last_pos = excluded.txn_last_pos, txn_last_edu = excluded.txn_last_edu
+        """,
+        server,
+        txn_id,
+        content,
+        last_pos,
+        last_edu,
+    )
+
+
+async def finish(conn: Connection, server: ServerNid) -> None:
+    """The transaction arrived: what was in it waits no more."""
+    await conn.execute(
+        """
+        WITH done AS (
+            SELECT server_nid, txn_last_pos, txn_last_edu
+              FROM destinations WHERE server_nid = $1 FOR UPDATE
+        ), events AS (
+            DELETE FROM outgoing_events o USING done
+             WHERE o.server_nid = done.server_nid AND o.pos <= done.txn_last_pos
+        ), edus AS (
+            DELETE FROM outgoing_edus o USING done
+             WHERE o.server_nid = done.server_nid AND o.edu_nid <= done.txn_last_edu
+        )
+        UPDATE destinations d
+           SET pause = 0, retry_ts = 0, txn_id = NULL, txn_content = NULL, txn_last_pos = NULL,
+               txn_last_edu = NULL
+          FROM done WHERE d.server_nid = done.server_nid
+        """,
+        server,
+    )
+
+
+async def fail(conn: Connection, server: ServerNid, pause: int, retry_ts: int) -> None:
+    """Leave a server alone for a while."""
+    await conn.execute(
+        """
+        INSERT INTO destinations (server_nid, pause, retry_ts) VALUES ($1, $2, $3)
+        ON CONFLICT (server_nid) DO UPDATE
+           SET pause = excluded.pause, retry_ts = excluded.retry_ts
+        """,
+        server,
+        pause,
+        retry_ts,
+    )
+
+
+async def local_events(
+    conn: Connection, after: int, up_to: int, limit: int
+) -> tuple[list[LocalEvent], int]:
+    """The first accepted live events in a span of the log, and up to which position they reach."""
+    rows = await conn.fetch(
+        """
+        SELECT l.pos, e.room_nid, e.event_nid, e.json, u.user_id, e.fate
+          FROM log l
+          JOIN events e ON e.event_nid = l.item
+          LEFT JOIN users u ON u.user_nid = l.user_nid
+         WHERE l.kind = 1 AND l.pos > $1 AND l.pos <= $2
+         ORDER BY l.pos
+         LIMIT $3
+        """,
+        after,
+        up_to,
+        limit,
+    )
+    reached = rows[-1][0] if len(rows) == limit else up_to
+    found = [LocalEvent(*row[:5]) for row in rows if row[5] == Fate.ACCEPTED]
+    return found, reached
+
+
+async def servers_of(conn: Connection, rooms: Collection[RoomNid]) -> dict[RoomNid, set[ServerNid]]:
+    """The servers of which somebody is in the rooms now."""
+    rows = await conn.fetch(
+        "SELECT room_nid, server_nid FROM room_servers WHERE room_nid = ANY ($1) AND joined > 0",
+        list(rooms),
+    )
+    found: dict[RoomNid, set[ServerNid]] = {room: set() for room in rooms}
+    for room, server in rows:
+        found[room].add(server)
+    return found
+
+
+async def contents(conn: Connection, events: Sequence[EventNid]) -> dict[EventNid, bytes]:
+    """Events as they are sent."""
+    rows = await conn.fetch(
+        "SELECT event_nid, json FROM events WHERE event_nid = ANY ($1)", list(events)
+    )
+    return {EventNid(row[0]): row[1] for row in rows}
