@@ -245,6 +245,12 @@ class IncompatibleRoomVersion(MatrixError):
     errcode, says = "M_INCOMPATIBLE_ROOM_VERSION", "the room is of another version"
 
 
+class UnableToAuthorise(MatrixError):
+    """This server cannot tell whether somebody may join; another one may."""
+
+    errcode, says = "M_UNABLE_TO_AUTHORISE_JOIN", "this server cannot let the user in"
+
+
 class Conflict(MatrixError):
     """It is there already."""
 

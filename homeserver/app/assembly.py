@@ -30,7 +30,6 @@ from homeserver.accounts.stages import DUMMY, PASSWORD, REGISTRATION_TOKEN, Flow
 from homeserver.app.sync_keys import SyncKeys
 from homeserver.client_server import house as client_server
 from homeserver.config.settings import Settings
-from homeserver.e2ee.alone import Alone as NoKeyPeers
 from homeserver.e2ee.cross_signing import CrossSigning
 from homeserver.e2ee.device_lists import DeviceLists
 from homeserver.e2ee.messages import DeviceMessages
@@ -38,12 +37,19 @@ from homeserver.e2ee.queries import Queries
 from homeserver.e2ee.telling import Telling
 from homeserver.e2ee.uploads import Uploads
 from homeserver.http.limits import Limits
+from homeserver.media.folder import Folder
+from homeserver.media.remote import Remote
+from homeserver.media.repository import Repository
+from homeserver.peers.keys import KeyClient
+from homeserver.peers.peers import Peers
+from homeserver.peers.sending import Sending as PeerSending
+from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.access import Access
 from homeserver.rooms.aliases import Aliases
-from homeserver.rooms.alone import Alone
 from homeserver.rooms.context import Contexts
 from homeserver.rooms.creation import Creation
 from homeserver.rooms.current import Current
+from homeserver.rooms.federated import FederatedRooms
 from homeserver.rooms.heads import Heads
 from homeserver.rooms.history import History, Pages
 from homeserver.rooms.ignoring import Ignoring
@@ -53,6 +59,9 @@ from homeserver.rooms.moments import Moments
 from homeserver.rooms.presence import Presence
 from homeserver.rooms.read_markers import ReadMarkers
 from homeserver.rooms.receipts import Receipts
+from homeserver.rooms.receiving import Receiving
+from homeserver.rooms.remote_events import RemoteEvents
+from homeserver.rooms.resident import Resident
 from homeserver.rooms.room_states import RoomStates
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
@@ -110,7 +119,22 @@ class Rooms:
 
     states: States
     heads: Heads
+    means: Means
     intake: Intake
+    current: Current
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Federating:
+    """What deals with other servers."""
+
+    peers: Peers
+    sending: PeerSending
+    remote: RemoteEvents
+    absorbing: Absorbing
+    federated: FederatedRooms
+    receiving: Receiving
+    media: Repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +183,7 @@ class Parts:
     base: Base
     accounts: Accounts
     rooms: Rooms
+    federating: Federating
     writing: Writing
     reading: Reading
     encryption: Encryption
@@ -171,9 +196,10 @@ def assemble(base: Base) -> Parts:
     """Make all duties."""
     accounts = make_accounts(base)
     rooms = make_rooms(base)
-    writing = make_writing(base, accounts, rooms)
+    federating = make_federating(base, rooms)
+    writing = make_writing(base, accounts, rooms, federating)
     reading = make_reading(base, rooms)
-    encryption = make_encryption(base)
+    encryption = make_encryption(base, federating)
     activity = Activity(base.process, base.process.tail.position)
     syncing = make_syncing(base, reading, encryption, activity)
     return Parts(
@@ -182,10 +208,13 @@ def assemble(base: Base) -> Parts:
         base=base,
         accounts=accounts,
         rooms=rooms,
+        federating=federating,
         writing=writing,
         reading=reading,
-        client_house=client_house(base, accounts, rooms, writing, reading, encryption, syncing),
-        server_house=server_house(base, accounts, rooms, reading),
+        client_house=client_house(
+            base, accounts, rooms, federating, writing, reading, encryption, syncing
+        ),
+        server_house=server_house(base, accounts, rooms, federating, writing, reading, encryption),
     )
 
 
@@ -256,30 +285,58 @@ def make_rooms(base: Base) -> Rooms:
         now=process.now,
         opaque_ids=_opaque_ids(),
     )
-    return Rooms(states=states, heads=heads, intake=Intake(means))
+    return Rooms(
+        states=states,
+        heads=heads,
+        means=means,
+        intake=Intake(means),
+        current=Current(process.numbers, heads),
+    )
 
 
-def make_writing(base: Base, accounts: Accounts, rooms: Rooms) -> Writing:
+def make_federating(base: Base, rooms: Rooms) -> Federating:
+    """What deals with other servers."""
+    process, settings = base.process, base.settings
+    peers = Peers(settings, process, base.signing_key)
+    remote = RemoteEvents(peers)
+    absorbing = Absorbing(process.database, rooms.means)
+    largest = int(settings.media.max_remote)
+    return Federating(
+        peers=peers,
+        sending=PeerSending(process, peers, settings.federation, base.bus),
+        remote=remote,
+        absorbing=absorbing,
+        federated=FederatedRooms(process, peers, remote, absorbing, rooms.current, rooms.means),
+        receiving=Receiving(process, remote, absorbing),
+        media=Repository(
+            process,
+            settings.media,
+            Folder(settings.media_folder),
+            Remote(peers.client, peers.fetch, largest),
+        ),
+    )
+
+
+def make_writing(base: Base, accounts: Accounts, rooms: Rooms, federating: Federating) -> Writing:
     """The duties that let things happen in rooms."""
-    process, settings, alone = base.process, base.settings.rooms, Alone()
-    current = Current(process.numbers, rooms.heads)
+    process, settings = base.process, base.settings.rooms
+    current, federated = rooms.current, federating.federated
     aliases = Aliases(
         process,
         current,
-        alone.resolve,
+        federated.resolve,
         requires_membership=settings.alias_requires_membership,
     )
-    signer = Signer(process.server, base.signing_key)
     return Writing(
         aliases=aliases,
-        memberships=Memberships(process, rooms.intake, current, accounts.profiles, alone),
+        memberships=Memberships(process, rooms.intake, current, accounts.profiles, federated),
         sending=Sending(rooms.intake, aliases),
         creation=Creation(
             process,
             rooms.intake,
             accounts.profiles,
-            alone,
-            signer,
+            federated,
+            rooms.means.signer,
             settings,
             lambda: secrets.token_urlsafe(18),
         ),
@@ -317,14 +374,14 @@ def make_reading(base: Base, rooms: Rooms) -> Reading:
     )
 
 
-def make_encryption(base: Base) -> Encryption:
+def make_encryption(base: Base, federating: Federating) -> Encryption:
     """The duties of end-to-end encryption."""
     process = base.process
     telling = Telling(process)
     return Encryption(
         telling=telling,
         uploads=Uploads(process, telling),
-        queries=Queries(process, NoKeyPeers()),
+        queries=Queries(process, KeyClient(federating.peers.client)),
         cross_signing=CrossSigning(process, telling),
         messages=DeviceMessages(process),
         lists=DeviceLists(process),
@@ -372,6 +429,7 @@ def client_house(
     base: Base,
     accounts: Accounts,
     rooms: Rooms,
+    federating: Federating,
     writing: Writing,
     reading: Reading,
     encryption: Encryption,
@@ -400,7 +458,8 @@ def client_house(
         memberships=writing.memberships,
         sending=writing.sending,
         creation=writing.creation,
-        remote_profile=Alone().profile,
+        remote_profile=federating.federated.profile,
+        media=federating.media,
         uploads=encryption.uploads,
         key_queries=encryption.queries,
         cross_signing=encryption.cross_signing,
@@ -422,21 +481,40 @@ def client_house(
 
 
 def server_house(
-    base: Base, accounts: Accounts, rooms: Rooms, reading: Reading
+    base: Base,
+    accounts: Accounts,
+    rooms: Rooms,
+    federating: Federating,
+    writing: Writing,
+    reading: Reading,
+    encryption: Encryption,
 ) -> server_server.House:
     """What the server-server API works with."""
     return server_server.House(
         settings=base.settings,
         process=base.process,
+        limits=base.limits,
         signing_key=base.signing_key,
-        bus=base.bus,
+        peers=federating.peers,
         profiles=accounts.profiles,
-        states=rooms.states,
-        heads=rooms.heads,
-        intake=rooms.intake,
+        devices=accounts.devices,
+        aliases=writing.aliases,
+        resident=Resident(
+            base.process,
+            rooms.current,
+            rooms.means,
+            federating.remote,
+            federating.absorbing,
+            writing.memberships,
+        ),
+        receiving=federating.receiving,
         receipts=reading.receipts,
         typing=reading.typing,
         presence=reading.presence,
+        key_queries=encryption.queries,
+        device_messages=encryption.messages,
+        device_lists=encryption.lists,
+        media=federating.media,
     )
 
 

@@ -14,6 +14,7 @@ from homeserver.client_server import (
     filters,
     keys,
     login,
+    media,
     membership,
     messages,
     presence,
@@ -29,6 +30,11 @@ from homeserver.client_server import (
     well_known,
 )
 from homeserver.http import Routes
+from homeserver.server_server import events as server_events
+from homeserver.server_server import keys as server_keys
+from homeserver.server_server import media as server_media
+from homeserver.server_server import membership as server_membership
+from homeserver.server_server import publishing, queries, transactions, version
 
 CLIENT: Sequence[Routes] = (
     account.routes,
@@ -42,6 +48,7 @@ CLIENT: Sequence[Routes] = (
     filters.routes,
     keys.routes,
     login.routes,
+    media.routes,
     membership.routes,
     messages.routes,
     presence.routes,
@@ -58,5 +65,14 @@ CLIENT: Sequence[Routes] = (
 )
 """All that clients ask for, media and administration too."""
 
-FEDERATION: Sequence[Routes] = ()
+FEDERATION: Sequence[Routes] = (
+    publishing.routes,
+    queries.routes,
+    server_events.routes,
+    server_keys.routes,
+    server_media.routes,
+    server_membership.routes,
+    transactions.routes,
+    version.routes,
+)
 """All that other servers ask for, keys and media too."""

@@ -7,11 +7,10 @@ from typing import Any
 from federation.identifiers import ServerName
 from federation.signing import SigningKey
 from homeserver.app.assembly import Base, Parts, assemble, milliseconds
-from homeserver.app.authenticator import Authenticator
+from homeserver.app.authenticator import Authenticator, VerifyServer
 from homeserver.app.supervision import Supervisor
 from homeserver.app.tables import CLIENT, FEDERATION
 from homeserver.config.settings import Settings
-from homeserver.errors import Unauthorized
 from homeserver.http import Request
 from homeserver.http.binding import bound
 from homeserver.http.dispatch import Rim, log_answer
@@ -19,6 +18,7 @@ from homeserver.http.limits import Limits
 from homeserver.http.listeners import Door
 from homeserver.http.requests import Terms
 from homeserver.http.server import HttpServer
+from homeserver.peers.authentication import ServerAuthentication
 from homeserver.storage.bus import Bus
 from homeserver.storage.clock import Clock, read_position
 from homeserver.storage.freshness import SharedPositions
@@ -81,6 +81,8 @@ class Worker:
         if self._http is not None:
             await self._http.stop()
         await self._background.stop()
+        if self.parts is not None:
+            await self.parts.federating.peers.close()
         if self._database is not None:
             await self._database.close()
 
@@ -134,11 +136,26 @@ class Worker:
         self._background.keep("bus", exchange_messages)
         self._background.keep("intake", write_events)
         self._background.keep("activity", parts.activity.run)
+        if self._settings.federation.enabled:
+            self._background.keep("sending", parts.federating.sending.run)
+
+    def _verifier(self, parts: Parts) -> VerifyServer:
+        federating, process = parts.federating, parts.base.process
+        authentication = ServerAuthentication(process.server, federating.peers, process.now)
+
+        async def verify(request: Request) -> ServerName:
+            header = request.headers.get("Authorization")
+            body = await request.read()
+            origin = await authentication.verify(header, request.method, request.target, body)
+            federating.sending.heard_from(origin)
+            return origin
+
+        return verify
 
     def _server(self, doors: Sequence[Door], parts: Parts) -> HttpServer:
         endpoints = [*bound(CLIENT, parts.client_house), *bound(FEDERATION, parts.server_house)]
         rim = Rim(
-            authenticator=Authenticator(parts.accounts.sessions, _unverifiable),
+            authenticator=Authenticator(parts.accounts.sessions, self._verifier(parts)),
             limits=parts.base.limits,
             terms=Terms.of(self._settings),
             stopping=self._stopping,
@@ -149,7 +166,3 @@ class Worker:
 
 def _monotonic_milliseconds() -> int:
     return int(asyncio.get_running_loop().time() * 1000)
-
-
-async def _unverifiable(_request: Request) -> ServerName:
-    raise Unauthorized

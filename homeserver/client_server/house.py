@@ -22,6 +22,7 @@ from homeserver.e2ee.messages import DeviceMessages
 from homeserver.e2ee.queries import Queries
 from homeserver.e2ee.uploads import Uploads
 from homeserver.http.limits import Limits
+from homeserver.media.repository import Repository
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.context import Contexts
 from homeserver.rooms.creation import Creation
@@ -99,3 +100,5 @@ class House:
     receipts: Receipts
     typing: Typing
     presence: Presence
+
+    media: Repository

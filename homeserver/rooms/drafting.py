@@ -76,6 +76,10 @@ class Work:
             events.append(event)
         return Written(submission, tuple(events))
 
+    def make(self, draft: Draft) -> Event | Denied:
+        """Make one event that somebody else signs too, before it is submitted."""
+        return self._accept(self._build(draft))
+
     def _events(self, submission: Submission) -> Iterator[Event | Denied]:
         if submission.created is not None:
             yield self._accept(submission.created)

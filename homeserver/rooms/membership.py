@@ -87,7 +87,7 @@ class Memberships:
             return
         rules = state[JOIN_RULES].content if JOIN_RULES in state else {}
         if rules.get("join_rule") in _RESTRICTED and not _is_invited(state.get(member)):
-            authoriser = await self._authoriser(user, room_id, rules)
+            authoriser = await self.authoriser(user, room_id, rules)
             if authoriser is not None:
                 content["join_authorised_via_users_server"] = authoriser
         await self._set(user, room_id, user, content)
@@ -277,7 +277,7 @@ class Memberships:
             named.append(domain_of(room_id))
         return [name for name in dict.fromkeys(named) if name != self._process.server]
 
-    async def _authoriser(
+    async def authoriser(
         self, user: UserID, room_id: RoomID, rules: Mapping[str, Any]
     ) -> UserID | None:
         """Who of this server vouches that the user fulfils a condition of the room.

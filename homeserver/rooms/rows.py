@@ -38,6 +38,12 @@ _MEMBERSHIPS = {
 }
 
 
+def membership_of(event: Event | None) -> Membership:
+    """What a membership event says; nothing is as good as having left."""
+    said = event.membership if event is not None else None
+    return _MEMBERSHIPS.get(said or "leave", Membership.LEAVE)
+
+
 @dataclass(frozen=True, slots=True)
 class Nids:
     """The numbers of every name in a batch."""
@@ -53,7 +59,9 @@ async def intern(conn: Connection, numbers: Numbers, events: Sequence[Event]) ->
     state = [(e.type, e.state_key) for e in events if e.state_key is not None]
     members = {key for kind, key in state if kind == "m.room.member"}
     return Nids(
-        await numbers.events.intern(conn, (e.event_id for e in events)),
+        await numbers.events.intern(
+            conn, {i for e in events for i in (e.event_id, *e.auth_events)}
+        ),
         await numbers.state_keys.intern(conn, state),
         await numbers.users.intern(conn, members),
         await numbers.servers.intern(conn, map(domain_of, members)),
@@ -98,6 +106,7 @@ class RoomRows:
                 depth=event.depth,
                 fate=Fate.ACCEPTED,
                 member=member if event.type == "m.room.member" else None,
+                auth=[self._nids.events[cited] for cited in event.auth_events],
                 json=event.json,
             )
         )

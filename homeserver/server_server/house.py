@@ -3,16 +3,22 @@
 from dataclasses import dataclass
 
 from federation.signing import SigningKey
+from homeserver.accounts.devices import Devices
 from homeserver.accounts.profiles import Profiles
 from homeserver.config.settings import Settings
-from homeserver.rooms.heads import Heads
-from homeserver.rooms.intake import Intake
+from homeserver.e2ee.device_lists import DeviceLists
+from homeserver.e2ee.messages import DeviceMessages
+from homeserver.e2ee.queries import Queries
+from homeserver.http.limits import Limits
+from homeserver.media.repository import Repository
+from homeserver.peers.peers import Peers
+from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.presence import Presence
 from homeserver.rooms.receipts import Receipts
+from homeserver.rooms.receiving import Receiving
+from homeserver.rooms.resident import Resident
 from homeserver.rooms.typing import Typing
-from homeserver.storage.bus import Bus
 from homeserver.storage.process import Process
-from homeserver.storage.states import States
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +27,22 @@ class House:
 
     settings: Settings
     process: Process
+    limits: Limits
     signing_key: SigningKey
-    bus: Bus
+    peers: Peers
+
     profiles: Profiles
-    states: States
-    heads: Heads
-    intake: Intake
+    devices: Devices
+
+    aliases: Aliases
+    resident: Resident
+    receiving: Receiving
     receipts: Receipts
     typing: Typing
     presence: Presence
+
+    key_queries: Queries
+    device_messages: DeviceMessages
+    device_lists: DeviceLists
+
+    media: Repository

@@ -57,6 +57,8 @@ class EventRow(NamedTuple):
     fate: Fate
     member: UserNid | None
     """Whose membership it is about."""
+    auth: Sequence[EventNid]
+    """What it cites for its authority."""
     json: bytes
 
 
@@ -130,10 +132,11 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
     Events of rooms that somebody else is writing to, or whose head has moved, are missing from the
     answer. It is given after the commit. `conn` must be in no transaction.
     """
-    rooms = [(*row[:4], _array_literal(row.extremities)) for row in batch.rooms]
+    rooms = [(*row[:4], array_literal(row.extremities)) for row in batch.rooms]
+    events = [(*row[:8], array_literal(row.auth), row.json) for row in batch.events]
     columns = [
         *_columns(rooms, 5),
-        *_columns(batch.events, 9),
+        *_columns(events, 10),
         *_columns(batch.changes, 5),
         *_columns(batch.members, 4),
         *_columns(batch.servers, 3),
@@ -144,10 +147,10 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
     return {EventNid(row[0]): row[1] for row in rows}
 
 
-_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 40))})"  # noqa: S608
+_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 41))})"  # noqa: S608
 
 
-def _array_literal(numbers: Iterable[int]) -> str:
+def array_literal(numbers: Iterable[int]) -> str:
     """An array as text: the only way to hand over several of different lengths."""
     return "{" + ",".join(map(str, numbers)) + "}"
 

@@ -1,12 +1,39 @@
-"""What came with invitations to rooms that this server is not in.
+"""Invitations to, and knocks at, rooms that this server is not in, with what came with them.
 
 https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
+import orjson
+
+from federation.identifiers import RoomID, UserID
+from homeserver.storage.batch import Membership
+from homeserver.storage.log import Kind
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import EventNid
+
+
+class Invite(NamedTuple):
+    """A row of `invites`."""
+
+    room: RoomNid
+    user: UserNid
+    state: bytes
+    """A JSON list of stripped state."""
+    json: bytes
+    """The invitation, or the knock, itself."""
+    version: str
+
+
+class Known(NamedTuple):
+    """An invitation that stands, or a knock."""
+
+    room: RoomNid
+    user: UserNid
+    sender: UserID
 
 
 async def stripped_states(
@@ -19,3 +46,82 @@ async def stripped_states(
         user,
     )
     return {RoomNid(row[0]): row[1] for row in rows}
+
+
+async def find(conn: Connection, room_id: RoomID, user_id: UserID) -> Known | None:
+    """What stands between a user and a room that we are not in."""
+    row = await conn.fetchrow(
+        """
+        SELECT i.room_nid, i.user_nid, i.json
+          FROM invites i
+          JOIN rooms r ON r.room_nid = i.room_nid
+          JOIN users u ON u.user_nid = i.user_nid
+         WHERE r.room_id = $1 AND u.user_id = $2
+        """,
+        room_id,
+        user_id,
+    )
+    if row is None:
+        return None
+    return Known(row[0], row[1], UserID(orjson.loads(row[2])["sender"]))
+
+
+async def add(
+    conn: Connection, invite: Invite, event: EventNid, membership: Membership
+) -> int | None:
+    """Note an invitation or a knock, with the membership that it makes; the position."""
+    pos: int | None = await conn.fetchval(
+        """
+        WITH stored AS (
+            INSERT INTO invites (room_nid, user_nid, state, json, version)
+            VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (room_nid, user_nid) DO UPDATE
+               SET state = excluded.state, json = excluded.json, version = excluded.version
+            RETURNING room_nid, user_nid
+        ), logged AS MATERIALIZED (
+            SELECT room_nid, user_nid, append_log(ARRAY[$6::smallint], ARRAY[room_nid],
+                                                  ARRAY[user_nid], ARRAY[NULL::bigint]) AS pos
+              FROM stored
+        )
+        INSERT INTO memberships (room_nid, user_nid, membership, event_nid, pos)
+        SELECT room_nid, user_nid, $7, $8, pos FROM logged
+        ON CONFLICT (room_nid, user_nid) DO UPDATE
+           SET membership = excluded.membership, event_nid = excluded.event_nid,
+               pos = excluded.pos
+        RETURNING pos
+        """,
+        *invite,
+        Kind.FORGOTTEN,
+        membership,
+        event,
+    )
+    return pos
+
+
+async def remove(conn: Connection, room: RoomNid, user: UserNid) -> int | None:
+    """An invitation was rejected, or taken back: they are out of the room; the position."""
+    pos: int | None = await conn.fetchval(
+        """
+        WITH gone AS (
+            DELETE FROM invites WHERE room_nid = $1 AND user_nid = $2
+            RETURNING room_nid, user_nid
+        ), logged AS MATERIALIZED (
+            SELECT room_nid, user_nid, append_log(ARRAY[$3::smallint], ARRAY[room_nid],
+                                                  ARRAY[user_nid], ARRAY[NULL::bigint]) AS pos
+              FROM gone
+        )
+        UPDATE memberships m SET membership = 0, pos = l.pos
+          FROM logged l
+         WHERE m.room_nid = l.room_nid AND m.user_nid = l.user_nid AND m.membership IN (2, 3)
+        RETURNING m.pos
+        """,
+        room,
+        user,
+        Kind.FORGOTTEN,
+    )
+    return pos
+
+
+async def forget(conn: Connection, room: RoomNid) -> None:
+    """We are in the room now: its state tells what was only told before."""
+    await conn.execute("DELETE FROM invites WHERE room_nid = $1", room)

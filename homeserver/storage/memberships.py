@@ -119,6 +119,28 @@ async def has_server(conn: Connection, room: RoomNid, server: ServerName) -> boo
     return found
 
 
+async def has_account(conn: Connection, user: UserNid) -> bool:
+    """Whether the user has an account here that was not deactivated."""
+    found: bool = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM accounts WHERE user_nid = $1 AND NOT deactivated)", user
+    )
+    return found
+
+
+async def of_server(conn: Connection, room: RoomNid, server: ServerName) -> list[UserID]:
+    """Users of a server that have, or had, anything to do with a room."""
+    rows = await conn.fetch(
+        """
+        SELECT u.user_id FROM memberships m JOIN users u ON u.user_nid = m.user_nid
+         WHERE m.room_nid = $1 AND right(u.user_id, length($2) + 1) = ':' || $2
+         LIMIT 1000
+        """,
+        room,
+        server,
+    )
+    return [UserID(row[0]) for row in rows]
+
+
 async def servers_in(conn: Connection, room: RoomNid, limit: int = 10_000) -> list[ServerName]:
     """The servers of which somebody is joined, those with the most people first."""
     rows = await conn.fetch(

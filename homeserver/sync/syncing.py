@@ -110,9 +110,7 @@ class Syncing:
             return after
         messages = await self._parts.keys.pending(wish.who.device, after, up_to)
         if messages:
-            answer["to_device"] = {
-                "events": [RawJson(message.json) for message in messages]
-            }
+            answer["to_device"] = {"events": [RawJson(message.json) for message in messages]}
         return messages[-1].pos if len(messages) >= TO_DEVICE_PAGE else up_to
 
     async def _device_lists(self, wish: Wish, answer: JsonObject, up_to: int) -> None:

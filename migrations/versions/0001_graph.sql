@@ -64,6 +64,7 @@ CREATE TABLE events (
     origin_server_ts bigint NOT NULL,
     depth bigint NOT NULL,
     fate smallint NOT NULL,                      -- homeserver.storage.events.Fate
+    auth bigint[] NOT NULL,                      -- the events that it cites for its authority
     json bytea NOT NULL                          -- as received or made
 );
 CREATE UNIQUE INDEX events_by_room_order ON events (room_nid, room_order) WHERE room_order IS NOT NULL;
@@ -176,7 +177,7 @@ CREATE INDEX sent_by_event ON sent (event_nid);
 CREATE FUNCTION append_batch(
     r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[],
     e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[],
-    e_depth bigint[], e_fate smallint[], e_member bigint[], e_json bytea[],
+    e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[],
     c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[],
     m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[],
     s_room bigint[], s_server bigint[], s_delta integer[],
@@ -242,15 +243,21 @@ BEGIN
     RETURN QUERY
     WITH numbered AS (
         SELECT e.*, base + row_number() OVER (ORDER BY e.nr) AS pos
-          FROM unnest(e_room, e_event, e_key, e_group, e_ts, e_depth, e_fate, e_member, e_json)
+          FROM unnest(e_room, e_event, e_key, e_group, e_ts, e_depth, e_fate, e_member, e_auth, e_json)
                WITH ORDINALITY
-               AS e (room_nid, event_nid, key, group_nid, ts, depth, fate, member, json, nr)
+               AS e (room_nid, event_nid, key, group_nid, ts, depth, fate, member, auth, json,
+                     nr)
          WHERE e.room_nid = ANY (locked)
     ), written AS (
         INSERT INTO events (event_nid, room_nid, room_order, state_key_nid, group_before,
-                            origin_server_ts, depth, fate, json)
-        SELECT n.event_nid, n.room_nid, n.pos << 24, n.key, n.group_nid, n.ts, n.depth, n.fate, n.json
+                            origin_server_ts, depth, fate, auth, json)
+        SELECT n.event_nid, n.room_nid, n.pos << 24, n.key, n.group_nid, n.ts, n.depth, n.fate,
+               n.auth::bigint[], n.json
           FROM numbered n
+        -- It may have been known before, without a place.
+        ON CONFLICT (event_nid) DO UPDATE
+           SET room_order = excluded.room_order, group_before = excluded.group_before,
+               fate = excluded.fate
     ), logged AS (
         INSERT INTO log (pos, kind, room_nid, user_nid, item)
         SELECT n.pos, 1, n.room_nid, n.member, n.event_nid FROM numbered n

@@ -1,0 +1,347 @@
+"""Joining, leaving, knocking and inviting where another server has to be asked.
+
+https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from federation.building import Draft, sign_event
+from federation.canonical_json import JsonObject
+from federation.errors import (
+    CanonicalJSONError,
+    EventFormatError,
+    FederationError,
+    HttpError,
+)
+from federation.events import Event, StateKey
+from federation.identifiers import EventID, RoomAlias, RoomID, ServerName, UserID, domain_of
+from federation.net.target import encode_target
+from federation.net.transport import Limits
+from federation.room_versions import ROOM_VERSIONS, RoomVersion
+from homeserver.errors import (
+    BadGateway,
+    Forbidden,
+    IncompatibleRoomVersion,
+    MatrixError,
+    NotFound,
+)
+from homeserver.peers.peers import Peers
+from homeserver.rooms import outliers
+from homeserver.rooms.absorbing import Absorbing, refusal_of
+from homeserver.rooms.aliases import Place
+from homeserver.rooms.current import Current
+from homeserver.rooms.drafting import Submission, Work
+from homeserver.rooms.intake import Means
+from homeserver.rooms.remote_events import RemoteEvents
+from homeserver.rooms.stripped import KEYS, stripped
+from homeserver.storage import invites, received
+from homeserver.storage.batch import Membership
+from homeserver.storage.process import Process
+
+_JOIN = Limits(total=600.0, body=512 * 1024 * 1024)
+_V1 = ("_matrix", "federation", "v1")
+_V2 = ("_matrix", "federation", "v2")
+_MOST_CANDIDATES = 10
+
+
+class FederatedRooms:
+    """See `remote.RemoteRooms`."""
+
+    def __init__(
+        self,
+        process: Process,
+        peers: Peers,
+        remote: RemoteEvents,
+        absorbing: Absorbing,
+        current: Current,
+        means: Means,
+    ) -> None:
+        self._process = process
+        self._peers = peers
+        self._remote = remote
+        self._absorbing = absorbing
+        self._current = current
+        self._means = means
+
+    async def join(
+        self, user: UserID, room_id: RoomID, via: Sequence[ServerName], content: JsonObject
+    ) -> None:
+        """Join through the first of the servers that lets us."""
+
+        async def through(server: ServerName) -> None:
+            version, event = await self._handshake("join", server, user, room_id, content)
+            answer = await self._send("send_join", server, room_id, event)
+            await self._import(server, room_id, version, event, answer)
+
+        await self._first(via, through)
+
+    async def leave(self, user: UserID, room_id: RoomID, content: JsonObject) -> None:
+        """Reject an invitation, or take back a knock; here in any case."""
+        async with self._process.database.reader() as conn:
+            found = await invites.find(conn, room_id, user)
+        if found is None:
+            raise NotFound("there is no such room here")
+        servers = dict.fromkeys([domain_of(found.sender), *_room_server(room_id)])
+        for server in [name for name in servers if name != self._process.server]:
+            try:
+                _, event = await self._handshake("leave", server, user, room_id, content)
+                await self._send("send_leave", server, room_id, event)
+                break
+            except (FederationError, MatrixError):
+                continue  # nobody can be kept in a room because a server does not answer
+        async with self._process.database.reader() as conn:
+            self._process.committed(await invites.remove(conn, found.room, found.user))
+
+    async def knock(
+        self, user: UserID, room_id: RoomID, via: Sequence[ServerName], content: JsonObject
+    ) -> None:
+        """Knock through the first of the servers that lets us."""
+
+        async def through(server: ServerName) -> None:
+            version, event = await self._handshake("knock", server, user, room_id, content)
+            target = encode_target(*_V1, "send_knock", room_id, event.event_id)
+            answer = await self._peers.client.put_json(server, target, orjson.loads(event.json))
+            state = answer.get("knock_room_state")
+            shown = (
+                [one for one in state if isinstance(one, dict)] if isinstance(state, list) else []
+            )
+            await self._note(event, version, shown, Membership.KNOCK)
+
+        await self._first(via, through)
+
+    async def invite(self, draft: Draft) -> EventID:
+        """Invite somebody of another server: it signs the invitation too.
+
+        https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
+        """
+        room_id, target = draft.room_id, UserID(draft.state_key or "")
+        if room_id is None:
+            raise NotFound("there is no such room here")
+        event, version, shown = await self._invitation(draft, room_id)
+        body = {
+            "event": orjson.loads(event.json),
+            "room_version": version.name,
+            "invite_room_state": shown,
+        }
+        path = encode_target(*_V2, "invite", room_id, event.event_id)
+        try:
+            answer = await self._peers.client.put_json(domain_of(target), path, body)
+        except HttpError as error:
+            raise _told(error) from error
+        except FederationError as error:
+            raise BadGateway("the server of this user does not answer") from error
+        signed = await self._remote.verified(version, [answer.get("event")], room_id)
+        if [one.event_id for one in signed] != [event.event_id]:
+            raise BadGateway("the server of this user answered with something else")
+        rulings = await self._absorbing.absorb(room_id, signed)
+        denied = refusal_of(rulings.get(event.event_id))
+        if denied is not None:
+            raise Forbidden(denied.reason)
+        return event.event_id
+
+    async def resolve(self, alias: RoomAlias) -> Place:
+        """Ask the server of an alias where it leads, or raise `NotFound`."""
+        target = encode_target(*_V1, "query", "directory", query=[("room_alias", alias)])
+        try:
+            answer = await self._peers.client.get_json(domain_of(alias), target)
+        except FederationError as error:
+            raise NotFound("there is no such alias, or its server does not answer") from error
+        room_id, servers = answer.get("room_id"), answer.get("servers")
+        if not isinstance(room_id, str) or not isinstance(servers, list):
+            raise NotFound("there is no such alias")
+        names = [ServerName(name) for name in servers if isinstance(name, str)]
+        return Place(RoomID(room_id), names[:100] or [domain_of(alias)])
+
+    async def profile(self, user_id: UserID) -> dict[str, Any]:
+        """Ask somebody's server for their profile, or raise `NotFound`."""
+        target = encode_target(*_V1, "query", "profile", query=[("user_id", user_id)])
+        try:
+            return dict(await self._peers.client.get_json(domain_of(user_id), target))
+        except FederationError as error:
+            raise NotFound("there is no such profile, or its server does not answer") from error
+
+    async def _first(self, via: Sequence[ServerName], through: Any) -> None:
+        """Try the servers in turn; what the first one says that refuses is what is told."""
+        refusal: MatrixError | None = None
+        for server in list(via)[:_MOST_CANDIDATES]:
+            try:
+                await through(server)
+            except HttpError as error:
+                refusal = refusal or _told(error)
+            except FederationError as error:
+                refusal = refusal or BadGateway(f"{server} does not answer as it should: {error}")
+            except MatrixError as error:
+                refusal = refusal or error
+            else:
+                return
+        raise refusal or NotFound("there is no server to go through to this room")
+
+    async def _handshake(
+        self, what: str, server: ServerName, user: UserID, room_id: RoomID, content: JsonObject
+    ) -> tuple[RoomVersion, Event]:
+        """`make_*`: the event as the other server would have it, signed by us."""
+        versions = [("ver", name) for name in ROOM_VERSIONS] if what != "leave" else []
+        target = encode_target(*_V1, f"make_{what}", room_id, user, query=versions)
+        answer = await self._peers.client.get_json(server, target)
+        name = answer.get("room_version", "1")
+        if not isinstance(name, str) or name not in ROOM_VERSIONS:
+            raise IncompatibleRoomVersion("the room has a version that is not known here")
+        version = ROOM_VERSIONS[name]
+        template = answer.get("event")
+        if not isinstance(template, dict):
+            raise BadGateway("the other server handed out no event")
+        fields = self._filled(template, what, user, room_id, content)
+        try:
+            if "event_id" in template or name in {"1", "2"}:
+                fields["event_id"] = f"${next(self._means.opaque_ids)}:{self._process.server}"
+            return version, sign_event(fields, version, self._means.signer)
+        except (CanonicalJSONError, EventFormatError) as error:
+            raise BadGateway(f"the other server handed out no good event: {error}") from error
+
+    def _filled(
+        self,
+        template: JsonObject,
+        what: str,
+        user: UserID,
+        room_id: RoomID,
+        content: JsonObject,
+    ) -> JsonObject:
+        """The template with nothing in it that it must not say for us."""
+        said = template.get("content")
+        given = said if isinstance(said, dict) else {}
+        kept = {key: given[key] for key in ("join_authorised_via_users_server",) if key in given}
+        kinds = {"join": "join", "leave": "leave", "knock": "knock"}
+        return {
+            "type": "m.room.member",
+            "room_id": room_id,
+            "sender": user,
+            "state_key": user,
+            "content": {**content, **kept, "membership": kinds[what]},
+            "origin_server_ts": self._process.now(),
+            **{k: template[k] for k in ("depth", "prev_events", "auth_events") if k in template},
+        }
+
+    async def _send(
+        self, what: str, server: ServerName, room_id: RoomID, event: Event
+    ) -> JsonObject:
+        """`send_join` or `send_leave`, in version 2, or as older servers have it."""
+        body = orjson.loads(event.json)
+        path = (what, room_id, event.event_id)
+        try:
+            return await self._peers.client.put_json(
+                server, encode_target(*_V2, *path), body, limits=_JOIN
+            )
+        except HttpError as error:
+            if error.status not in {404, 405} or error.errcode not in {"M_UNRECOGNIZED", ""}:
+                raise
+        # COMPAT(servers before v1.0) the answer is a pair of status and body.
+        response = await self._peers.client.request(
+            "PUT", server, encode_target(*_V1, *path), body, limits=_JOIN
+        )
+        pair = orjson.loads(response.body)
+        return pair[1] if isinstance(pair, list) and len(pair) == 2 else {}
+
+    async def _import(
+        self,
+        server: ServerName,
+        room_id: RoomID,
+        version: RoomVersion,
+        event: Event,
+        answer: JsonObject,
+    ) -> None:
+        """Take in a room as the other server tells of it."""
+        state, chain = answer.get("state"), answer.get("auth_chain")
+        if not isinstance(state, list) or not isinstance(chain, list):
+            raise BadGateway("the other server told nothing of the room")
+        theirs = answer.get("event")
+        if isinstance(theirs, dict):
+            # Of a restricted room: with the signature of who let us in.
+            signed = await self._remote.verified(version, [theirs], room_id, [server])
+            event = signed[0] if signed and signed[0].event_id == event.event_id else event
+        events = await self._remote.verified(version, [*state, *chain], room_id, [server])
+        entries = await self._remote_state(version, state, events)
+        if ("m.room.create", "") not in entries:
+            raise BadGateway("the other server told of a room without a beginning")
+        async with self._process.database.reader() as conn:
+            room = (await self._process.numbers.rooms.intern(conn, [room_id]))[room_id]
+            await received.set_version(conn, room, version.name)
+            await outliers.store(conn, self._process.numbers, room, events)
+            await invites.forget(conn, room)
+        self._means.heads.drop(room)
+        rulings = await self._absorbing.absorb(
+            room_id, [event], {event.event_id: entries}, is_fresh=True
+        )
+        denied = refusal_of(rulings.get(event.event_id))
+        if denied is not None:
+            raise Forbidden(denied.reason)
+
+    async def _remote_state(
+        self, version: RoomVersion, state: Sequence[object], events: Sequence[Event]
+    ) -> dict[StateKey, EventID]:
+        """The entries that the state is made of, as far as they are good."""
+        good = {event.event_id: event for event in events}
+        # What is in the state is told from the rest by its bytes: an ID has to be computed.
+        count = len([one for one in state if isinstance(one, dict)])
+        entries = await self._remote.verified(version, state[:count], None)
+        return {
+            (event.type, event.state_key): event.event_id
+            for event in entries
+            if event.state_key is not None and event.event_id in good
+        }
+
+    async def _invitation(
+        self, draft: Draft, room_id: RoomID
+    ) -> tuple[Event, RoomVersion, list[JsonObject]]:
+        """The invitation, signed by us, and what is shown of the room with it."""
+        async with self._process.database.reader() as conn:
+            first = await self._current.head(conn, room_id)
+            if first is None or first.version is None:
+                raise NotFound("there is no such room here")
+            needs = Submission([draft]).needs(first.version)
+            head = await self._current.head(conn, room_id, needs) or first
+            shown = [*KEYS, ("m.room.member", draft.sender)]
+            state = await self._current.read(conn, room_id, shown)
+        means = self._means
+        work = Work(head, first.version, means.signer, self._process.now(), means.opaque_ids)
+        made = work.make(draft)
+        if not isinstance(made, Event):
+            raise Forbidden(made.reason)
+        return made, work.version, stripped([*state.values()])
+
+    async def _note(
+        self,
+        event: Event,
+        version: RoomVersion,
+        shown: list[JsonObject],
+        membership: Membership,
+    ) -> None:
+        async with self._process.database.reader() as conn:
+            numbers = self._process.numbers
+            room = (await numbers.rooms.intern(conn, [event.room_id]))[event.room_id]
+            user_id = UserID(event.state_key or "")
+            user = (await numbers.users.intern(conn, [user_id]))[user_id]
+            nid = (await numbers.events.intern(conn, [event.event_id]))[event.event_id]
+            pos = await invites.add(
+                conn,
+                invites.Invite(room, user, orjson.dumps(shown), event.json, version.name),
+                nid,
+                membership,
+            )
+        self._process.committed(pos)
+
+
+def _told(error: HttpError) -> MatrixError:
+    """What the other server says, as we tell it to the client."""
+    if error.status in {400, 403, 404} and error.errcode:
+        told = Forbidden(error.message) if error.status == 403 else MatrixError(error.message)
+        if error.status == 404:
+            told = NotFound(error.message)
+        return told
+    return BadGateway(f"the other server answered {error.status}")
+
+
+def _room_server(room_id: RoomID) -> list[ServerName]:
+    return [domain_of(room_id)] if ":" in room_id else []

@@ -1,0 +1,232 @@
+"""Events that other servers send, with whatever is missing before them.
+
+https://spec.matrix.org/v1.19/server-server-api/#pdus
+https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from federation.errors import FederationError
+from federation.events import Event, StateKey
+from federation.graph import in_causal_order
+from federation.identifiers import EventID, RoomID, ServerName
+from federation.room_versions import ROOM_VERSIONS, RoomVersion
+from federation.verdict import Outcome, Ruling
+from homeserver.logs import get_logger
+from homeserver.rooms import outliers
+from homeserver.rooms.absorbing import Absorbing
+from homeserver.rooms.remote_events import RemoteEvents
+from homeserver.storage import memberships, received
+from homeserver.storage.events import get_rooms
+from homeserver.storage.numbers import RoomNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.process import Process
+
+log = get_logger(__name__)
+
+MOST_MISSING = 100
+"""Events between what we have and what came that are fetched one after the other."""
+_ROUNDS = 5
+_ONE_BY_ONE = 30
+"""Events of a state that are asked for singly; beyond, the whole state is."""
+
+Results = dict[EventID, str | None]
+"""What became of each event: why it was refused, or nothing."""
+
+
+class Receiving:
+    """Takes events of other servers.
+
+    Args:
+        process: the one that this is part of.
+        remote: asks other servers.
+        absorbing: judges and writes.
+
+    """
+
+    def __init__(self, process: Process, remote: RemoteEvents, absorbing: Absorbing) -> None:
+        self._process = process
+        self._remote = remote
+        self._absorbing = absorbing
+
+    async def receive(self, origin: ServerName, room_id: RoomID, raw: Iterable[object]) -> Results:
+        """Take events of one room that a server sent, as far as they are what they should be."""
+        async with self._process.database.reader() as conn:
+            room, version = await self._room(conn, room_id)
+        if room is None or version is None:
+            return {}
+        events = await self._remote.verified(version, raw, room_id, [origin])
+        async with self._process.database.reader() as conn:
+            known = await received.by_ids(conn, [event.event_id for event in events])
+        new = [e for e in events if e.event_id not in known or known[e.event_id].order is None]
+        results: Results = {event.event_id: None for event in events}
+        if new:
+            rulings = await self.add(origin, room_id, room, version, new)
+            results |= {event_id: _word(ruling) for event_id, ruling in rulings.items()}
+        return results
+
+    async def add(
+        self,
+        origin: ServerName,
+        room_id: RoomID,
+        room: RoomNid,
+        version: RoomVersion,
+        new: Sequence[Event],
+    ) -> dict[EventID, Ruling]:
+        """Bring what is missing before some new events, and write them all."""
+        events = await self._with_missing(origin, room_id, room, version, new)
+        await self._bring_auth_events(origin, room_id, room, version, events)
+        async with self._process.database.reader() as conn:
+            missing = await _unknown_parents(conn, events)
+        gaps = [event for event in events if missing & set(event.prev_events)]
+        states = await self._states(origin, room_id, room, version, gaps)
+        # Without a state before them they cannot be judged: they may come again.
+        able = _reachable(events, states, missing)
+        return await self._absorbing.absorb(room_id, able, states)
+
+    async def _room(
+        self, conn: Connection, room_id: RoomID
+    ) -> tuple[RoomNid | None, RoomVersion | None]:
+        """The room, if this server is in it."""
+        nid = (await self._process.numbers.rooms.find(conn, [room_id])).get(room_id)
+        if nid is None or not await memberships.has_server(conn, nid, self._process.server):
+            return None, None
+        version = (await get_rooms(conn, [nid]))[nid].version
+        return nid, ROOM_VERSIONS[version] if version else None
+
+    async def _with_missing(
+        self,
+        origin: ServerName,
+        room_id: RoomID,
+        room: RoomNid,
+        version: RoomVersion,
+        new: Sequence[Event],
+    ) -> list[Event]:
+        """The events with their missing ancestors, as far as those are few; in causal order."""
+        found = {event.event_id: event for event in new}
+        for _ in range(_ROUNDS):
+            async with self._process.database.reader() as conn:
+                missing = await _unknown_parents(conn, found.values())
+                tips = (await get_rooms(conn, [room]))[room].extremities
+                earliest = [s.event.event_id for s in (await received.by_nids(conn, tips)).values()]
+            if not missing or len(found) > MOST_MISSING:
+                break
+            latest = [e.event_id for e in found.values() if missing & set(e.prev_events)]
+            try:
+                raw = await self._remote.missing(origin, room_id, earliest, latest, MOST_MISSING)
+            except FederationError as error:
+                log.debug("missing events cannot be had", reason=str(error))
+                break
+            more = await self._remote.verified(version, raw, room_id, [origin])
+            before = len(found)
+            found |= {event.event_id: event for event in more}
+            if len(found) == before:
+                break
+        async with self._process.database.reader() as conn:
+            known = await received.by_ids(conn, found)
+        return in_causal_order(
+            e for i, e in found.items() if i not in known or known[i].order is None
+        )
+
+    async def _bring_auth_events(
+        self,
+        origin: ServerName,
+        room_id: RoomID,
+        room: RoomNid,
+        version: RoomVersion,
+        events: Sequence[Event],
+    ) -> None:
+        """Store the auth events that are neither here nor among the events."""
+        mine = {event.event_id for event in events}
+        for event in events:
+            async with self._process.database.reader() as conn:
+                cited = set(event.auth_events) - mine
+                missing = cited - (await received.by_ids(conn, cited)).keys()
+            if not missing:
+                continue
+            try:
+                raw = await self._remote.event_auth(origin, room_id, event.event_id)
+            except FederationError:
+                continue  # then the event is judged without them, and rejected
+            chain = await self._remote.verified(version, raw, room_id, [origin])
+            async with self._process.database.reader() as conn:
+                await outliers.store(conn, self._process.numbers, room, chain)
+
+    async def _states(
+        self,
+        origin: ServerName,
+        room_id: RoomID,
+        room: RoomNid,
+        version: RoomVersion,
+        events: Sequence[Event],
+    ) -> dict[EventID, dict[StateKey, EventID]]:
+        """The states before events whose parents stay missing, as far as they can be had."""
+        states = {}
+        for event in events:
+            try:
+                states[event.event_id] = await self.state_before(
+                    origin, room_id, room, version, event.event_id
+                )
+            except FederationError as error:
+                log.debug("a state cannot be had", reason=str(error))
+        return states
+
+    async def state_before(
+        self,
+        origin: ServerName,
+        room_id: RoomID,
+        room: RoomNid,
+        version: RoomVersion,
+        event_id: EventID,
+    ) -> dict[StateKey, EventID]:
+        """The state before an event as another server knows it; all of it is stored then.
+
+        Raises:
+            FederationError: the server does not tell.
+
+        """
+        ids, chain = await self._remote.state_ids(origin, room_id, event_id)
+        wanted = {*ids, *chain}
+        async with self._process.database.reader() as conn:
+            missing = wanted - (await received.by_ids(conn, wanted)).keys()
+        if len(missing) > _ONE_BY_ONE:
+            pdus, auth = await self._remote.state(origin, room_id, event_id)
+            raw = [*pdus, *auth]
+        else:
+            raw = [one for i in missing for one in await self._remote.event(origin, i)]
+        events = await self._remote.verified(version, raw, room_id, [origin])
+        async with self._process.database.reader() as conn:
+            await outliers.store(conn, self._process.numbers, room, events)
+            stored = await received.by_ids(conn, ids)
+        return {
+            (s.event.type, s.event.state_key): i
+            for i, s in stored.items()
+            if s.event.state_key is not None and s.room == room
+        }
+
+
+async def _unknown_parents(conn: Connection, events: Iterable[Event]) -> set[EventID]:
+    listed = list(events)
+    parents = {p for e in listed for p in e.prev_events} - {e.event_id for e in listed}
+    known = await received.by_ids(conn, parents)
+    return {p for p in parents if p not in known or known[p].order is None}
+
+
+def _reachable(
+    events: Sequence[Event], states: Collection[EventID], missing: Collection[EventID]
+) -> list[Event]:
+    """The events, but those before which something is missing, and what builds on them."""
+    unreachable, able = set(missing), []
+    for event in events:
+        if event.event_id in states or not unreachable & set(event.prev_events):
+            able.append(event)
+        else:
+            unreachable.add(event.event_id)
+    return able
+
+
+def _word(ruling: Ruling) -> str | None:
+    """Only what was rejected is told: of soft failure "the event should not be mentioned"."""
+    if ruling.outcome is Outcome.REJECTED:
+        return ruling.denial.reason if ruling.denial else "rejected"
+    return None

@@ -1,0 +1,151 @@
+"""Events as other servers send them: asked for, read, and their signatures checked.
+
+https://spec.matrix.org/v1.19/server-server-api/#pdus
+"""
+
+import asyncio
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from federation import events, signatures
+from federation.canonical_json import JsonObject, encode
+from federation.errors import CanonicalJSONError, EventFormatError, ResponseFormatError
+from federation.events import Event, Pdu
+from federation.identifiers import EventID, RoomID, ServerName
+from federation.net.key_ring import KeyRequest
+from federation.net.target import encode_target
+from federation.net.transport import Limits
+from federation.room_versions import RoomVersion
+from homeserver.logs import get_logger
+from homeserver.peers.peers import Peers
+
+log = get_logger(__name__)
+
+_V1 = ("_matrix", "federation", "v1")
+_LARGE = Limits(total=300.0, body=256 * 1024 * 1024)
+_KEYS_SECONDS = 30.0
+_FEW = 20
+"""Events that are verified at once, without a thread."""
+
+
+class RemoteEvents:
+    """Asks other servers for events, and says which of what they send can be believed."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+        self._parts = os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._parts, thread_name_prefix="signatures")
+
+    async def verified(
+        self,
+        version: RoomVersion,
+        raw: Iterable[object],
+        room_id: RoomID | None,
+        sources: Iterable[ServerName] = (),
+    ) -> list[Event]:
+        """Those of the events that are well formed and signed by whom they must be.
+
+        Args:
+            version: of the room.
+            raw: as they came, in JSON.
+            room_id: of all of them; others are left out. `None`: of whatever room.
+            sources: servers that may have keys of those that cannot be reached.
+
+        """
+        pdus = [pdu for one in raw if (pdu := _read(one, version)) is not None]
+        if room_id is not None:
+            pdus = [pdu for pdu in pdus if pdu.event.room_id == room_id]
+        wanted = [
+            KeyRequest(server, key_id, pdu.event.origin_server_ts)
+            for pdu in pdus
+            for server, key_id in signatures.wanted_keys(pdu)
+        ]
+        keys = await self._peers.keys.get(wanted, sources=sources, deadline=_KEYS_SECONDS)
+        if len(pdus) <= _FEW:
+            found = [signatures.verified(pdu, keys) for pdu in pdus]
+        else:
+            # As many threads wait as work: one more, not of the pool, waits for all.
+            found = await asyncio.to_thread(
+                signatures.verified_all, pdus, keys, self._pool, self._parts
+            )
+        good = [event for event in found if isinstance(event, Event)]
+        if len(good) < len(pdus):
+            log.info("events that are not signed as they must be", count=len(pdus) - len(good))
+        return good
+
+    async def missing(
+        self,
+        server: ServerName,
+        room_id: RoomID,
+        earliest: Collection[EventID],
+        latest: Collection[EventID],
+        limit: int,
+    ) -> list[Any]:
+        """https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1get_missing_eventsroomid"""
+        body = {
+            "earliest_events": list(earliest),
+            "latest_events": list(latest),
+            "limit": limit,
+            "min_depth": 0,
+        }
+        target = encode_target(*_V1, "get_missing_events", room_id)
+        answer = await self._peers.client.post_json(server, target, body)
+        return _list(answer, "events")[:limit]
+
+    async def state_ids(
+        self, server: ServerName, room_id: RoomID, event_id: EventID
+    ) -> tuple[list[EventID], list[EventID]]:
+        """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1state_idsroomid"""
+        target = encode_target(*_V1, "state_ids", room_id, query=[("event_id", event_id)])
+        answer = await self._peers.client.get_json(server, target, limits=_LARGE)
+        return _ids(answer, "pdu_ids"), _ids(answer, "auth_chain_ids")
+
+    async def state(
+        self, server: ServerName, room_id: RoomID, event_id: EventID
+    ) -> tuple[list[Any], list[Any]]:
+        """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid"""
+        target = encode_target(*_V1, "state", room_id, query=[("event_id", event_id)])
+        answer = await self._peers.client.get_json(server, target, limits=_LARGE)
+        return _list(answer, "pdus"), _list(answer, "auth_chain")
+
+    async def event(self, server: ServerName, event_id: EventID) -> list[Any]:
+        """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1eventeventid"""
+        answer = await self._peers.client.get_json(server, encode_target(*_V1, "event", event_id))
+        return _list(answer, "pdus")[:1]
+
+    async def event_auth(self, server: ServerName, room_id: RoomID, event_id: EventID) -> list[Any]:
+        """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1event_authroomideventid"""
+        target = encode_target(*_V1, "event_auth", room_id, event_id)
+        answer = await self._peers.client.get_json(server, target, limits=_LARGE)
+        return _list(answer, "auth_chain")
+
+    async def backfill(
+        self, server: ServerName, room_id: RoomID, before: Sequence[EventID], limit: int
+    ) -> list[Any]:
+        """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1backfillroomid"""
+        query = [("limit", str(limit)), *(("v", event_id) for event_id in before)]
+        target = encode_target(*_V1, "backfill", room_id, query=query)
+        answer = await self._peers.client.get_json(server, target, limits=_LARGE)
+        return _list(answer, "pdus")[: 2 * limit]
+
+
+def _read(raw: object, version: RoomVersion) -> Pdu | None:
+    if not isinstance(raw, dict):
+        return None
+    try:
+        return events.parse(encode(raw, strict=False), version)
+    except (CanonicalJSONError, EventFormatError):
+        return None
+
+
+def _list(answer: JsonObject, name: str) -> list[Any]:
+    found = answer.get(name)
+    if not isinstance(found, list):
+        raise ResponseFormatError(f"{name} is not a list")
+    return found
+
+
+def _ids(answer: Mapping[str, Any], name: str) -> list[EventID]:
+    return [EventID(one) for one in _list(dict(answer), name) if isinstance(one, str)]

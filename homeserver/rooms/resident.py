@@ -1,0 +1,423 @@
+"""What a server in a room does for those of other servers: tells of it, lets people in and out.
+
+https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from federation import events as event_formats
+from federation.building import Draft, Place, add_signature, template
+from federation.canonical_json import JsonObject, encode
+from federation.errors import CanonicalJSONError, EventFormatError
+from federation.events import Event, StateKey
+from federation.history_visibility import (
+    HistoryVisibility,
+    ServerFacts,
+    read_visibility,
+    server_may_see,
+)
+from federation.identifiers import EventID, RoomID, ServerName, UserID, domain_of, is_user_id
+from federation.room_versions import ROOM_VERSIONS, RoomVersion
+from federation.server_acl import ServerACL
+from homeserver.errors import (
+    BadJson,
+    Forbidden,
+    IncompatibleRoomVersion,
+    InvalidParam,
+    NotFound,
+    UnableToAuthorise,
+)
+from homeserver.rooms.absorbing import Absorbing, refusal_of
+from homeserver.rooms.current import Current
+from homeserver.rooms.drafting import Submission, Work
+from homeserver.rooms.heads import Head
+from homeserver.rooms.intake import Means
+from homeserver.rooms.membership import JOIN_RULES, Memberships
+from homeserver.rooms.remote_events import RemoteEvents
+from homeserver.rooms.stripped import KEYS, stripped
+from homeserver.storage import federation_reads, invites, memberships, received
+from homeserver.storage.batch import Fate, Membership
+from homeserver.storage.log import Kind
+from homeserver.storage.pool import Connection
+from homeserver.storage.process import Process
+from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid, StateGroup
+
+ACL: StateKey = ("m.room.server_acl", "")
+VISIBILITY: StateKey = ("m.room.history_visibility", "")
+MOST = 100
+"""Events of one answer about history."""
+
+
+class RoomState(NamedTuple):
+    """A state with the auth chain of all that is in it."""
+
+    state: list[EventNid]
+    chain: list[EventNid]
+
+
+class Resident:
+    """Answers other servers about the rooms that this one is in."""
+
+    def __init__(
+        self,
+        process: Process,
+        current: Current,
+        means: Means,
+        remote: RemoteEvents,
+        absorbing: Absorbing,
+        memberships_: Memberships,
+    ) -> None:
+        self._process = process
+        self._current = current
+        self._means = means
+        self._remote = remote
+        self._absorbing = absorbing
+        self._memberships = memberships_
+
+    async def make(
+        self, what: str, origin: ServerName, room_id: RoomID, user: UserID, versions: Sequence[str]
+    ) -> tuple[JsonObject, RoomVersion]:
+        """The event with which somebody of another server would join, leave or knock, unsigned.
+
+        Raises:
+            NotFound: we are not in the room.
+            Forbidden: the rules do not let them, or it is not their server that asks.
+            IncompatibleRoomVersion: their server does not speak the room's version.
+
+        """
+        if domain_of(user) != origin:
+            raise Forbidden("the user is of another server")
+        async with self._process.database.reader() as conn:
+            head = await self._here(conn, room_id, origin)
+            version = head.version or ROOM_VERSIONS["1"]
+            if what != "leave" and version.name not in (versions or ["1"]):
+                raise IncompatibleRoomVersion(room_version=version.name)
+            content = await self._content(conn, what, room_id, user)
+            draft = Draft("m.room.member", user, content, user, room_id)
+            needs = Submission([draft]).needs(version)
+            head = await self._current.head(conn, room_id, needs) or head
+        work = Work(head, version, self._means.signer, self._process.now(), self._means.opaque_ids)
+        made = work.make(draft)
+        if not isinstance(made, Event):
+            raise Forbidden(made.reason)
+        auth = [tip.event for key in needs if (tip := head.known.get(key))]
+        cited = [event for event in auth if event.event_id in made.auth_events]
+        place = Place([tip.event for tip in head.tips], cited)
+        return template(draft, place, version, self._process.now()), version
+
+    async def accept(
+        self, what: str, origin: ServerName, room_id: RoomID, event_id: EventID, body: JsonObject
+    ) -> tuple[Event, RoomState | None, list[JsonObject]]:
+        """Let an event into a room that another server made of what `make` handed out.
+
+        Answers the event, for a join the state before it, and for a knock what is shown.
+
+        Raises:
+            NotFound, Forbidden: as `make`.
+            BadJson, InvalidParam: it is not such an event.
+
+        """
+        async with self._process.database.reader() as conn:
+            head = await self._here(conn, room_id, origin)
+        version = head.version or ROOM_VERSIONS["1"]
+        event = await self._checked(what, origin, room_id, event_id, body, version)
+        rulings = await self._absorbing.absorb(room_id, [event])
+        denied = refusal_of(rulings.get(event.event_id))
+        if denied is not None:
+            raise Forbidden(denied.reason)
+        async with self._process.database.reader() as conn:
+            stored = (await received.by_ids(conn, [event.event_id]))[event.event_id]
+            but = [origin, self._process.server]
+            pos = await federation_reads.forward(conn, stored.room, stored.nid, but, Kind.OUTGOING)
+            state = await self._state_of(conn, stored.group) if what == "join" else None
+            shown = await self._current.read(conn, room_id, KEYS) if what == "knock" else {}
+        self._process.committed(pos)
+        return event, state, stripped(shown.values())
+
+    async def invited(
+        self,
+        origin: ServerName,
+        room_id: RoomID,
+        event_id: EventID,
+        version_name: str,
+        body: JsonObject,
+        shown: Sequence[Any],
+    ) -> bytes:
+        """Take an invitation for somebody here; answers it with our signature.
+
+        https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid
+
+        Raises:
+            IncompatibleRoomVersion, InvalidParam, BadJson, Forbidden, NotFound: we do not.
+
+        """
+        if version_name not in ROOM_VERSIONS:
+            raise IncompatibleRoomVersion(room_version=version_name)
+        version = ROOM_VERSIONS[version_name]
+        event = _parsed(body, version)
+        target = event.state_key or ""
+        is_good = (
+            event.event_id == event_id
+            and event.room_id == room_id
+            and event.type == "m.room.member"
+            and event.membership == "invite"
+            and is_user_id(target)
+        )
+        if not is_good or domain_of(event.sender) != origin:
+            raise InvalidParam("this is not the invitation that the path names")
+        if domain_of(target) != self._process.server:
+            raise Forbidden("the user is not of this server")
+        if not await self._remote.verified(version, [body], room_id, [origin]):
+            raise Forbidden("the invitation is not signed as it must be")
+        signed = add_signature(body, version, self._means.signer)
+        await self._note_invitation(event, version, shown)
+        return signed.json
+
+    async def state_before(
+        self, origin: ServerName, room_id: RoomID, event_id: EventID
+    ) -> RoomState:
+        """The state before an event, for a server in the room."""
+        async with self._process.database.reader() as conn:
+            await self.check_server(conn, room_id, origin)
+            stored = (await received.by_ids(conn, [event_id])).get(event_id)
+            if stored is None or stored.order is None or stored.event.room_id != room_id:
+                raise NotFound("there is no such event")
+            return await self._state_of(conn, stored.group)
+
+    async def event(self, origin: ServerName, event_id: EventID) -> bytes:
+        """One event, as the server may see it, or raise `NotFound`."""
+        async with self._process.database.reader() as conn:
+            stored = (await received.by_ids(conn, [event_id])).get(event_id)
+            if stored is None or stored.fate is Fate.REJECTED:
+                raise NotFound("there is no such event")
+            await self.check_server(conn, stored.event.room_id, origin)
+            (shown,) = await self._as_seen(conn, origin, stored.event.room_id, [stored])
+            return shown
+
+    async def auth_chain(
+        self, origin: ServerName, room_id: RoomID, event_id: EventID
+    ) -> list[bytes]:
+        """The auth chain of an event."""
+        async with self._process.database.reader() as conn:
+            await self.check_server(conn, room_id, origin)
+            stored = (await received.by_ids(conn, [event_id])).get(event_id)
+            if stored is None or stored.event.room_id != room_id:
+                raise NotFound("there is no such event")
+            chain = await federation_reads.auth_chain(conn, [stored.nid])
+            return await federation_reads.jsons(conn, chain)
+
+    async def backfill(
+        self, origin: ServerName, room_id: RoomID, before: Sequence[str], limit: int
+    ) -> list[bytes]:
+        """Events from these on, back in the history."""
+        async with self._process.database.reader() as conn:
+            head = await self.check_server(conn, room_id, origin)
+            nids = await federation_reads.back_from(
+                conn, head.room, before, max(1, min(limit, MOST))
+            )
+            stored = await received.by_nids(conn, nids)
+            return await self._as_seen(conn, origin, room_id, [stored[nid] for nid in nids])
+
+    async def missing(
+        self,
+        origin: ServerName,
+        room_id: RoomID,
+        earliest: Collection[str],
+        latest: Sequence[str],
+        limit: int,
+    ) -> list[bytes]:
+        """Events between those that a server has, and those that it heard of."""
+        async with self._process.database.reader() as conn:
+            await self.check_server(conn, room_id, origin)
+            found: dict[EventID, received.Stored] = {}
+            start = await received.by_ids(conn, latest)
+            known = {EventID(event_id) for event_id in earliest}
+            wanted = {p for s in start.values() for p in s.event.prev_events}
+            while wanted and len(found) < min(limit, MOST):
+                rows = await received.by_ids(conn, wanted - known - found.keys())
+                new = {
+                    i: s
+                    for i, s in rows.items()
+                    if s.order is not None and s.event.room_id == room_id
+                }
+                found |= new
+                wanted = {p for s in new.values() for p in s.event.prev_events} - found.keys()
+                wanted -= known
+            ordered = sorted(found.values(), key=lambda s: s.order or 0)[-min(limit, MOST) :]
+            return await self._as_seen(conn, origin, room_id, ordered)
+
+    async def check_server(self, conn: Connection, room_id: RoomID, origin: ServerName) -> Head:
+        """The room's head, if the server is in the room and may speak there.
+
+        Raises:
+            NotFound: we are not in the room.
+            Forbidden: the server is not, or its ACL keeps it out.
+
+        """
+        head = await self._here(conn, room_id, origin)
+        if not await memberships.has_server(conn, head.room, origin):
+            raise Forbidden("your server is not in this room")
+        return head
+
+    async def may_speak(self, room_id: RoomID, origin: ServerName) -> bool:
+        """Whether the room's ACL lets a server take part.
+
+        https://spec.matrix.org/v1.19/server-server-api/#server-access-control-lists-acls
+        """
+        async with self._process.database.reader() as conn:
+            state = await self._current.read(conn, room_id, [ACL])
+        return ACL not in state or ServerACL.from_content(state[ACL].content).permits(origin)
+
+    async def _here(self, conn: Connection, room_id: RoomID, origin: ServerName) -> Head:
+        head = await self._current.head(conn, room_id, [ACL])
+        if head is None or not await memberships.has_server(conn, head.room, self._process.server):
+            raise NotFound("this server is not in the room")
+        acl = head.known.get(ACL)
+        if acl is not None and not ServerACL.from_content(acl.event.content).permits(origin):
+            raise Forbidden("your server may not take part in this room")
+        return head
+
+    async def _content(
+        self, conn: Connection, what: str, room_id: RoomID, user: UserID
+    ) -> JsonObject:
+        content: JsonObject = {"membership": what}
+        state = await self._current.read(conn, room_id, [JOIN_RULES, ("m.room.member", user)])
+        rules = state[JOIN_RULES].content if JOIN_RULES in state else {}
+        if what != "join" or rules.get("join_rule") not in {"restricted", "knock_restricted"}:
+            return content
+        member = state.get(("m.room.member", user))
+        if member is not None and member.membership in {"invite", "join"}:
+            return content
+        authoriser = await self._memberships.authoriser(user, room_id, rules)
+        if authoriser is None:
+            raise UnableToAuthorise("nobody here can tell whether the user may join")
+        return {**content, "join_authorised_via_users_server": authoriser}
+
+    async def _checked(
+        self,
+        what: str,
+        origin: ServerName,
+        room_id: RoomID,
+        event_id: EventID,
+        body: JsonObject,
+        version: RoomVersion,
+    ) -> Event:
+        event = _parsed(body, version)
+        is_good = (
+            event.event_id == event_id
+            and event.room_id == room_id
+            and event.type == "m.room.member"
+            and event.membership == what
+            and event.state_key == event.sender
+        )
+        if not is_good or domain_of(event.sender) != origin:
+            raise InvalidParam("this is not the event that the path names")
+        authoriser = event.content.get("join_authorised_via_users_server")
+        if is_user_id(authoriser) and domain_of(str(authoriser)) == self._process.server:
+            signed = add_signature(body, version, self._means.signer)
+            body = orjson.loads(signed.json)
+        verified = await self._remote.verified(version, [body], room_id, [origin])
+        if not verified:
+            raise Forbidden("the event is not signed as it must be")
+        return verified[0]
+
+    async def _state_of(self, conn: Connection, group: GroupNid | None) -> RoomState:
+        if group is None:
+            return RoomState([], [])
+        loaded = (await self._means.states.load(conn, [group]))[group]
+        state = list(loaded.entries().values())
+        return RoomState(state, await federation_reads.auth_chain(conn, state))
+
+    async def _note_invitation(
+        self, event: Event, version: RoomVersion, shown: Sequence[Any]
+    ) -> None:
+        """Note it, unless we are in the room: then the event itself comes too."""
+        user_id = UserID(event.state_key or "")
+        async with self._process.database.reader() as conn:
+            numbers = self._process.numbers
+            users = await numbers.users.find(conn, [user_id])
+            if user_id not in users or not await memberships.has_account(conn, users[user_id]):
+                raise NotFound("there is no such user here")
+            room = (await numbers.rooms.intern(conn, [event.room_id]))[event.room_id]
+            if await memberships.has_server(conn, room, self._process.server):
+                return
+            nid = (await numbers.events.intern(conn, [event.event_id]))[event.event_id]
+            told = [_stripped(one) for one in shown if isinstance(one, dict)]
+            own = stripped([event])
+            row = invites.Invite(
+                room, users[user_id], orjson.dumps([*told, *own]), event.json, version.name
+            )
+            pos = await invites.add(conn, row, nid, Membership.INVITE)
+        self._process.committed(pos)
+
+    async def _as_seen(
+        self,
+        conn: Connection,
+        origin: ServerName,
+        room_id: RoomID,
+        stored: Sequence[received.Stored],
+    ) -> list[bytes]:
+        """Events, redacted where the server may not see what they say.
+
+        https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
+        """
+        groups = await self._means.states.load(conn, {s.group for s in stored if s.group})
+        rules = await self._rules(conn, groups)
+        members: list[KeyNid] = []
+        if any(rule in _CLOSED for rule in rules.values()):
+            room = await self._current.room(conn, room_id)
+            users = await memberships.of_server(conn, room, origin) if room is not None else []
+            named = [("m.room.member", str(user)) for user in users]
+            members = list((await self._means.numbers.state_keys.find(conn, named)).values())
+        words = await self._words(conn, groups.values(), members)
+        shown = []
+        for one in stored:
+            group = groups.get(one.group) if one.group else None
+            facts = ServerFacts(
+                visibility=[rules[one.group] if one.group else HistoryVisibility.SHARED],
+                memberships={words[n] for key in members if group and (n := group.find(key))},
+                is_in_room=True,
+            )
+            whole = one.event.is_state or server_may_see(facts)
+            shown.append(one.event.json if whole else event_formats.redacted(one.event).json)
+        return shown
+
+    async def _rules(
+        self, conn: Connection, groups: Mapping[GroupNid, StateGroup]
+    ) -> dict[GroupNid, HistoryVisibility]:
+        """Who may see what was said in each state."""
+        keys = await self._means.numbers.state_keys.find(conn, [VISIBILITY])
+        key = keys.get(VISIBILITY)
+        named = {nid: group.find(key) if key else None for nid, group in groups.items()}
+        found = await received.by_nids(conn, {event for event in named.values() if event})
+        return {
+            nid: read_visibility(found[event].event.content if event in found else None)
+            for nid, event in named.items()
+        }
+
+    async def _words(
+        self, conn: Connection, groups: Iterable[StateGroup], members: Sequence[KeyNid]
+    ) -> dict[EventNid, str]:
+        """What memberships in the states say."""
+        wanted = {n for group in groups for key in members if (n := group.find(key))}
+        found = await received.by_nids(conn, wanted) if wanted else {}
+        words = {nid: row.event.membership or "leave" for nid, row in found.items()}
+        return dict.fromkeys(wanted, "leave") | words
+
+
+_CLOSED = frozenset({HistoryVisibility.JOINED, HistoryVisibility.INVITED})
+
+
+def _parsed(body: JsonObject, version: RoomVersion) -> Event:
+    try:
+        return event_formats.parse(encode(body, strict=False), version).event
+    except (CanonicalJSONError, EventFormatError) as error:
+        raise BadJson(f"this is not an event: {error}") from error
+
+
+def _stripped(event: Mapping[str, Any]) -> JsonObject:
+    """Only what stripped state has, of whatever came."""
+    return {key: event[key] for key in ("type", "state_key", "content", "sender") if key in event}

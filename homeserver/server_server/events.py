@@ -1,0 +1,116 @@
+"""Events, states and history of rooms, for servers that are in them.
+
+https://spec.matrix.org/v1.19/server-server-api/#retrieving-events
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from federation.identifiers import ServerName, parse_event_id, parse_room_id
+from homeserver.http import Auth, Json, Request, Routes
+from homeserver.http.requests import parsed
+from homeserver.server_server.house import House
+from homeserver.server_server.shown import events_of, ids_of, raw
+from homeserver.storage.raw_json import RawJson
+
+routes = Routes("federation", limit="federation_requests")
+
+_V1 = "/_matrix/federation/v1"
+_MOST_NAMED = 100
+
+
+class EventQuery(msgspec.Struct):
+    """At which event."""
+
+    event_id: str
+
+
+class BackfillQuery(msgspec.Struct):
+    """From where, and how far."""
+
+    v: list[str]
+    limit: Annotated[int, msgspec.Meta(ge=0)] = 10
+
+
+class MissingBody(msgspec.Struct):
+    """Between what."""
+
+    earliest_events: list[str]
+    latest_events: list[str]
+    limit: Annotated[int, msgspec.Meta(ge=0)] = 10
+    min_depth: int = 0
+
+
+@routes.get(_V1 + "/event/{eventId}", auth=Auth.FEDERATION)
+async def get_event(request: Request, house: House, origin: ServerName) -> Json:
+    """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1eventeventid"""
+    event = await house.resident.event(origin, request.param("eventId", parse_event_id))
+    return _transaction(house, [event])
+
+
+@routes.get(_V1 + "/state/{roomId}", auth=Auth.FEDERATION)
+async def get_room_state(
+    request: Request, house: House, query: EventQuery, origin: ServerName
+) -> Json:
+    """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid"""
+    found = await house.resident.state_before(
+        origin,
+        request.param("roomId", parse_room_id),
+        parsed("event_id", query.event_id, parse_event_id),
+    )
+    return {
+        "pdus": raw(await events_of(house, found.state)),
+        "auth_chain": raw(await events_of(house, found.chain)),
+    }
+
+
+@routes.get(_V1 + "/state_ids/{roomId}", auth=Auth.FEDERATION)
+async def get_room_state_ids(
+    request: Request, house: House, query: EventQuery, origin: ServerName
+) -> Json:
+    """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1state_idsroomid"""
+    found = await house.resident.state_before(
+        origin,
+        request.param("roomId", parse_room_id),
+        parsed("event_id", query.event_id, parse_event_id),
+    )
+    return {
+        "pdu_ids": await ids_of(house, found.state),
+        "auth_chain_ids": await ids_of(house, found.chain),
+    }
+
+
+@routes.get(_V1 + "/event_auth/{roomId}/{eventId}", auth=Auth.FEDERATION)
+async def get_event_authorization(request: Request, house: House, origin: ServerName) -> Json:
+    """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1event_authroomideventid"""
+    room_id = request.param("roomId", parse_room_id)
+    event_id = request.param("eventId", parse_event_id)
+    return {"auth_chain": raw(await house.resident.auth_chain(origin, room_id, event_id))}
+
+
+@routes.get(_V1 + "/backfill/{roomId}", auth=Auth.FEDERATION)
+async def backfill_room(
+    request: Request, house: House, query: BackfillQuery, origin: ServerName
+) -> Json:
+    """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1backfillroomid"""
+    room_id = request.param("roomId", parse_room_id)
+    named = query.v[:_MOST_NAMED]
+    return _transaction(house, await house.resident.backfill(origin, room_id, named, query.limit))
+
+
+@routes.post(_V1 + "/get_missing_events/{roomId}", auth=Auth.FEDERATION)
+async def get_missing_previous_events(
+    request: Request, house: House, body: MissingBody, origin: ServerName
+) -> Json:
+    """https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1get_missing_eventsroomid"""
+    room_id = request.param("roomId", parse_room_id)
+    earliest, latest = body.earliest_events[:_MOST_NAMED], body.latest_events[:_MOST_NAMED]
+    found = await house.resident.missing(origin, room_id, earliest, latest, body.limit)
+    return {"events": raw(found)}
+
+
+def _transaction(house: House, events: list[bytes]) -> dict[str, Any]:
+    pdus: list[RawJson] = raw(events)
+    now = house.process.now()
+    return {"origin": house.process.server, "origin_server_ts": now, "pdus": pdus}

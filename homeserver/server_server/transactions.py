@@ -1,0 +1,177 @@
+"""What other servers send: events and ephemeral data.
+
+https://spec.matrix.org/v1.19/server-server-api/#transactions
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import orjson
+
+from federation.canonical_json import JsonObject, decode_object, encode
+from federation.errors import CanonicalJSONError, EventFormatError, IdentifierError
+from federation.events import parse
+from federation.identifiers import RoomID, ServerName, parse_room_id
+from federation.room_versions import ROOM_VERSIONS
+from homeserver.errors import BadJson
+from homeserver.http import Auth, Reply, Request, Routes
+from homeserver.logs import error_id, get_logger
+from homeserver.server_server.house import House
+from homeserver.storage import federation_reads
+from homeserver.storage.events import get_rooms
+
+log = get_logger(__name__)
+routes = Routes("federation", limit="federation_requests")
+
+MOST_EVENTS = 50
+MOST_EDUS = 100
+
+
+class Transaction(msgspec.Struct):
+    """What a server sends at a time; what is in it is looked at piece by piece."""
+
+    pdus: list[Any] = []
+    edus: list[Any] = []
+
+
+@routes.put("/_matrix/federation/v1/send/{txnId}", auth=Auth.FEDERATION)
+async def send_transaction(
+    request: Request, house: House, body: bytes, origin: ServerName
+) -> Reply:
+    """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid"""
+    txn_id = request.match_info["txnId"].replace("\0", "")[:255]
+    async with house.process.database.reader() as conn:
+        before = await federation_reads.find_answer(conn, origin, txn_id)
+    if before is not None:
+        return Reply(200, before)
+    found = _read(body)
+    results, _ = await asyncio.gather(
+        _take_events(house, origin, found.pdus), _take_edus(house, origin, found.edus)
+    )
+    answer = orjson.dumps({"pdus": results})
+    async with house.process.database.reader() as conn:
+        await federation_reads.keep_answer(conn, origin, txn_id, answer, house.process.now())
+    return Reply(200, answer)
+
+
+def _read(body: bytes) -> Transaction:
+    try:
+        # Not as other bodies: events of old rooms may hold numbers beyond 64 bits.
+        found = msgspec.convert(decode_object(body, strict=False), Transaction)
+    except (CanonicalJSONError, msgspec.ValidationError) as error:
+        raise BadJson(f"this is no transaction: {error}") from error
+    if len(found.pdus) > MOST_EVENTS or len(found.edus) > MOST_EDUS:
+        raise BadJson(f"a transaction has at most {MOST_EVENTS} PDUs and {MOST_EDUS} EDUs")
+    return found
+
+
+async def _take_events(house: House, origin: ServerName, pdus: list[Any]) -> dict[str, Any]:
+    """Take events, each room by itself, so that none waits for another."""
+    by_room: dict[RoomID, list[JsonObject]] = {}
+    for pdu in pdus:
+        room_id = _room_of(pdu)
+        if room_id is not None:
+            by_room.setdefault(room_id, []).append(pdu)
+    results: dict[str, Any] = {}
+
+    async def take(room_id: RoomID) -> None:
+        names = await _names(house, room_id, by_room[room_id])
+        if not await house.resident.may_speak(room_id, origin):
+            results.update({name: {"error": "your server may not speak here"} for name in names})
+            return
+        try:
+            found = await house.receiving.receive(origin, room_id, by_room[room_id])
+        except Exception:
+            # One room's trouble is not another's.
+            log.exception("events cannot be taken", error_id=error_id())
+            results.update({name: {"error": "internal error"} for name in names})
+            return
+        for name in names:
+            refused = found.get(name, "not an event that can be taken")  # type: ignore[call-overload]
+            results[name] = {"error": refused} if refused else {}
+
+    await asyncio.gather(*map(take, by_room))
+    return results
+
+
+async def _names(house: House, room_id: RoomID, pdus: list[JsonObject]) -> list[str]:
+    """The IDs of the events, as far as they have any."""
+    async with house.process.database.reader() as conn:
+        room = (await house.process.numbers.rooms.find(conn, [room_id])).get(room_id)
+        version = (await get_rooms(conn, [room]))[room].version if room else None
+    names = []
+    for pdu in pdus:
+        try:
+            raw = encode(pdu, strict=False)
+            names.append(parse(raw, ROOM_VERSIONS[version or "12"]).event.event_id)
+        except (CanonicalJSONError, EventFormatError):
+            if isinstance(pdu.get("event_id"), str):
+                names.append(pdu["event_id"])
+    return [str(name) for name in names]
+
+
+def _room_of(pdu: object) -> RoomID | None:
+    """The room that an event says it is of."""
+    if not isinstance(pdu, dict) or not isinstance(pdu.get("room_id"), str):
+        return None
+    try:
+        return parse_room_id(pdu["room_id"])
+    except IdentifierError:
+        return None
+
+
+async def _take_edus(house: House, origin: ServerName, edus: list[Any]) -> None:
+    for edu in edus:
+        content = edu.get("content") if isinstance(edu, dict) else None
+        if not isinstance(content, dict):
+            continue
+        take = _EDUS.get(str(edu.get("edu_type")))
+        if take is None:
+            continue
+        try:
+            await take(house, origin, content)
+        except Exception:
+            # One's trouble is not another's.
+            log.exception("an EDU cannot be taken", error_id=error_id())
+
+
+async def _typing(house: House, origin: ServerName, content: JsonObject) -> None:
+    room_id = content.get("room_id")
+    if isinstance(room_id, str) and await house.resident.may_speak(RoomID(room_id), origin):
+        await house.typing.receive(origin, content)
+
+
+async def _receipt(house: House, origin: ServerName, content: JsonObject) -> None:
+    allowed = {
+        room_id: receipts
+        for room_id, receipts in content.items()
+        if await house.resident.may_speak(RoomID(room_id), origin)
+    }
+    await house.receipts.receive(origin, allowed)
+
+
+async def _presence(house: House, origin: ServerName, content: JsonObject) -> None:
+    await house.presence.receive(origin, content)
+
+
+async def _device_list(house: House, origin: ServerName, content: JsonObject) -> None:
+    await house.device_lists.receive(origin, content)
+
+
+async def _to_device(house: House, origin: ServerName, content: JsonObject) -> None:
+    await house.device_messages.receive(origin, content)
+
+
+Take = Callable[[House, ServerName, JsonObject], Awaitable[None]]
+
+_EDUS: dict[str, Take] = {
+    "m.typing": _typing,
+    "m.receipt": _receipt,
+    "m.presence": _presence,
+    "m.device_list_update": _device_list,
+    "m.signing_key_update": _device_list,
+    "org.matrix.signing_key_update": _device_list,
+    "m.direct_to_device": _to_device,
+}

@@ -1,0 +1,119 @@
+"""What other servers read: states, auth chains and history of rooms.
+
+https://spec.matrix.org/v1.19/server-server-api/#retrieving-events
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from homeserver.storage.numbers import RoomNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import EventNid
+
+
+async def auth_chain(conn: Connection, events: Collection[EventNid]) -> list[EventNid]:
+    """Everything that the events lead to by what they cite, without themselves."""
+    rows = await conn.fetch(
+        """
+        WITH RECURSIVE chain (event_nid) AS (
+            SELECT unnest(auth) FROM events WHERE event_nid = ANY ($1)
+             UNION
+            SELECT unnest(e.auth) FROM chain c JOIN events e ON e.event_nid = c.event_nid
+        )
+        SELECT event_nid FROM chain
+        """,
+        list(events),
+    )
+    return [EventNid(row[0]) for row in rows]
+
+
+async def ids(conn: Connection, events: Iterable[EventNid]) -> list[str]:
+    """The IDs of events."""
+    rows = await conn.fetch(
+        "SELECT event_id FROM event_ids WHERE event_nid = ANY ($1)", list(events)
+    )
+    return [row[0] for row in rows]
+
+
+async def jsons(conn: Connection, events: Iterable[EventNid]) -> list[bytes]:
+    """Events as they are sent."""
+    rows = await conn.fetch("SELECT json FROM events WHERE event_nid = ANY ($1)", list(events))
+    return [row[0] for row in rows]
+
+
+async def back_from(
+    conn: Connection, room: RoomNid, events: Sequence[str], limit: int
+) -> list[EventNid]:
+    """Events of a room from these on, back in its order."""
+    rows = await conn.fetch(
+        """
+        SELECT event_nid FROM events
+         WHERE room_nid = $1 AND fate = 0
+           AND room_order <= (SELECT max(e.room_order)
+                                FROM event_ids i JOIN events e ON e.event_nid = i.event_nid
+                               WHERE i.event_id = ANY ($2) AND e.room_nid = $1)
+         ORDER BY room_order DESC
+         LIMIT $3
+        """,
+        room,
+        list(events),
+        limit,
+    )
+    return [EventNid(row[0]) for row in rows]
+
+
+async def find_answer(conn: Connection, origin: str, txn_id: str) -> bytes | None:
+    """What a transaction of another server was answered before."""
+    found: bytes | None = await conn.fetchval(
+        "SELECT answer FROM incoming_transactions WHERE origin = $1 AND txn_id = $2",
+        origin,
+        txn_id,
+    )
+    return found
+
+
+async def keep_answer(conn: Connection, origin: str, txn_id: str, answer: bytes, now: int) -> None:
+    """Keep what a transaction was answered; those of more than a day ago are forgotten."""
+    await conn.execute(
+        """
+        WITH old AS (
+            DELETE FROM incoming_transactions
+             WHERE origin = $1 AND received_ts < $4::bigint - 86400000
+        )
+        INSERT INTO incoming_transactions (origin, txn_id, answer, received_ts)
+        VALUES ($1, $2, $3, $4)
+        ON CONFLICT DO NOTHING
+        """,
+        origin,
+        txn_id,
+        answer,
+        now,
+    )
+
+
+async def forward(
+    conn: Connection, room: RoomNid, event: EventNid, but: Collection[str], kind: int
+) -> int | None:
+    """Queue an event that came through us for the other servers in its room; the position."""
+    pos: int | None = await conn.fetchval(
+        """
+        WITH others AS (
+            SELECT r.server_nid FROM room_servers r JOIN servers s ON s.server_nid = r.server_nid
+             WHERE r.room_nid = $1 AND r.joined > 0 AND s.server_name <> ALL ($3)
+             ORDER BY r.server_nid
+        ), queued AS (
+            INSERT INTO outgoing_events (server_nid, pos, room_nid, event_nid)
+            SELECT o.server_nid, e.room_order >> 24, $1, e.event_nid
+              FROM others o, events e WHERE e.event_nid = $2 AND e.room_order IS NOT NULL
+            ON CONFLICT DO NOTHING
+            RETURNING server_nid
+        )
+        SELECT append_log(array_agg($4::smallint), array_agg(NULL::bigint),
+                          array_agg(NULL::bigint), array_agg(server_nid))
+          FROM queued
+        """,
+        room,
+        event,
+        list(but),
+        kind,
+    )
+    return pos

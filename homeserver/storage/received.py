@@ -1,0 +1,202 @@
+"""Events as receiving others needs them: by their IDs, with what became of them.
+
+https://spec.matrix.org/v1.19/server-server-api/#pdus
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from federation.events import Event, load
+from federation.identifiers import EventID
+from federation.room_versions import ROOM_VERSIONS
+from homeserver.storage.batch import EventRow, Fate, array_literal
+from homeserver.storage.numbers import RoomNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid
+
+
+class Stored(NamedTuple):
+    """An event that we have."""
+
+    nid: EventNid
+    room: RoomNid
+    order: int | None
+    """`None`: an outlier, of which only the content is known."""
+    key: KeyNid | None
+    group: GroupNid | None
+    """The state before it; `None`: not known, or empty."""
+    fate: Fate
+    event: Event
+
+
+async def by_ids(conn: Connection, ids: Iterable[str]) -> dict[EventID, Stored]:
+    """Those of the events that are stored."""
+    rows = await conn.fetch(
+        """
+        SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before, e.fate,
+               i.event_id, r.version, e.json
+          FROM event_ids i
+          JOIN events e ON e.event_nid = i.event_nid
+          JOIN rooms r ON r.room_nid = e.room_nid
+         WHERE i.event_id = ANY ($1)
+        """,
+        list(ids),
+    )
+    return {EventID(row[6]): _stored(row) for row in rows}
+
+
+async def by_nids(conn: Connection, nids: Iterable[EventNid]) -> dict[EventNid, Stored]:
+    """Those of the events that are stored, by their numbers."""
+    rows = await conn.fetch(
+        """
+        SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before, e.fate,
+               i.event_id, r.version, e.json
+          FROM events e
+          JOIN event_ids i ON i.event_nid = e.event_nid
+          JOIN rooms r ON r.room_nid = e.room_nid
+         WHERE e.event_nid = ANY ($1)
+        """,
+        list(nids),
+    )
+    return {EventNid(row[0]): _stored(row) for row in rows}
+
+
+def _stored(row: Sequence[object]) -> Stored:
+    nid, room, order, key, group, fate, event_id, version, raw = row
+    event = load(bytes(raw), EventID(str(event_id)), ROOM_VERSIONS[str(version)])  # type: ignore[call-overload]
+    return Stored(nid, room, order, key, group, Fate(fate), event)  # type: ignore[arg-type]
+
+
+async def auth_edges(
+    conn: Connection, starts: Collection[EventNid]
+) -> dict[EventNid, Sequence[EventNid]]:
+    """What each of these events, and all that they lead to, cites for its authority."""
+    rows = await conn.fetch(
+        """
+        WITH RECURSIVE chain (event_nid) AS (
+            SELECT unnest($1::bigint[])
+             UNION
+            SELECT unnest(e.auth) FROM chain c JOIN events e ON e.event_nid = c.event_nid
+        )
+        SELECT e.event_nid, e.auth FROM chain c JOIN events e ON e.event_nid = c.event_nid
+        """,
+        list(starts),
+    )
+    return {EventNid(row[0]): row[1] for row in rows}
+
+
+async def fates(conn: Connection, nids: Collection[EventNid]) -> dict[EventNid, Fate]:
+    """What became of events."""
+    rows = await conn.fetch(
+        "SELECT event_nid, fate FROM events WHERE event_nid = ANY ($1)", list(nids)
+    )
+    return {EventNid(row[0]): Fate(row[1]) for row in rows}
+
+
+async def state_keys(conn: Connection, keys: Collection[KeyNid]) -> dict[KeyNid, tuple[str, str]]:
+    """What numbers of state keys stand for."""
+    rows = await conn.fetch(
+        "SELECT state_key_nid, type, state_key FROM state_keys WHERE state_key_nid = ANY ($1)",
+        list(keys),
+    )
+    return {KeyNid(row[0]): (row[1], row[2]) for row in rows}
+
+
+async def add_outliers(conn: Connection, rows: Sequence[EventRow]) -> None:
+    """Store events that have no place in their room's order."""
+    await _insert(conn, rows, [None] * len(rows))
+
+
+async def add_history(conn: Connection, rows: Sequence[EventRow], orders: Sequence[int]) -> None:
+    """Store events of the past, at these places of their room's order."""
+    await _insert(conn, rows, list(orders))
+
+
+async def _insert(conn: Connection, rows: Sequence[EventRow], orders: Sequence[int | None]) -> None:
+    await conn.execute(
+        """
+        INSERT INTO events AS old (event_nid, room_nid, room_order, state_key_nid, group_before,
+                                   origin_server_ts, depth, fate, auth, json)
+        SELECT n.event_nid, n.room_nid, n.room_order, n.key, n.group_nid, n.ts, n.depth, n.fate,
+               n.auth::bigint[], n.json
+          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],
+                      $6::bigint[], $7::bigint[], $8::smallint[], $9::text[], $10::bytea[])
+               AS n (event_nid, room_nid, room_order, key, group_nid, ts, depth, fate, auth, json)
+         ORDER BY n.event_nid
+        ON CONFLICT (event_nid) DO UPDATE
+           SET room_order = excluded.room_order, group_before = excluded.group_before,
+               fate = excluded.fate
+         WHERE old.room_order IS NULL AND excluded.room_order IS NOT NULL
+        """,
+        [row.event for row in rows],
+        [row.room for row in rows],
+        list(orders),
+        [row.key for row in rows],
+        [row.group for row in rows],
+        [row.ts for row in rows],
+        [row.depth for row in rows],
+        [row.fate for row in rows],
+        [array_literal(row.auth) for row in rows],
+        [row.json for row in rows],
+    )
+
+
+async def set_version(conn: Connection, room: RoomNid, version: str) -> None:
+    """Note a room's version, if it is not known yet."""
+    await conn.execute(
+        "UPDATE rooms SET version = $2 WHERE room_nid = $1 AND version IS NULL", room, version
+    )
+
+
+async def note_missing(conn: Connection, room: RoomNid, missing: Mapping[EventNid, int]) -> None:
+    """Note parents that we do not have, each with the place of an event that cites it."""
+    await conn.execute(
+        """
+        INSERT INTO missing_parents (room_nid, event_nid, child_order)
+        SELECT $1, m.event_nid, m.child_order
+          FROM unnest($2::bigint[], $3::bigint[]) AS m (event_nid, child_order)
+        ON CONFLICT DO NOTHING
+        """,
+        room,
+        list(missing),
+        list(missing.values()),
+    )
+
+
+async def missing_before(
+    conn: Connection, room: RoomNid, order: int, limit: int = 10
+) -> list[tuple[EventID, int, EventID]]:
+    """Gaps in the history before a place, the latest first: the parent, where, and its child."""
+    rows = await conn.fetch(
+        """
+        SELECT i.event_id, m.child_order, c.event_id
+          FROM missing_parents m
+          JOIN event_ids i ON i.event_nid = m.event_nid
+          JOIN events e ON e.room_nid = m.room_nid AND e.room_order = m.child_order
+          JOIN event_ids c ON c.event_nid = e.event_nid
+         WHERE m.room_nid = $1 AND m.child_order <= $2
+         ORDER BY m.child_order DESC
+         LIMIT $3
+        """,
+        room,
+        order,
+        limit,
+    )
+    return [(EventID(row[0]), row[1], EventID(row[2])) for row in rows]
+
+
+async def found_parents(conn: Connection, room: RoomNid, parents: Iterable[EventNid]) -> None:
+    """These parents are here now, or nobody has them."""
+    await conn.execute(
+        "DELETE FROM missing_parents WHERE room_nid = $1 AND event_nid = ANY ($2)",
+        room,
+        list(parents),
+    )
+
+
+async def order_before(conn: Connection, room: RoomNid, order: int) -> int | None:
+    """The place of the event right before another place."""
+    found: int | None = await conn.fetchval(
+        "SELECT max(room_order) FROM events WHERE room_nid = $1 AND room_order < $2", room, order
+    )
+    return found
