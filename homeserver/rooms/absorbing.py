@@ -159,6 +159,7 @@ class Absorbing:
         wanted = {event.event_id for event in events}
         wanted |= {cited for e in events for cited in (*e.prev_events, *e.auth_events)}
         wanted |= {tip.event.event_id for tip in head.tips}
+        wanted |= _creates(head)
         known = await received.by_ids(conn, wanted)
         tips = {tip.event.event_id: tip for tip in head.tips}
         return _Room(head, head.version, head.group, tips, known)
@@ -177,8 +178,10 @@ class Absorbing:
             if stored is None or stored.order is None:
                 before = await self._state_before(conn, room, event, states)
                 rulings[event.event_id] = await self._add(conn, room, nids, event, before)
-        if room.batch.events:
-            await self._finish(conn, room)
+        if room.group is None:
+            room.batch.events.clear()  # nothing was accepted that a room could begin with
+        elif room.batch.events:
+            await self._finish(conn, room, room.group)
         return rulings
 
     async def _state_before(
@@ -287,7 +290,7 @@ class Absorbing:
     ) -> Ruling:
         auth = [room.known[cited] for cited in event.auth_events if cited in room.known]
         keys = [*auth_events_for(event), CREATE]
-        create = room.head.known.get(CREATE)
+        create = next((room.known[i] for i in _creates(room.head) if i in room.known), None)
         evidence = Evidence(
             auth_events=[stored.event for stored in auth],
             create=create.event if create else None,
@@ -352,13 +355,11 @@ class Absorbing:
         ]
         return await self._merged(conn, room, groups)
 
-    async def _finish(self, conn: Connection, room: _Room) -> None:
+    async def _finish(self, conn: Connection, room: _Room, group: StateGroup) -> None:
         """Add the rows of what the room has become, with all that differs from what it was."""
         head, batch = room.head, room.batch
-        if room.group is None:
-            raise ValueError("a batch that leaves a room without state")
         last = batch.events[-1].event
-        changes = changes_between(head.group, room.group) if head.group else room.group.entries()
+        changes = changes_between(head.group, group) if head.group else group.entries()
         names = await received.state_keys(conn, changes)
         await self._add_changes(conn, room, changes, names, last)
         batch.rooms.append(
@@ -366,7 +367,7 @@ class Absorbing:
                 head.room,
                 head.number,
                 room.version.name,
-                room.group.nid,
+                group.nid,
                 [tip.nid for tip in room.tips.values()],
             )
         )
@@ -440,6 +441,13 @@ def refusal_of(ruling: Ruling | None) -> Denied | None:
     if ruling is None or ruling.outcome is Outcome.ACCEPTED:
         return None
     return ruling.denial or Denied("event.refused", "the event was refused")
+
+
+def _creates(head: Head) -> set[EventID]:
+    """The create event that the room's ID implies, in versions where it does."""
+    if head.version is None or not head.version.room_id_is_create_id:
+        return set()
+    return {EventID("$" + head.room_id[1:])}
 
 
 def _is_joined(event: Event | None) -> int:

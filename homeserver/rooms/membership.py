@@ -17,7 +17,7 @@ from homeserver.rooms.current import CREATE, POWER_LEVELS, Current
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.posting import post_all
 from homeserver.rooms.remote import RemoteRooms
-from homeserver.storage import memberships
+from homeserver.storage import invites, memberships
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
 
@@ -79,8 +79,10 @@ class Memberships:
                 conn, room, self._process.server
             )
             state = await self._current.read(conn, room_id, [member, JOIN_RULES])
+            invited = None if is_here else await invites.find(conn, room_id, user)
         if not is_here:
-            candidates = self._candidates(room_id, via, state.get(member))
+            inviter = invited.sender if invited else None
+            candidates = self._candidates(room_id, via, inviter)
             await self._remote.join(user, room_id, candidates, content)
             return
         if member in state and state[member].membership == "join":
@@ -267,12 +269,12 @@ class Memberships:
             raise Forbidden("you are not in this room")
 
     def _candidates(
-        self, room_id: RoomID, via: Sequence[ServerName], invitation: Event | None
+        self, room_id: RoomID, via: Sequence[ServerName], inviter: UserID | None
     ) -> list[ServerName]:
         """Servers to go through: as asked, then who invited, then whose room it may be."""
         named = list(via)
-        if invitation is not None:
-            named.append(domain_of(invitation.sender))
+        if inviter is not None:
+            named.append(domain_of(inviter))
         if ":" in room_id:
             named.append(domain_of(room_id))
         return [name for name in dict.fromkeys(named) if name != self._process.server]

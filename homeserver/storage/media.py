@@ -73,7 +73,7 @@ async def announce(
     made = await conn.fetchval(
         """
         INSERT INTO media (origin, media_id, user_nid, created_ts, used_day)
-        SELECT $1, $2, $3, $4, ($4 / 86400000)::integer
+        SELECT $1, $2, $3, $4::bigint, ($4::bigint / 86400000)::integer
          WHERE (SELECT count(*) FROM media WHERE user_nid = $3 AND file_id IS NULL) < $5
         RETURNING media_nid
         """,
@@ -101,7 +101,7 @@ async def add(
         """
         INSERT INTO media AS old (origin, media_id, user_nid, file_id, size, sha256, content_type,
                                   file_name, created_ts, used_day)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, ($9 / 86400000)::integer)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::bigint, ($9::bigint / 86400000)::integer)
         ON CONFLICT (origin, media_id) DO UPDATE
            SET file_id = excluded.file_id, size = excluded.size, sha256 = excluded.sha256,
                content_type = excluded.content_type, file_name = excluded.file_name

@@ -208,7 +208,7 @@ class JoinedRooms:
             for room in rooms
             if room.is_new or wish.full_state
         }
-        states = await sync.states_at(conn, whole) if whole else {}
+        states = await self._states(conn, rooms, whole) if whole else {}
         for room in rooms:
             if room.of.room in states:
                 room.state = states[room.of.room]
@@ -222,6 +222,26 @@ class JoinedRooms:
             room.members_changed = room.members_changed or (
                 room.limited and bool(room.news.changes)
             )
+
+    async def _states(
+        self, conn: Connection, rooms: Sequence[Room], wanted: Mapping[RoomNid, int]
+    ) -> dict[RoomNid, dict[KeyNid, EventNid]]:
+        """Whole states, with what came along with the first event of the timeline.
+
+        With a join through another server the whole state of the room does.
+        """
+        states = await sync.states_at(conn, wanted)
+        first = {
+            room.of.room: room.timeline[0]
+            for room in rooms
+            if room.of.room in wanted and room.timeline
+        }
+        begun = {room: event.pos for room, event in first.items() if event.pos is not None}
+        for room, changes in (await sync.changes_at(conn, begun)).items():
+            states[room] |= {
+                c.key: c.new for c in changes if c.new is not None and c.new != first[room].nid
+            }
+        return states
 
     async def _lazy_members(
         self, conn: Connection, wish: Wish, rooms: Sequence[Room]
