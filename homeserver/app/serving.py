@@ -26,6 +26,7 @@ from homeserver.app.worker import Worker
 from homeserver.config.settings import Listener, Settings
 from homeserver.errors import HearthError
 from homeserver.http.listeners import Door, door
+from homeserver.http.server import BACKLOG
 from homeserver.logs import configure, get_logger
 from homeserver.peers.signing_keys import load_or_make
 from homeserver.storage.freshness import SharedPositions
@@ -82,6 +83,9 @@ class _Server:
         where = self._start_keeper()
         if where is None:
             return self._end(CANNOT_START)
+        for opened in doors:
+            # Whoever comes from now on is let in, once a worker is there.
+            opened.socket.listen(BACKLOG)
         for place in range(self._settings.workers):
             self._start_worker(place, doors, where)
         self._say_where(doors)

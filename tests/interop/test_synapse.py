@@ -116,8 +116,6 @@ async def test_synapse_joins_us_and_talks(ours: Hearth, peer: Synapse, version: 
     (await ann.post(room(room_id, "kick"), {"user_id": syd.user_id})).ok()
 
     async def kicked() -> bool:
-        wanted = '{"room":{"include_leave":true}}'
-        rooms = (await syd.get(f"{V3}/sync", filter=wanted))["rooms"]
-        return room_id in rooms.get("leave", {})
+        return room_id not in (await syd.get(f"{V3}/joined_rooms"))["joined_rooms"]
 
     await eventually(kicked, within=10)
