@@ -36,6 +36,33 @@ TABLE alembic_version
     version_num character varying(32) NOT NULL
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 
+TABLE aliases
+    alias text COLLATE "C" NOT NULL
+    room_nid bigint NOT NULL
+    user_nid bigint NOT NULL
+    CONSTRAINT aliases_pkey PRIMARY KEY (alias)
+    CREATE INDEX aliases_by_room ON public.aliases USING btree (room_nid)
+
+TABLE backup_keys
+    user_nid bigint NOT NULL
+    version integer NOT NULL
+    room_id text COLLATE "C" NOT NULL
+    session_id text COLLATE "C" NOT NULL
+    first_message_index bigint NOT NULL
+    forwarded_count bigint NOT NULL
+    is_verified boolean NOT NULL
+    session_data bytea NOT NULL
+    CONSTRAINT backup_keys_pkey PRIMARY KEY (user_nid, version, room_id, session_id)
+
+TABLE backup_versions
+    user_nid bigint NOT NULL
+    version integer NOT NULL
+    algorithm text COLLATE "C" NOT NULL
+    auth_data bytea NOT NULL
+    etag bigint NOT NULL DEFAULT 0
+    deleted boolean NOT NULL DEFAULT false
+    CONSTRAINT backup_versions_pkey PRIMARY KEY (user_nid, version)
+
 TABLE blame
     event_nid bigint NOT NULL
     blamed_nid bigint NOT NULL
@@ -57,11 +84,35 @@ TABLE chain_links
     to_seq integer NOT NULL
     CONSTRAINT chain_links_pkey PRIMARY KEY (room_nid, from_chain, from_seq, to_chain)
 
+TABLE cross_signing_keys
+    user_nid bigint NOT NULL
+    usage text COLLATE "C" NOT NULL
+    json bytea NOT NULL
+    CONSTRAINT cross_signing_keys_pkey PRIMARY KEY (user_nid, usage)
+
 TABLE current_state WITH (fillfactor=80)
     room_nid bigint NOT NULL
     state_key_nid bigint NOT NULL
     event_nid bigint NOT NULL
     CONSTRAINT current_state_pkey PRIMARY KEY (room_nid, state_key_nid)
+
+TABLE destinations WITH (fillfactor=70)
+    server_nid bigint NOT NULL
+    pause bigint NOT NULL DEFAULT 0
+    retry_ts bigint NOT NULL DEFAULT 0
+    txn_id text COLLATE "C"
+    txn_content bytea
+    txn_last_pos bigint
+    txn_last_edu bigint
+    CONSTRAINT destinations_pkey PRIMARY KEY (server_nid)
+    CREATE INDEX destinations_failing ON public.destinations USING btree (retry_ts) WHERE (pause > 0)
+
+TABLE device_keys
+    device_nid bigint NOT NULL
+    user_nid bigint NOT NULL
+    json bytea NOT NULL
+    CONSTRAINT device_keys_pkey PRIMARY KEY (device_nid)
+    CREATE INDEX device_keys_by_user ON public.device_keys USING btree (user_nid)
 
 TABLE devices WITH (fillfactor=80)
     device_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
@@ -75,6 +126,14 @@ TABLE devices WITH (fillfactor=80)
     CONSTRAINT devices_pkey PRIMARY KEY (device_nid)
     CONSTRAINT devices_session_key UNIQUE (session)
     CONSTRAINT devices_user_nid_device_id_key UNIQUE (user_nid, device_id)
+    CREATE TRIGGER forget_keys BEFORE DELETE ON public.devices FOR EACH ROW EXECUTE FUNCTION forget_keys_of_device()
+
+TABLE duties
+    name text COLLATE "C" NOT NULL
+    holder text COLLATE "C" NOT NULL
+    until_ts bigint NOT NULL
+    pos bigint NOT NULL DEFAULT 0
+    CONSTRAINT duties_pkey PRIMARY KEY (name)
 
 TABLE event_ids
     event_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
@@ -91,15 +150,39 @@ TABLE events
     origin_server_ts bigint NOT NULL
     depth bigint NOT NULL
     fate smallint NOT NULL
+    auth bigint[] NOT NULL
     json bytea NOT NULL
+    redacted_by bigint
     CONSTRAINT events_pkey PRIMARY KEY (event_nid)
     CREATE UNIQUE INDEX events_by_room_order ON public.events USING btree (room_nid, room_order) WHERE (room_order IS NOT NULL)
+
+TABLE fallback_keys
+    device_nid bigint NOT NULL
+    algorithm text COLLATE "C" NOT NULL
+    key_id text COLLATE "C" NOT NULL
+    json bytea NOT NULL
+    used boolean NOT NULL DEFAULT false
+    CONSTRAINT fallback_keys_pkey PRIMARY KEY (device_nid, algorithm)
 
 TABLE filters
     user_nid bigint NOT NULL
     filter_hash bytea NOT NULL
     json bytea NOT NULL
     CONSTRAINT filters_pkey PRIMARY KEY (user_nid, filter_hash)
+
+TABLE forgotten
+    user_nid bigint NOT NULL
+    room_nid bigint NOT NULL
+    pos bigint NOT NULL
+    CONSTRAINT forgotten_pkey PRIMARY KEY (user_nid, room_nid)
+
+TABLE incoming_transactions
+    origin text COLLATE "C" NOT NULL
+    txn_id text COLLATE "C" NOT NULL
+    answer bytea NOT NULL
+    received_ts bigint NOT NULL
+    CONSTRAINT incoming_transactions_pkey PRIMARY KEY (origin, txn_id)
+    CREATE INDEX incoming_transactions_by_time ON public.incoming_transactions USING btree (received_ts)
 
 TABLE installation
     only_row boolean NOT NULL DEFAULT true
@@ -108,6 +191,29 @@ TABLE installation
     state_hash_key bytea NOT NULL
     CONSTRAINT installation_only_row_check CHECK (only_row)
     CONSTRAINT installation_pkey PRIMARY KEY (only_row)
+
+TABLE invites
+    room_nid bigint NOT NULL
+    user_nid bigint NOT NULL
+    state bytea NOT NULL
+    json bytea NOT NULL
+    version text COLLATE "C" NOT NULL
+    CONSTRAINT invites_pkey PRIMARY KEY (room_nid, user_nid)
+
+TABLE key_documents
+    server_name text COLLATE "C" NOT NULL
+    received_at bigint NOT NULL
+    valid_until bigint NOT NULL
+    json bytea NOT NULL
+    CONSTRAINT key_documents_pkey PRIMARY KEY (server_name)
+
+TABLE key_signatures
+    target_nid bigint NOT NULL
+    target text COLLATE "C" NOT NULL
+    signer_nid bigint NOT NULL
+    key_id text COLLATE "C" NOT NULL
+    signature text COLLATE "C" NOT NULL
+    CONSTRAINT key_signatures_pkey PRIMARY KEY (target_nid, target, signer_nid, key_id)
 
 TABLE log
     pos bigint NOT NULL
@@ -125,6 +231,23 @@ TABLE login_tokens
     CONSTRAINT login_tokens_pkey PRIMARY KEY (token_hash)
     CREATE INDEX login_tokens_by_expiry ON public.login_tokens USING btree (expires_ts)
 
+TABLE media
+    media_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+    origin text COLLATE "C" NOT NULL
+    media_id text COLLATE "C" NOT NULL
+    user_nid bigint
+    file_id text COLLATE "C"
+    size bigint NOT NULL DEFAULT 0
+    sha256 bytea
+    content_type text COLLATE "C"
+    file_name text COLLATE "C"
+    created_ts bigint NOT NULL
+    used_day integer NOT NULL
+    CONSTRAINT media_origin_media_id_key UNIQUE (origin, media_id)
+    CONSTRAINT media_pkey PRIMARY KEY (media_nid)
+    CREATE INDEX media_announced ON public.media USING btree (user_nid) WHERE (file_id IS NULL)
+    CREATE INDEX media_by_use ON public.media USING btree (used_day)
+
 TABLE memberships WITH (fillfactor=80)
     room_nid bigint NOT NULL
     user_nid bigint NOT NULL
@@ -140,10 +263,51 @@ TABLE missing_parents
     child_order bigint NOT NULL
     CONSTRAINT missing_parents_pkey PRIMARY KEY (room_nid, event_nid)
 
+TABLE one_time_keys
+    device_nid bigint NOT NULL
+    algorithm text COLLATE "C" NOT NULL
+    key_id text COLLATE "C" NOT NULL
+    nr bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+    json bytea NOT NULL
+    CONSTRAINT one_time_keys_pkey PRIMARY KEY (device_nid, algorithm, key_id)
+    CREATE INDEX one_time_keys_in_order ON public.one_time_keys USING btree (device_nid, algorithm, nr)
+
+TABLE outgoing_edus
+    edu_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+    server_nid bigint NOT NULL
+    type text COLLATE "C" NOT NULL
+    key text COLLATE "C"
+    content bytea NOT NULL
+    CONSTRAINT outgoing_edus_pkey PRIMARY KEY (edu_nid)
+    CREATE INDEX outgoing_edus_by_server ON public.outgoing_edus USING btree (server_nid, edu_nid)
+    CREATE UNIQUE INDEX outgoing_edus_by_key ON public.outgoing_edus USING btree (server_nid, type, key) WHERE (key IS NOT NULL)
+
+TABLE outgoing_events
+    server_nid bigint NOT NULL
+    pos bigint NOT NULL
+    room_nid bigint NOT NULL
+    event_nid bigint NOT NULL
+    CONSTRAINT outgoing_events_pkey PRIMARY KEY (server_nid, pos)
+
 TABLE profiles
     user_nid bigint NOT NULL
     fields bytea NOT NULL
     CONSTRAINT profiles_pkey PRIMARY KEY (user_nid)
+
+TABLE published
+    room_nid bigint NOT NULL
+    CONSTRAINT published_pkey PRIMARY KEY (room_nid)
+
+TABLE receipts WITH (fillfactor=70)
+    room_nid bigint NOT NULL
+    user_nid bigint NOT NULL
+    type smallint NOT NULL
+    thread text COLLATE "C" NOT NULL
+    event_nid bigint NOT NULL
+    ts bigint NOT NULL
+    pos bigint NOT NULL
+    CONSTRAINT receipts_pkey PRIMARY KEY (room_nid, user_nid, type, thread)
+    CREATE INDEX receipts_by_pos ON public.receipts USING btree (room_nid, pos)
 
 TABLE refresh_tokens
     token_hash bytea NOT NULL
@@ -189,8 +353,19 @@ TABLE sent
     txn_hash bytea NOT NULL
     event_nid bigint NOT NULL
     sent_ts bigint NOT NULL
+    txn_id text COLLATE "C"
     CONSTRAINT sent_pkey PRIMARY KEY (device_nid, txn_hash)
+    CREATE INDEX sent_by_event ON public.sent USING btree (event_nid)
     CREATE INDEX sent_by_time ON public.sent USING btree (sent_ts)
+
+TABLE server_keys
+    server_name text COLLATE "C" NOT NULL
+    key_id text COLLATE "C" NOT NULL
+    key bytea NOT NULL
+    valid_until bigint NOT NULL
+    is_old boolean NOT NULL
+    source smallint NOT NULL
+    CONSTRAINT server_keys_pkey PRIMARY KEY (server_name, key_id)
 
 TABLE servers
     server_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
@@ -224,6 +399,29 @@ TABLE state_keys
     CONSTRAINT state_keys_pkey PRIMARY KEY (state_key_nid)
     CONSTRAINT state_keys_type_state_key_key UNIQUE (type, state_key)
 
+TABLE thumbnails
+    media_nid bigint NOT NULL
+    width integer NOT NULL
+    height integer NOT NULL
+    is_cropped boolean NOT NULL
+    file_id text COLLATE "C" NOT NULL
+    size bigint NOT NULL
+    content_type text COLLATE "C" NOT NULL
+    CONSTRAINT thumbnails_pkey PRIMARY KEY (media_nid, width, height, is_cropped)
+
+TABLE to_device
+    device_nid bigint NOT NULL
+    pos bigint NOT NULL
+    json bytea NOT NULL
+    CONSTRAINT to_device_pkey PRIMARY KEY (device_nid, pos)
+
+TABLE to_device_done
+    sender text COLLATE "C" NOT NULL
+    txn_id text COLLATE "C" NOT NULL
+    done_ts bigint NOT NULL
+    CONSTRAINT to_device_done_pkey PRIMARY KEY (sender, txn_id)
+    CREATE INDEX to_device_done_by_time ON public.to_device_done USING btree (done_ts)
+
 TABLE uia_sessions
     session_hash bytea NOT NULL
     operation text COLLATE "C" NOT NULL
@@ -242,7 +440,7 @@ TABLE users
     CONSTRAINT users_pkey PRIMARY KEY (user_nid)
     CONSTRAINT users_user_id_key UNIQUE (user_id)
 
-CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[])
+CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[], t_txn_id text[])
  RETURNS TABLE(event_nid bigint, pos bigint)
  LANGUAGE plpgsql
 AS $function$
@@ -280,10 +478,10 @@ BEGIN
            AS new (room_nid, version, group_nid, extremities)
      WHERE r.room_nid = new.room_nid AND r.room_nid = ANY (locked);
 
-    INSERT INTO sent (device_nid, txn_hash, event_nid, sent_ts)
-    SELECT t.device_nid, t.txn_hash, t.event_nid, t.sent_ts
-      FROM unnest(t_room, t_device, t_hash, t_event, t_ts)
-           AS t (room_nid, device_nid, txn_hash, event_nid, sent_ts)
+    INSERT INTO sent (device_nid, txn_hash, event_nid, sent_ts, txn_id)
+    SELECT t.device_nid, t.txn_hash, t.event_nid, t.sent_ts, t.txn_id
+      FROM unnest(t_room, t_device, t_hash, t_event, t_ts, t_txn_id)
+           AS t (room_nid, device_nid, txn_hash, event_nid, sent_ts, txn_id)
      WHERE t.room_nid = ANY (locked)
      ORDER BY t.device_nid, t.txn_hash;
 
@@ -302,15 +500,21 @@ BEGIN
     RETURN QUERY
     WITH numbered AS (
         SELECT e.*, base + row_number() OVER (ORDER BY e.nr) AS pos
-          FROM unnest(e_room, e_event, e_key, e_group, e_ts, e_depth, e_fate, e_member, e_json)
+          FROM unnest(e_room, e_event, e_key, e_group, e_ts, e_depth, e_fate, e_member, e_auth, e_json)
                WITH ORDINALITY
-               AS e (room_nid, event_nid, key, group_nid, ts, depth, fate, member, json, nr)
+               AS e (room_nid, event_nid, key, group_nid, ts, depth, fate, member, auth, json,
+                     nr)
          WHERE e.room_nid = ANY (locked)
     ), written AS (
         INSERT INTO events (event_nid, room_nid, room_order, state_key_nid, group_before,
-                            origin_server_ts, depth, fate, json)
-        SELECT n.event_nid, n.room_nid, n.pos << 24, n.key, n.group_nid, n.ts, n.depth, n.fate, n.json
+                            origin_server_ts, depth, fate, auth, json)
+        SELECT n.event_nid, n.room_nid, n.pos << 24, n.key, n.group_nid, n.ts, n.depth, n.fate,
+               n.auth::bigint[], n.json
           FROM numbered n
+        -- It may have been known before, without a place.
+        ON CONFLICT (event_nid) DO UPDATE
+           SET room_order = excluded.room_order, group_before = excluded.group_before,
+               fate = excluded.fate
     ), logged AS (
         INSERT INTO log (pos, kind, room_nid, user_nid, item)
         SELECT n.pos, 1, n.room_nid, n.member, n.event_nid FROM numbered n
@@ -369,5 +573,18 @@ BEGIN
            AS e (kind, room_nid, user_nid, item, nr);
     PERFORM pg_notify('clock', (base + taken)::text);
     RETURN base + 1;
+END
+$function$
+
+CREATE OR REPLACE FUNCTION public.forget_keys_of_device()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    DELETE FROM device_keys WHERE device_nid = OLD.device_nid;
+    DELETE FROM one_time_keys WHERE device_nid = OLD.device_nid;
+    DELETE FROM fallback_keys WHERE device_nid = OLD.device_nid;
+    DELETE FROM to_device WHERE device_nid = OLD.device_nid;
+    RETURN OLD;
 END
 $function$

@@ -9,7 +9,7 @@ import msgspec
 from homeserver.accounts.logins import DeviceWish
 from homeserver.accounts.registrations import Wish
 from homeserver.accounts.shared_secret import Asked, is_right, new_nonce, take_nonce
-from homeserver.client_server.house import House
+from homeserver.admin.house import House
 from homeserver.errors import Forbidden, MatrixError, Unrecognized
 from homeserver.http import Json, Limit, Request, Routes
 

@@ -27,6 +27,7 @@ from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
 from homeserver.accounts.sessions import Sessions
 from homeserver.accounts.stages import DUMMY, PASSWORD, REGISTRATION_TOKEN, Flow
+from homeserver.admin import house as admin
 from homeserver.app.sync_keys import SyncKeys
 from homeserver.client_server import house as client_server
 from homeserver.config.settings import Settings
@@ -190,6 +191,7 @@ class Parts:
     activity: Activity
     client_house: client_server.House
     server_house: server_server.House
+    admin_house: admin.House
 
 
 def assemble(base: Base) -> Parts:
@@ -213,6 +215,13 @@ def assemble(base: Base) -> Parts:
         reading=reading,
         client_house=client_house(
             base, accounts, rooms, federating, writing, reading, encryption, syncing
+        ),
+        admin_house=admin.House(
+            settings=base.settings,
+            process=base.process,
+            new_accounts=accounts.new_accounts,
+            profiles=accounts.profiles,
+            registrations=accounts.registrations,
         ),
         server_house=server_house(base, accounts, rooms, federating, writing, reading, encryption),
     )

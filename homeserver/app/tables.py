@@ -39,7 +39,6 @@ from homeserver.server_server import publishing, queries, transactions, version
 CLIENT: Sequence[Routes] = (
     account.routes,
     account_data.routes,
-    admin_registration.routes,
     aliases.routes,
     capabilities.routes,
     create_room.routes,
@@ -63,7 +62,10 @@ CLIENT: Sequence[Routes] = (
     versions.routes,
     well_known.routes,
 )
-"""All that clients ask for, media and administration too."""
+"""All that clients ask for, media too."""
+
+ADMIN: Sequence[Routes] = (admin_registration.routes,)
+"""All that tools of administrators ask for."""
 
 FEDERATION: Sequence[Routes] = (
     publishing.routes,

@@ -9,7 +9,7 @@ from federation.signing import SigningKey
 from homeserver.app.assembly import Base, Parts, assemble, milliseconds
 from homeserver.app.authenticator import Authenticator, VerifyServer
 from homeserver.app.supervision import Supervisor
-from homeserver.app.tables import CLIENT, FEDERATION
+from homeserver.app.tables import ADMIN, CLIENT, FEDERATION
 from homeserver.config.settings import Settings
 from homeserver.http import Request
 from homeserver.http.binding import bound
@@ -153,7 +153,11 @@ class Worker:
         return verify
 
     def _server(self, doors: Sequence[Door], parts: Parts) -> HttpServer:
-        endpoints = [*bound(CLIENT, parts.client_house), *bound(FEDERATION, parts.server_house)]
+        endpoints = [
+            *bound(CLIENT, parts.client_house),
+            *bound(FEDERATION, parts.server_house),
+            *bound(ADMIN, parts.admin_house),
+        ]
         rim = Rim(
             authenticator=Authenticator(parts.accounts.sessions, self._verifier(parts)),
             limits=parts.base.limits,

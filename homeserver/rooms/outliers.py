@@ -1,6 +1,6 @@
 """Events without a place: of states and auth chains of which only the content is known.
 
-https://spec.matrix.org/v1.19/server-server-api/#authorization-rules
+https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 """
 
 from collections.abc import Sequence

@@ -72,7 +72,7 @@ async def send_join_v2(
 async def send_join_v1(
     request: Request, house: House, body: JsonObject, origin: ServerName
 ) -> Json:
-    """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_joinroomideventid"""
+    """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid"""
     return [200, await _send_join(request, house, body, origin)]
 
 
@@ -90,7 +90,7 @@ async def send_leave_v2(
 async def send_leave_v1(
     request: Request, house: House, body: JsonObject, origin: ServerName
 ) -> Json:
-    """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_leaveroomideventid"""
+    """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leaveroomideventid"""
     room_id, event_id = _named(request)
     await house.resident.accept("leave", origin, room_id, event_id, body)
     return [200, {}]

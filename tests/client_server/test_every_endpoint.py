@@ -8,11 +8,11 @@ import re
 
 import pytest
 
-from homeserver.app.tables import CLIENT, FEDERATION
+from homeserver.app.tables import ADMIN, CLIENT, FEDERATION
 from homeserver.http.routes import Auth, Route
 from tests.servers import Client, Hearth
 
-ROUTES = [route for table in CLIENT for route in table]
+ROUTES = [route for table in (*CLIENT, *ADMIN) for route in table]
 FEDERATION_ROUTES = [route for table in FEDERATION for route in table]
 
 KNOWN = {
