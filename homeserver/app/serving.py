@@ -20,7 +20,7 @@ import uvloop
 
 from federation.signing import SigningKey
 from homeserver.app import keeper
-from homeserver.app.children import CANNOT_START, Child, Lifeline, reap, spawn
+from homeserver.app.children import CANNOT_START, PARENT_GONE, Child, Lifeline, reap, spawn
 from homeserver.app.keeper import end_told
 from homeserver.app.worker import Worker
 from homeserver.config.settings import Listener, Settings
@@ -159,7 +159,11 @@ def _run_worker(worker: Worker, doors: Sequence[Door], lifeline: int) -> int:
         told = end_told(lifeline)
         try:
             await worker.start(doors)
-            return await told
+            status = await told
+            if status == PARENT_GONE:
+                # The database ends with the parent: nothing can be finished in order any more.
+                os._exit(status)
+            return status
         finally:
             await worker.stop()
 
