@@ -151,8 +151,8 @@ TABLE events
     depth bigint NOT NULL
     fate smallint NOT NULL
     auth bigint[] NOT NULL
-    json bytea NOT NULL
     redacted_by bigint
+    json bytea NOT NULL
     CONSTRAINT events_pkey PRIMARY KEY (event_nid)
     CREATE UNIQUE INDEX events_by_room_order ON public.events USING btree (room_nid, room_order) WHERE (room_order IS NOT NULL)
 
@@ -440,7 +440,7 @@ TABLE users
     CONSTRAINT users_pkey PRIMARY KEY (user_nid)
     CONSTRAINT users_user_id_key UNIQUE (user_id)
 
-CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[], t_txn_id text[])
+CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[], t_txn_id text[], x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[])
  RETURNS TABLE(event_nid bigint, pos bigint)
  LANGUAGE plpgsql
 AS $function$
@@ -490,6 +490,13 @@ BEGIN
       FROM unnest(s_room, s_server, s_delta) AS s (room_nid, server_nid, delta)
      WHERE s.room_nid = ANY (locked)
     ON CONFLICT (room_nid, server_nid) DO UPDATE SET joined = old.joined + excluded.joined;
+
+    -- What is redacted is gone with the redaction's own commit.
+    UPDATE events e
+       SET json = x.json, redacted_by = x.redaction
+      FROM unnest(x_room, x_event, x_redaction, x_json) AS x (room_nid, event_nid, redaction, json)
+     WHERE e.event_nid = x.event_nid AND e.room_nid = x.room_nid AND e.redacted_by IS NULL
+       AND x.room_nid = ANY (locked);
 
     -- Nothing below can wait for anybody: all of it is under the rooms' locks.
     PERFORM pg_advisory_xact_lock(7310868735949794660);

@@ -339,7 +339,7 @@ def make_writing(base: Base, accounts: Accounts, rooms: Rooms, federating: Feder
     return Writing(
         aliases=aliases,
         memberships=Memberships(process, rooms.intake, current, accounts.profiles, federated),
-        sending=Sending(rooms.intake, aliases),
+        sending=Sending(process, rooms.intake, current, aliases),
         creation=Creation(
             process,
             rooms.intake,

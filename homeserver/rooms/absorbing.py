@@ -17,6 +17,7 @@ from federation.events import Event, StateKey
 from federation.identifiers import EventID, RoomID, domain_of
 from federation.room_versions import RoomVersion
 from federation.verdict import Evidence, Outcome, Ruling, judge
+from homeserver.rooms import redacting
 from homeserver.rooms.heads import Head, Tip
 from homeserver.rooms.intake import Means
 from homeserver.rooms.resolving import resolve_groups
@@ -362,6 +363,7 @@ class Absorbing:
         changes = changes_between(head.group, group) if head.group else group.entries()
         names = await received.state_keys(conn, changes)
         await self._add_changes(conn, room, changes, names, last)
+        await self._add_redacted(conn, room, group)
         batch.rooms.append(
             RoomRow(
                 head.room,
@@ -371,6 +373,21 @@ class Absorbing:
                 [tip.nid for tip in room.tips.values()],
             )
         )
+
+    async def _add_redacted(self, conn: Connection, room: _Room, group: StateGroup) -> None:
+        accepted = [
+            stored.event
+            for row in room.batch.events
+            if row.fate is Fate.ACCEPTED
+            and (stored := next(s for s in room.known.values() if s.nid == row.event))
+        ]
+        named = redacting.targets_of(accepted)
+        if named:
+            targets = await received.by_ids(conn, named)
+            keys = [CREATE, ("m.room.power_levels", "")]
+            state = await self._entries(conn, room, group, keys)
+            numbers = {s.event.event_id: s.nid for s in room.known.values()}
+            room.batch.redacted += redacting.rows(room.head.room, accepted, numbers, targets, state)
 
     async def _add_changes(
         self,

@@ -22,6 +22,7 @@ from federation.errors import FederationError
 from federation.events import StateKey
 from federation.identifiers import EventID, RoomID
 from federation.room_versions import RoomVersion
+from homeserver.rooms import redacting
 from homeserver.rooms.drafting import Submission, Work, Written
 from homeserver.rooms.heads import Head, Heads
 from homeserver.rooms.rows import RoomRows, intern
@@ -29,6 +30,7 @@ from homeserver.storage.batch import Batch, append
 from homeserver.storage.events import claim_rooms, get_sent, release_rooms
 from homeserver.storage.numbers import Numbers, RoomNid
 from homeserver.storage.pool import Connection
+from homeserver.storage.received import by_ids
 from homeserver.storage.states import States
 
 MOST_IN_BATCH = 100
@@ -272,9 +274,11 @@ class Intake:
         most = sum(event.is_state for event in made)
         groups = iter(await self._means.states.number(self._conn, most) if most else [])
         batch = Batch()
+        named = redacting.targets_of(made)
+        targets = await by_ids(self._conn, named) if named else {}
         heads = [
             RoomRows(batch, room.work, nids, groups, self._means.hash_key).fill(
-                written for _, written in room.written
+                (written for _, written in room.written), targets
             )
             for room in rooms
         ]

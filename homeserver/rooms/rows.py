@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from federation.events import Event, StateKey
-from federation.identifiers import domain_of
+from federation.identifiers import EventID, domain_of
+from homeserver.rooms import redacting
 from homeserver.rooms.drafting import Work, Written
 from homeserver.rooms.heads import Head, Known, Tip
 from homeserver.storage.batch import (
@@ -21,6 +22,7 @@ from homeserver.storage.batch import (
 )
 from homeserver.storage.numbers import Numbers, ServerNid, UserNid
 from homeserver.storage.pool import Connection
+from homeserver.storage.received import Stored
 from homeserver.storage.state_groups import (
     EventNid,
     GroupNid,
@@ -82,14 +84,26 @@ class RoomRows:
         self._room = work.head.room
         self._group = work.head.group
 
-    def fill(self, written: Iterable[Written]) -> Head:
-        """Add the rows; answer the head of the room once they are written."""
+    def fill(self, written: Iterable[Written], targets: Mapping[EventID, Stored]) -> Head:
+        """Add the rows; answer the head of the room once they are written.
+
+        `targets` are the events that are to be redacted.
+        """
         for event in self._work.made:
             self._add_event(event)
+        self._add_redacted(targets)
         self._batch.servers += [ServerRow(self._room, *count) for count in self._joined().items()]
         for submission in written:
             self._add_sent(submission)
         return self._add_room()
+
+    def _add_redacted(self, targets: Mapping[EventID, Stored]) -> None:
+        if targets:
+            known = {key: tip.event for key, tip in self._work.head.known.items() if tip}
+            state = known | self._work.changed
+            self._batch.redacted += redacting.rows(
+                self._room, self._work.made, self._nids.events, targets, state
+            )
 
     def _add_event(self, event: Event) -> None:
         nid = self._nids.events[event.event_id]

@@ -10,11 +10,15 @@ from typing import Any, NamedTuple
 from federation.building import Draft
 from federation.errors import IdentifierError
 from federation.identifiers import EventID, RoomAlias, RoomID, UserID, is_user_id, parse_room_alias
+from federation.power_levels import LevelError
 from homeserver.errors import BadAlias, BadJson, Forbidden, InvalidParam
 from homeserver.rooms.aliases import Aliases
+from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.posting import post_one
+from homeserver.storage import received
+from homeserver.storage.process import Process
 
 _LONGEST = 255
 """Bytes of an event's type and state key."""
@@ -38,8 +42,12 @@ class Transaction(NamedTuple):
 class Sending:
     """Sends events of people of this server."""
 
-    def __init__(self, intake: Intake, aliases: Aliases) -> None:
+    def __init__(
+        self, process: Process, intake: Intake, current: Current, aliases: Aliases
+    ) -> None:
+        self._process = process
         self._intake = intake
+        self._current = current
         self._aliases = aliases
 
     async def send(
@@ -61,6 +69,7 @@ class Sending:
         redacts = None
         if kind == "m.room.redaction":
             redacts = _redacts(content)
+            await self._check_redaction(sender, room_id, redacts)
             content = {key: value for key, value in content.items() if key != "redacts"}
         draft = Draft(kind, sender, content, None, room_id, redacts)
         txn_id = transaction.txn_id if "\0" not in transaction.txn_id else None
@@ -106,6 +115,24 @@ class Sending:
             await self._check_aliases(room_id, content)
         draft = Draft(kind, sender, content, state_key, room_id)
         return await post_one(self._intake, Submission([draft]), room_id)
+
+    async def _check_redaction(self, sender: UserID, room_id: RoomID, event_id: EventID) -> None:
+        """See that people take back their own words, or are there to take back others'.
+
+        The rules of rooms let a server redact what anybody of it said: to tell its people apart
+        is left to it.
+        """
+        async with self._process.database.reader() as conn:
+            target = (await received.by_ids(conn, [event_id])).get(event_id)
+            if target is None or target.event.sender == sender:
+                return
+            levels = await self._current.levels(conn, room_id)
+        try:
+            may = levels is not None and levels.of(sender) >= levels.named("redact")
+        except LevelError:
+            may = False
+        if not may:
+            raise Forbidden("you may not redact what others say here")
 
     async def _check_aliases(self, room_id: RoomID, content: Mapping[str, Any]) -> None:
         """See that new aliases lead to the room; those that were there may stay as they are.

@@ -113,6 +113,16 @@ class SentRow(NamedTuple):
     """As the device wrote it."""
 
 
+class RedactedRow(NamedTuple):
+    """An event that a redaction took the content out of."""
+
+    room: RoomNid
+    event: EventNid
+    redaction: EventNid
+    json: bytes
+    """What is left of it."""
+
+
 @dataclass(slots=True)
 class Batch:
     """Rows for any number of rooms; a room is written whole or not at all."""
@@ -124,6 +134,7 @@ class Batch:
     servers: list[ServerRow] = field(default_factory=list)
     groups: list[GroupRow] = field(default_factory=list)
     sent: list[SentRow] = field(default_factory=list)
+    redacted: list[RedactedRow] = field(default_factory=list)
 
 
 async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
@@ -142,12 +153,13 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
         *_columns(batch.servers, 3),
         *_columns(batch.groups, 7),
         *_columns(batch.sent, 6),
+        *_columns(batch.redacted, 4),
     ]
     rows = await conn.fetch(_APPEND, *columns)
     return {EventNid(row[0]): row[1] for row in rows}
 
 
-_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 41))})"  # noqa: S608
+_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 45))})"  # noqa: S608
 
 
 def array_literal(numbers: Iterable[int]) -> str:

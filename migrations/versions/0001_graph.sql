@@ -65,6 +65,7 @@ CREATE TABLE events (
     depth bigint NOT NULL,
     fate smallint NOT NULL,                      -- homeserver.storage.events.Fate
     auth bigint[] NOT NULL,                      -- the events that it cites for its authority
+    redacted_by bigint,                          -- the redaction that took its content
     json bytea NOT NULL                          -- as received or made
 );
 CREATE UNIQUE INDEX events_by_room_order ON events (room_nid, room_order) WHERE room_order IS NOT NULL;
@@ -173,7 +174,7 @@ CREATE INDEX sent_by_event ON sent (event_nid);
 -- position, in the order of the arrays; answered are the events that were written.
 --
 -- Prefixes: r_ rooms, e_ events, c_ changes of current state, m_ memberships, s_ servers' counts,
--- g_ state groups, t_ transaction ids, h_ chain cover, l_ chain links, p_ missing parents.
+-- g_ state groups, t_ transaction ids, x_ redacted events.
 CREATE FUNCTION append_batch(
     r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[],
     e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[],
@@ -184,7 +185,8 @@ CREATE FUNCTION append_batch(
     g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[],
     g_digest bytea[], g_records bytea[],
     t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[],
-    t_txn_id text[]
+    t_txn_id text[],
+    x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[]
 ) RETURNS TABLE (event_nid bigint, pos bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -233,6 +235,13 @@ BEGIN
       FROM unnest(s_room, s_server, s_delta) AS s (room_nid, server_nid, delta)
      WHERE s.room_nid = ANY (locked)
     ON CONFLICT (room_nid, server_nid) DO UPDATE SET joined = old.joined + excluded.joined;
+
+    -- What is redacted is gone with the redaction's own commit.
+    UPDATE events e
+       SET json = x.json, redacted_by = x.redaction
+      FROM unnest(x_room, x_event, x_redaction, x_json) AS x (room_nid, event_nid, redaction, json)
+     WHERE e.event_nid = x.event_nid AND e.room_nid = x.room_nid AND e.redacted_by IS NULL
+       AND x.room_nid = ANY (locked);
 
     -- Nothing below can wait for anybody: all of it is under the rooms' locks.
     PERFORM pg_advisory_xact_lock(7310868735949794660);

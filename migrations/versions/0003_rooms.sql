@@ -1,5 +1,4 @@
 -- Room aliases, forgotten rooms, and what redactions removed.
-ALTER TABLE events ADD COLUMN redacted_by bigint;  -- the redaction that took its content
 
 CREATE TABLE aliases (
     alias text COLLATE "C" PRIMARY KEY,
