@@ -31,6 +31,7 @@ from homeserver.admin import house as admin
 from homeserver.app.sync_keys import SyncKeys
 from homeserver.client_server import house as client_server
 from homeserver.config.settings import Settings
+from homeserver.e2ee.backup import Backups
 from homeserver.e2ee.cross_signing import CrossSigning
 from homeserver.e2ee.device_lists import DeviceLists
 from homeserver.e2ee.messages import DeviceMessages
@@ -175,6 +176,7 @@ class Encryption:
     cross_signing: CrossSigning
     messages: DeviceMessages
     lists: DeviceLists
+    backups: Backups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,6 +396,7 @@ def make_encryption(base: Base, federating: Federating) -> Encryption:
         cross_signing=CrossSigning(process, telling),
         messages=DeviceMessages(process),
         lists=DeviceLists(process),
+        backups=Backups(process),
     )
 
 
@@ -474,6 +477,7 @@ def client_house(
         cross_signing=encryption.cross_signing,
         device_messages=encryption.messages,
         device_lists=encryption.lists,
+        backups=encryption.backups,
         syncing=syncing,
         standings=reading.standings,
         ignoring=reading.ignoring,

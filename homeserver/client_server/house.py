@@ -16,6 +16,7 @@ from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
 from homeserver.config.settings import Settings
+from homeserver.e2ee.backup import Backups
 from homeserver.e2ee.cross_signing import CrossSigning
 from homeserver.e2ee.device_lists import DeviceLists
 from homeserver.e2ee.messages import DeviceMessages
@@ -82,6 +83,7 @@ class House:
     cross_signing: CrossSigning
     device_messages: DeviceMessages
     device_lists: DeviceLists
+    backups: Backups
 
     syncing: Syncing
 
