@@ -116,7 +116,10 @@ class Sending:
                 events, reached = await destinations.local_events(conn, pos, target, _READ)
                 rows = await self._addressed(conn, events)
                 queued = [(server, e.pos, e.room, e.event) for e, server in rows]
-                if not await outgoing.queue_events(conn, queued, DUTY, self._me, reached):
+                # Where nothing was found there is nothing to find again: that need not be noted.
+                if queued and not await outgoing.queue_events(
+                    conn, queued, DUTY, self._me, reached
+                ):
                     return pos
                 told = await outgoing.told_servers(conn, pos, reached)
             pos = reached

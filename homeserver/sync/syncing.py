@@ -119,7 +119,7 @@ class Syncing:
         if wish.since is None or not (
             activity.devices_changed(wish.after)
             or activity.user_changed(wish.who.user, wish.after)
-            or "rooms" in answer
+            or _moves_members(answer.get("rooms", {}))
         ):
             return
         found = await self._parts.keys.changed_since(wish.who.user, wish.after, up_to)
@@ -141,6 +141,18 @@ class Syncing:
             if len(self._acknowledged) > 100_000:
                 self._acknowledged.clear()
             self._acknowledged[device] = up_to
+
+
+def _moves_members(rooms: JsonObject) -> bool:
+    """Whether anybody may have come into the rooms, or left them."""
+    if rooms.keys() - {"join"}:
+        return True
+    timelines = [room.get("timeline", {}) for room in rooms.get("join", {}).values()]
+    return any(
+        timeline.get("limited") or any(e["type"] == "m.room.member" for e in timeline["events"])
+        for timeline in timelines
+        if timeline
+    )
 
 
 _ALWAYS = frozenset({"next_batch"})

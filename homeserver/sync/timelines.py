@@ -4,6 +4,7 @@ Everybody in a room who asks since the same moment is told the same, but for wha
 so what was just read is kept for a moment.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -40,6 +41,7 @@ class Timelines:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[_Key, News] = OrderedDict()
+        self._reading: dict[_Key, asyncio.Future[News]] = {}
 
     async def since(
         self, conn: Connection, rooms: Iterable[RoomNid], after: int, up_to: int, limit: int
@@ -54,19 +56,38 @@ class Timelines:
             limit: events of each room.
 
         """
-        found: dict[RoomNid, News] = {}
-        missing: list[RoomNid] = []
-        for room in rooms:
-            known = self._kept.get((room, after, up_to, limit))
-            if known is None:
-                missing.append(room)
-            else:
-                found[room] = known
-        if missing:
-            read = await _read(conn, missing, after, up_to, limit)
-            for room, news in read.items():
-                self._keep((room, after, up_to, limit), news)
-            found |= read
+        keys = {room: (room, after, up_to, limit) for room in rooms}
+        missing = [room for room, key in keys.items() if key not in self._kept]
+        mine = [room for room in missing if keys[room] not in self._reading]
+        theirs = {room: self._reading[keys[room]] for room in missing if room not in mine}
+        found = {room: self._kept[key] for room, key in keys.items() if key in self._kept}
+        if mine:
+            found |= await self._read(conn, mine, after, up_to, limit)
+        for room, reading in theirs.items():
+            # Whoever reads it has a connection already: nobody waits in a circle.
+            found[room] = await asyncio.shield(reading)
+        return found
+
+    async def _read(
+        self, conn: Connection, rooms: Sequence[RoomNid], after: int, up_to: int, limit: int
+    ) -> dict[RoomNid, News]:
+        """Read news for whoever else asks meanwhile, too."""
+        loop = asyncio.get_running_loop()
+        waiting: dict[RoomNid, asyncio.Future[News]] = {r: loop.create_future() for r in rooms}
+        keys = {room: (room, after, up_to, limit) for room in rooms}
+        self._reading |= {keys[room]: waiting[room] for room in rooms}
+        try:
+            found = await _read(conn, rooms, after, up_to, limit)
+        except BaseException:
+            for future in waiting.values():
+                future.cancel()
+            raise
+        finally:
+            for key in keys.values():
+                self._reading.pop(key, None)
+        for room, news in found.items():
+            waiting[room].set_result(news)
+            self._keep(keys[room], news)
         return found
 
     def _keep(self, key: _Key, news: News) -> None:
