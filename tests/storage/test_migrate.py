@@ -20,7 +20,7 @@ async def test_many_at_once_migrate_once(
     postgres: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each step is told of, one time."""
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="alembic")
     await postgres.create("hearth_many")
     opened = [await open_database(postgres.database("hearth_many")) for _ in range(4)]
     await asyncio.gather(*(migrate(database) for database in opened))
