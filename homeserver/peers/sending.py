@@ -37,6 +37,9 @@ MOST_EVENTS = 50
 MOST_EDUS = 100
 """In one transaction: "A transaction [...] limited to 50 PDUs and 100 EDUs"."""
 _READ = 500
+_HEARD_AGAIN = 5.0
+"""Seconds in which one sign of life of a server is enough."""
+_MOST_HEARD = 10_000
 _LONG_QUEUE = 1000
 """Events beyond which a server that was away gets each room's newest only."""
 _LIMITS = Limits(total=60.0)
@@ -62,6 +65,7 @@ class Sending:
         self._more: dict[ServerNid, asyncio.Event] = {}
         self._passing: dict[ServerName, list[dict[str, Any]]] = {}
         """EDUs that are told now or never."""
+        self._heard: dict[ServerName, float] = {}
         self._is_mine = False
         bus.hear("edu", self._hear)
 
@@ -79,6 +83,12 @@ class Sending:
 
     def heard_from(self, server: ServerName) -> None:
         """A server that may have been left alone is back."""
+        now = asyncio.get_running_loop().time()
+        if now < self._heard.get(server, 0.0) + _HEARD_AGAIN:
+            return
+        if len(self._heard) > _MOST_HEARD:
+            self._heard.clear()
+        self._heard[server] = now
         asyncio.get_running_loop().create_task(self._welcome(server))
 
     async def _work(self, pos: int) -> None:

@@ -95,3 +95,8 @@ async def get_sent(
         [txn_hash for _, txn_hash in pairs],
     )
     return {(row[0], row[1]): EventID(row[2]) for row in rows}
+
+
+async def forget_sent(conn: Connection, before: int) -> None:
+    """Forget transaction IDs from before a time, in milliseconds."""
+    await conn.execute("DELETE FROM sent WHERE sent_ts < $1", before)

@@ -1,0 +1,32 @@
+"""What has to be tidied up from time to time; any worker may do it, at any time."""
+
+import asyncio
+import random
+
+from homeserver.accounts.cleaning import clean
+from homeserver.app.assembly import Parts
+from homeserver.storage import events, to_device
+from homeserver.storage.process import DAY
+
+_EVERY = 3600.0
+"""Seconds, about: workers need not all begin at once."""
+_TRANSACTIONS_LAST = 7 * DAY
+"""Milliseconds for which a repeated request is known."""
+
+
+async def keep_house(parts: Parts) -> None:
+    """Tidy up again and again."""
+    while True:
+        await asyncio.sleep(_EVERY * random.uniform(0.5, 1.5))  # noqa: S311 - nothing to guess
+        await tidy(parts)
+
+
+async def tidy(parts: Parts) -> None:
+    """Remove what has expired, and what nobody wants any more."""
+    process = parts.base.process
+    await clean(process)
+    await parts.federating.media.clean()
+    before = process.now() - _TRANSACTIONS_LAST
+    async with process.database.reader() as conn:
+        await to_device.forget_done(conn, before)
+        await events.forget_sent(conn, before)
