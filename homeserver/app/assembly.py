@@ -295,6 +295,7 @@ def make_rooms(base: Base) -> Rooms:
         hash_key=base.installation.state_hash_key,
         now=process.now,
         opaque_ids=_opaque_ids(),
+        committed=process.clock.advance,
     )
     return Rooms(
         states=states,

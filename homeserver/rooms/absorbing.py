@@ -145,6 +145,7 @@ class Absorbing:
                     return rulings
                 written = await append(conn, room.batch)
                 if written:
+                    means.committed(max(written.values()))
                     await self._settle(conn, room, nid, written)
                     return rulings
                 means.heads.drop(nid)

@@ -95,6 +95,9 @@ class Means:
     """Milliseconds since the epoch."""
     opaque_ids: Iterator[str]
     """Endless and random."""
+    committed: Callable[[int], None] = lambda _: None
+    """Told of each position that was written, before anybody gets an answer: who was answered
+    must find what they did."""
 
 
 class Intake:
@@ -259,6 +262,8 @@ class Intake:
             return
         batch, heads = await self._rows(rooms)
         positions = await append(self._conn, batch)
+        if positions:
+            self._means.committed(max(positions.values()))
         for room, head in zip(rooms, heads, strict=True):
             if head.tips[-1].nid in positions:
                 self._means.heads.put(head)

@@ -21,6 +21,7 @@ from homeserver.logs import error_id, get_logger
 from homeserver.server_server.house import House
 from homeserver.storage import federation_reads
 from homeserver.storage.events import get_rooms
+from homeserver.storage.pool import OUTAGES
 
 log = get_logger(__name__)
 routes = Routes("federation", limit="federation_requests")
@@ -83,6 +84,8 @@ async def _take_events(house: House, origin: ServerName, pdus: list[Any]) -> dic
             return
         try:
             found = await house.receiving.receive(origin, room_id, by_room[room_id])
+        except OUTAGES:
+            raise  # not acknowledged: it is sent again
         except Exception:
             # One room's trouble is not another's.
             log.exception("events cannot be taken", error_id=error_id())
@@ -132,6 +135,8 @@ async def _take_edus(house: House, origin: ServerName, edus: list[Any]) -> None:
             continue
         try:
             await take(house, origin, content)
+        except OUTAGES:
+            raise
         except Exception:
             # One's trouble is not another's.
             log.exception("an EDU cannot be taken", error_id=error_id())

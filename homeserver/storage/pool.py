@@ -46,6 +46,16 @@ class DatabaseError(HearthError):
     """The database cannot be used; the text says what to do."""
 
 
+OUTAGES = (
+    DatabaseError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
+"""What goes wrong because the database, or the way to it, is in trouble: a repeat may succeed."""
+
+
 class Connection(Protocol):
     """What queries need of a connection; asyncpg's satisfies it, as does what its pool lends."""
 
