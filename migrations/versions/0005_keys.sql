@@ -44,7 +44,6 @@ CREATE TABLE key_signatures (
     signature text COLLATE "C" NOT NULL,
     PRIMARY KEY (target_nid, target, signer_nid, key_id)
 );
-CREATE INDEX key_signatures_by_signer ON key_signatures (signer_nid);
 
 CREATE TABLE to_device (
     device_nid bigint NOT NULL,
@@ -84,55 +83,12 @@ CREATE TABLE backup_keys (
     PRIMARY KEY (user_nid, version, room_id, session_id)
 );
 
--- Keys of people elsewhere, as their servers told them. Good for as long as a room is shared with
--- them, because then their servers tell us of every change.
-CREATE TABLE remote_keys (
-    user_nid bigint PRIMARY KEY,
-    version bigint NOT NULL DEFAULT 0,           -- counts the changes that we were told of
-    json bytea,                                  -- null: to be asked for
-    pos bigint NOT NULL DEFAULT 0,               -- where the log stood when it was asked for
-    asked_ts bigint NOT NULL DEFAULT 0
-) WITH (fillfactor = 80);
-CREATE INDEX remote_keys_by_time ON remote_keys (asked_ts);
-
--- Changes that other servers have to be told of.
-CREATE TABLE device_news (
-    user_nid bigint NOT NULL,
-    device_id text COLLATE "C" NOT NULL,         -- empty: keys of the user, not of a device
-    nr bigint GENERATED ALWAYS AS IDENTITY,      -- of the last change
-    PRIMARY KEY (user_nid, device_id)
-);
-
--- Whose devices changed, for those who were away for long.
-CREATE INDEX log_of_devices ON log (pos) WHERE kind IN (12, 22);
-
--- Note a change, if a server but ours is in a room with the user; before the clock is taken.
-CREATE FUNCTION note_device(owner bigint, device text) RETURNS boolean
-LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO device_news (user_nid, device_id)
-    SELECT owner, device
-     WHERE EXISTS (
-           SELECT FROM memberships m
-             JOIN room_servers r ON r.room_nid = m.room_nid AND r.joined > 0
-             JOIN servers s ON s.server_nid = r.server_nid
-            WHERE m.user_nid = owner AND m.membership = 1
-              AND s.server_name <> (SELECT server_name FROM installation))
-    ON CONFLICT (user_nid, device_id) DO UPDATE SET nr = DEFAULT;
-    RETURN FOUND;
-END
-$$;
-
 -- With a device goes what is its own, whoever deletes it; before the row itself, because after
 -- it comes the clock.
 CREATE FUNCTION forget_keys_of_device() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM device_keys WHERE device_nid = OLD.device_nid;
-    IF FOUND THEN
-        PERFORM note_device(OLD.user_nid, OLD.device_id);
-        DELETE FROM key_signatures WHERE target_nid = OLD.user_nid AND target = OLD.device_id;
-    END IF;
     DELETE FROM one_time_keys WHERE device_nid = OLD.device_nid;
     DELETE FROM fallback_keys WHERE device_nid = OLD.device_nid;
     DELETE FROM to_device WHERE device_nid = OLD.device_nid;
@@ -141,19 +97,3 @@ END
 $$;
 CREATE TRIGGER forget_keys BEFORE DELETE ON devices
     FOR EACH ROW EXECUTE FUNCTION forget_keys_of_device();
-
--- With an account end its keys, and the backups that nobody can open any more.
-CREATE FUNCTION forget_keys_of_account() RETURNS trigger
-LANGUAGE plpgsql AS $$
-BEGIN
-    DELETE FROM cross_signing_keys WHERE user_nid = OLD.user_nid;
-    DELETE FROM key_signatures WHERE target_nid = OLD.user_nid;
-    DELETE FROM key_signatures WHERE signer_nid = OLD.user_nid;
-    DELETE FROM backup_keys WHERE user_nid = OLD.user_nid;
-    DELETE FROM backup_versions WHERE user_nid = OLD.user_nid;
-    RETURN NEW;
-END
-$$;
-CREATE TRIGGER forget_keys BEFORE UPDATE OF deactivated ON accounts
-    FOR EACH ROW WHEN (NEW.deactivated AND NOT OLD.deactivated)
-    EXECUTE FUNCTION forget_keys_of_account();
