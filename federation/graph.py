@@ -8,7 +8,7 @@ https://spec.matrix.org/v1.19/rooms/v12/#definitions
 """
 
 import heapq
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from federation.events import Event
@@ -89,27 +89,37 @@ def auth_chain(starts: Iterable[Id], edges: Edges[Id]) -> set[Id]:
     return reachable((cited for start in starts for cited in edges(start)), edges)
 
 
-def auth_difference(states: Sequence[Collection[Id]], edges: Edges[Id]) -> set[Id]:
+def auth_difference(
+    states: Sequence[Collection[Id]], edges: Edges[Id], everywhere: Container[Id] | None = None
+) -> set[Id]:
     """The events in the full auth chain of some of the states, but not of all.
 
     Each state counts as part of its own chain. That is a reading of the specification: an event
     that all states share is thereby never in the difference, even if only one of them cites it.
+
+    Args:
+        states: the events of each.
+        edges: to what an event cites for its authority.
+        everywhere: what all states share, and all that leads to; whoever knows that otherwise can
+            leave out of the states what they share.
+
     """
     members = [set(state) for state in states]
-    shared = set.intersection(*members)
     # What the shared events lead to is in every chain. Only below the others is there anything to
     # find out: which of the states lead to it, as a bit each.
-    everywhere = reachable(shared, edges)
+    if everywhere is None:
+        everywhere = reachable(set.intersection(*members), edges)
     masks: dict[Id, int] = {}
     for bit, state in enumerate(members):
-        for found in state - everywhere:
-            masks[found] = masks.get(found, 0) | 1 << bit
+        for found in state:
+            if found not in everywhere:
+                masks[found] = masks.get(found, 0) | 1 << bit
     _spread(masks, everywhere, edges)
     full = (1 << len(members)) - 1
     return {found for found, mask in masks.items() if mask != full}
 
 
-def _spread(masks: dict[Id, int], stop: Collection[Id], edges: Edges[Id]) -> None:
+def _spread(masks: dict[Id, int], stop: Container[Id], edges: Edges[Id]) -> None:
     """Give every event below the marked ones the union of the masks above it."""
     cited_by_count: dict[Id, int] = {}
     below: dict[Id, list[Id]] = {}

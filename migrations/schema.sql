@@ -68,22 +68,6 @@ TABLE blame
     blamed_nid bigint NOT NULL
     CONSTRAINT blame_pkey PRIMARY KEY (blamed_nid, event_nid)
 
-TABLE chain_cover
-    event_nid bigint NOT NULL
-    room_nid bigint NOT NULL
-    chain integer NOT NULL
-    seq integer NOT NULL
-    CONSTRAINT chain_cover_pkey PRIMARY KEY (event_nid)
-    CONSTRAINT chain_cover_room_nid_chain_seq_key UNIQUE (room_nid, chain, seq)
-
-TABLE chain_links
-    room_nid bigint NOT NULL
-    from_chain integer NOT NULL
-    from_seq integer NOT NULL
-    to_chain integer NOT NULL
-    to_seq integer NOT NULL
-    CONSTRAINT chain_links_pkey PRIMARY KEY (room_nid, from_chain, from_seq, to_chain)
-
 TABLE cross_signing_keys
     user_nid bigint NOT NULL
     usage text COLLATE "C" NOT NULL
@@ -262,6 +246,7 @@ TABLE missing_parents
     event_nid bigint NOT NULL
     child_order bigint NOT NULL
     CONSTRAINT missing_parents_pkey PRIMARY KEY (room_nid, event_nid)
+    CREATE INDEX missing_parents_by_child ON public.missing_parents USING btree (room_nid, child_order)
 
 TABLE one_time_keys
     device_nid bigint NOT NULL

@@ -48,6 +48,8 @@ from homeserver.peers.sending import Sending as PeerSending
 from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.access import Access
 from homeserver.rooms.aliases import Aliases
+from homeserver.rooms.backfilling import Backfilling
+from homeserver.rooms.claims import Claims
 from homeserver.rooms.context import Contexts
 from homeserver.rooms.creation import Creation
 from homeserver.rooms.current import Current
@@ -64,6 +66,7 @@ from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.receiving import Receiving
 from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.rooms.resident import Resident
+from homeserver.rooms.resolving import Resolving
 from homeserver.rooms.room_states import RoomStates
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
@@ -136,6 +139,8 @@ class Federating:
     absorbing: Absorbing
     federated: FederatedRooms
     receiving: Receiving
+    claims: Claims
+    backfilling: Backfilling
     media: Repository
 
 
@@ -202,7 +207,7 @@ def assemble(base: Base) -> Parts:
     rooms = make_rooms(base)
     federating = make_federating(base, rooms)
     writing = make_writing(base, accounts, rooms, federating)
-    reading = make_reading(base, rooms)
+    reading = make_reading(base, rooms, federating.backfilling)
     encryption = make_encryption(base, federating)
     activity = Activity(base.process, base.process.tail.position)
     syncing = make_syncing(base, reading, encryption, activity)
@@ -311,7 +316,10 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
     process, settings = base.process, base.settings
     peers = Peers(settings, process, base.signing_key)
     remote = RemoteEvents(peers)
-    absorbing = Absorbing(process.database, rooms.means)
+    claims = Claims(process.database, process.numbers, rooms.heads)
+    resolving = Resolving(process.numbers)
+    absorbing = Absorbing(claims, rooms.means, resolving)
+    receiving = Receiving(process, remote, absorbing)
     largest = int(settings.media.max_remote)
     return Federating(
         peers=peers,
@@ -319,7 +327,9 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
         remote=remote,
         absorbing=absorbing,
         federated=FederatedRooms(process, peers, remote, absorbing, rooms.current, rooms.means),
-        receiving=Receiving(process, remote, absorbing),
+        receiving=receiving,
+        claims=claims,
+        backfilling=Backfilling(process, remote, receiving, claims, rooms.means, resolving),
         media=Repository(
             process,
             settings.media,
@@ -355,7 +365,7 @@ def make_writing(base: Base, accounts: Accounts, rooms: Rooms, federating: Feder
     )
 
 
-def make_reading(base: Base, rooms: Rooms) -> Reading:
+def make_reading(base: Base, rooms: Rooms, backfilling: Backfilling) -> Reading:
     """The duties that read rooms."""
     process = base.process
     moments = Moments(process.numbers, rooms.states)
@@ -371,7 +381,7 @@ def make_reading(base: Base, rooms: Rooms) -> Reading:
         ignoring=Ignoring(process),
         visibility=visibility,
         showing=showing,
-        history=History(process, epoch, access, pages, showing, moments),
+        history=History(process, epoch, access, pages, showing, moments, backfilling),
         contexts=Contexts(process, epoch, access, pages, showing, moments),
         room_states=RoomStates(process, access, showing),
         read_markers=ReadMarkers(process, access),

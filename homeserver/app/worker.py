@@ -84,6 +84,7 @@ class Worker:
         await self._background.stop()
         if self.parts is not None:
             await self.parts.federating.peers.close()
+            await self.parts.federating.claims.close()
         if self._database is not None:
             await self._database.close()
 

@@ -12,19 +12,23 @@ from federation.identifiers import EventID, RoomID
 from homeserver.accounts.filters import RoomEventFilter
 from homeserver.errors import NotFound
 from homeserver.rooms.access import Access, Reach
+from homeserver.rooms.backfilling import Backfilling
 from homeserver.rooms.filtering import everything, matcher
 from homeserver.rooms.moments import Moments
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.standings import Reader
 from homeserver.rooms.visibility import Visibility
-from homeserver.storage import history
-from homeserver.storage.history import Placed, Span
+from homeserver.storage import history, received
+from homeserver.storage.history import EARLIEST, LATEST, Placed, Span
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
+from homeserver.storage.received import Gap
 from homeserver.storage.stream_tokens import StreamToken
 
 MOST = 500
 """Events of one page."""
+_CHUNKS = 3
+"""How many times other servers are asked for one page."""
 _SCANNED = 1000
 """Events that are looked at for one page where a filter leaves some out."""
 
@@ -119,6 +123,7 @@ class History:
         pages: finds what they may see.
         showing: says how.
         moments: tells the state at an event.
+        backfilling: brings what only other servers have.
 
     """
 
@@ -130,7 +135,9 @@ class History:
         pages: Pages,
         showing: Showing,
         moments: Moments,
+        backfilling: Backfilling,
     ) -> None:
+        self._backfilling = backfilling
         self._process = process
         self._epoch = epoch
         self._access = access
@@ -167,6 +174,15 @@ class History:
         async with self._process.database.reader() as conn:
             reach = await self._access.reach(conn, reader, room_id)
             found = await self._pages.find(conn, reader, reach, span, wanted)
+            gap = await self._gap(conn, reach, span, found) if wanted.backwards else None
+        for _ in range(_CHUNKS):
+            # What others know is asked of them while no connection waits.
+            if gap is None or not await self._backfilling.fill(room_id, gap):
+                break
+            async with self._process.database.reader() as conn:
+                found = await self._pages.find(conn, reader, reach, span, wanted)
+                gap = await self._gap(conn, reach, span, found)
+        async with self._process.database.reader() as conn:
             standings = {reach.room: reach.standing}
             chunk = await self._showing.show(conn, reader, found.events, standings)
             members = wanted.filter.lazy_load_members
@@ -175,6 +191,20 @@ class History:
         if not found.is_all and found.last is not None:
             left = begin._replace(order=found.last - wanted.backwards)
         return Page(begin, left, chunk, state)
+
+    async def _gap(self, conn: Connection, reach: Reach, span: Span, found: Found) -> Gap | None:
+        """The first gap on the way back through what was looked at."""
+        after, before = span
+        if not found.is_all and found.last is not None:
+            after = found.last
+        if reach.until is not None:
+            before = reach.until if before is None else min(before, reach.until)
+        return await received.latest_gap(
+            conn,
+            reach.room,
+            EARLIEST if after is None else after,
+            LATEST if before is None else before,
+        )
 
     async def event(self, reader: Reader, room_id: RoomID, event_id: EventID) -> JsonObject:
         """One event.

@@ -15,6 +15,7 @@ from federation.verdict import Outcome, Ruling
 from homeserver.logs import get_logger
 from homeserver.rooms import outliers
 from homeserver.rooms.absorbing import Absorbing
+from homeserver.rooms.judging import States
 from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.storage import memberships, received
 from homeserver.storage.events import get_rooms
@@ -75,14 +76,27 @@ class Receiving:
     ) -> dict[EventID, Ruling]:
         """Bring what is missing before some new events, and write them all."""
         events = await self._with_missing(origin, room_id, room, version, new)
-        await self._bring_auth_events(origin, room_id, room, version, events)
+        able, states = await self.grounded(origin, room_id, room, version, events)
+        return await self._absorbing.absorb(room_id, able, states)
+
+    async def grounded(
+        self,
+        server: ServerName,
+        room_id: RoomID,
+        room: RoomNid,
+        version: RoomVersion,
+        events: Sequence[Event],
+    ) -> tuple[list[Event], States]:
+        """Bring what events rest on: their auth events, and states where parents stay missing.
+
+        Answers those of the events that can be judged then; the others may come again.
+        """
+        await self._bring_auth_events(server, room_id, room, version, events)
         async with self._process.database.reader() as conn:
             missing = await _unknown_parents(conn, events)
         gaps = [event for event in events if missing & set(event.prev_events)]
-        states = await self._states(origin, room_id, room, version, gaps)
-        # Without a state before them they cannot be judged: they may come again.
-        able = _reachable(events, states, missing)
-        return await self._absorbing.absorb(room_id, able, states)
+        states = await self._states(server, room_id, room, version, gaps)
+        return _reachable(events, states, missing), states
 
     async def _room(
         self, conn: Connection, room_id: RoomID

@@ -1,19 +1,30 @@
 """Several states of a room to one, over the numbers of its events.
 
+What the states share is neither read nor walked, however large it is; see ADR 4.
+
 https://spec.matrix.org/v1.19/rooms/v12/#state-resolution
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from federation.auth import auth_events_for
 from federation.events import Event, StateKey
 from federation.graph import auth_difference, conflicted_subgraph
 from federation.room_versions import RoomVersion
 from federation.state_resolution import resolve
+from homeserver.rooms.auth_edges import AuthEdges, Below, RoomEdges
 from homeserver.storage import received
 from homeserver.storage.batch import Fate
+from homeserver.storage.numbers import Numbers, RoomNid
 from homeserver.storage.pool import Connection
-from homeserver.storage.state_groups import EventNid, KeyNid, StateGroup
+from homeserver.storage.state_groups import EventNid, KeyNid, StateGroup, changes_between
+
+_ALWAYS: frozenset[StateKey] = frozenset(
+    {("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.join_rules", "")}
+)
+"""What everything is judged by."""
 
 
 class _MissingError(LookupError):
@@ -25,10 +36,11 @@ class _MissingError(LookupError):
 
 
 class _StoredGraph:
-    """See `federation.graph.Graph`: edges of all that matters, and events as they are wanted."""
+    """See `federation.graph.Graph`; events are there as far as they were read."""
 
-    def __init__(self, edges: Mapping[EventNid, Sequence[EventNid]]) -> None:
-        self.edges = edges
+    def __init__(self, edges: RoomEdges, shared: Below) -> None:
+        self._edges = edges
+        self._shared = shared
         self.events: dict[EventNid, Event] = {}
         self.rejected: set[EventNid] = set()
 
@@ -40,7 +52,7 @@ class _StoredGraph:
 
     def auth_events(self, of: EventNid) -> Collection[EventNid]:
         """Its auth events, as far as they are known."""
-        return [cited for cited in self.edges.get(of, ()) if cited in self.edges]
+        return self._edges.auth_events(of)
 
     def is_rejected(self, found: EventNid) -> bool:
         """Whether the event was rejected when it came in."""
@@ -49,62 +61,97 @@ class _StoredGraph:
 
     def auth_difference(self, states: Sequence[Collection[EventNid]]) -> set[EventNid]:
         """See the function of this name."""
-        return auth_difference(states, self.auth_events)
+        return auth_difference(states, self.auth_events, self._shared)
 
     def conflicted_subgraph(self, conflicted: Collection[EventNid]) -> set[EventNid]:
         """See the function of this name."""
         return conflicted_subgraph(conflicted, self.auth_events)
 
 
-async def resolve_groups(
-    conn: Connection, groups: Sequence[StateGroup], version: RoomVersion
-) -> dict[KeyNid, EventNid]:
-    """The state that the groups resolve to."""
-    states = [group.entries() for group in groups]
-    if all(state == states[0] for state in states[1:]):
-        return states[0]
-    keys = {key for state in states for key in state}
-    names = await received.state_keys(conn, keys)
-    numbers = {name: nid for nid, name in names.items()}
-    named = [{names[key]: event for key, event in state.items()} for state in states]
-    everything = {event for state in states for event in state.values()}
-    graph = _StoredGraph(await received.auth_edges(conn, everything))
-    await _read(conn, graph, _conflicted(named))
-    while True:
-        try:
-            found = await asyncio.to_thread(resolve, named, graph, version)
-        except _MissingError as missing:
-            await _read(conn, graph, {missing.event, *graph.auth_events(missing.event)})
-        else:
-            return {numbers[name]: event for name, event in found.items()}
+class Resolving:
+    """Resolves states; keeps what it read, since forks come in rows.
+
+    Args:
+        numbers: of state keys.
+        budget: bytes of events that are kept, about.
+
+    """
+
+    def __init__(self, numbers: Numbers, budget: int = 32 * 1024 * 1024) -> None:
+        self._numbers = numbers
+        self._edges = AuthEdges()
+        self._events: OrderedDict[EventNid, Event] = OrderedDict()
+        """Those that were not rejected, which does not change any more."""
+        self._budget = budget
+        self._used = 0
+
+    async def resolve(
+        self, conn: Connection, room: RoomNid, groups: Sequence[StateGroup], version: RoomVersion
+    ) -> dict[KeyNid, EventNid]:
+        """What the groups resolve to, where they differ; all of their events are stored.
+
+        A key that is not in the answer has no entry.
+        """
+        differing = {key for group in groups[1:] for key in changes_between(groups[0], group)}
+        shared = groups[0].entries()
+        conflicted = {e for key in differing for g in groups if (e := g.find(key)) is not None}
+        for key in differing:
+            shared.pop(key, None)
+        edges = await self._edges.below(conn, room, [*shared.values(), *conflicted])
+        graph = _StoredGraph(edges, Below(edges, shared.values()))
+        names = await received.state_keys(conn, differing)
+        await self._read(conn, graph, conflicted)
+        while True:
+            keys = await self._judged_by(conn, graph.events.values(), names)
+            states = [_part(group, keys) for group in groups]
+            try:
+                found = await asyncio.to_thread(resolve, states, graph, version)
+            except _MissingError as missing:
+                await self._read(conn, graph, [missing.event])
+            else:
+                return {keys[name]: event for name, event in found.items() if keys[name] in names}
+
+    async def _judged_by(
+        self, conn: Connection, events: Iterable[Event], names: Mapping[KeyNid, StateKey]
+    ) -> dict[StateKey, KeyNid]:
+        """The keys in which the states differ, and those by which the events are judged."""
+        wanted = {key for event in events for key in auth_events_for(event)} | _ALWAYS
+        found = await self._numbers.state_keys.find(conn, wanted)
+        return found | {name: key for key, name in names.items()}
+
+    async def _read(
+        self, conn: Connection, graph: _StoredGraph, wanted: Collection[EventNid]
+    ) -> None:
+        """Bring events, and all that they lead to: with one of a chain, the others are wanted."""
+        chain = set(wanted)
+        pending = list(chain)
+        while pending:
+            for cited in graph.auth_events(pending.pop()):
+                if cited not in chain:
+                    chain.add(cited)
+                    pending.append(cited)
+        graph.events |= {nid: self._events[nid] for nid in chain if nid in self._events}
+        missing = chain - graph.events.keys()
+        for nid, stored in (await received.by_nids(conn, missing)).items() if missing else ():
+            graph.events[nid] = stored.event
+            if stored.fate is Fate.REJECTED:
+                graph.rejected.add(nid)
+            else:
+                self._keep(nid, stored.event)
+        if not graph.events.keys() >= set(wanted):
+            raise LookupError("an event of a state is not stored")
+
+    def _keep(self, nid: EventNid, event: Event) -> None:
+        self._events[nid] = event
+        self._used += _size(event)
+        while self._used > self._budget:
+            self._used -= _size(self._events.popitem(last=False)[1])
 
 
-def _conflicted(states: Sequence[Mapping[StateKey, EventNid]]) -> set[EventNid]:
-    """What the states differ in, and what everything is judged by."""
-    found = set()
-    for key in {key for state in states for key in state}:
-        entries = {state.get(key) for state in states}
-        if len(entries) > 1 or key[0] in _ALWAYS:
-            found.update(entries)
-    return {event for event in found if event is not None}
+def _part(group: StateGroup, keys: Mapping[StateKey, KeyNid]) -> dict[StateKey, EventNid]:
+    return {name: event for name, key in keys.items() if (event := group.find(key)) is not None}
 
 
-_ALWAYS = frozenset({"m.room.create", "m.room.power_levels", "m.room.join_rules"})
-
-
-async def _read(conn: Connection, graph: _StoredGraph, wanted: Collection[EventNid]) -> None:
-    """Read events, and all that they lead to: with one of a chain, the others are wanted too."""
-    chain = set(wanted)
-    pending = list(chain)
-    while pending:
-        for cited in graph.auth_events(pending.pop()):
-            if cited not in chain:
-                chain.add(cited)
-                pending.append(cited)
-    stored = await received.by_nids(conn, chain - graph.events.keys())
-    for nid, row in stored.items():
-        graph.events[nid] = row.event
-        if row.fate is Fate.REJECTED:
-            graph.rejected.add(nid)
-    if not set(wanted) <= graph.events.keys():
-        raise LookupError("an event of a state is not stored")
+def _size(event: Event) -> int:
+    # As bytes, and as objects.
+    return 500 + 2 * len(event.json)

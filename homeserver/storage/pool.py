@@ -7,7 +7,7 @@ who need one to themselves: the writer, the listener.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -72,6 +72,10 @@ class Connection(Protocol):
         """Run it; the answer is PostgreSQL's tag."""
 
 
+OwnConnection: TypeAlias = "asyncpg.Connection[Any]"
+"""One that is lent to nobody else, for transactions and what a session keeps."""
+
+
 class Database:
     """A PostgreSQL that was looked at and found fit. Made by `open_database`."""
 
@@ -93,7 +97,7 @@ class Database:
         finally:
             await self._pool.release(connection)
 
-    async def connect(self, **settings: str) -> "asyncpg.Connection[Any]":
+    async def connect(self, **settings: str) -> OwnConnection:
         """Open a connection for somebody's own use, with more settings for its session.
 
         Raises:

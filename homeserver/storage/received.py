@@ -6,12 +6,14 @@ https://spec.matrix.org/v1.19/server-server-api/#pdus
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import orjson
+
 from federation.events import Event, load
-from federation.identifiers import EventID
+from federation.identifiers import EventID, UserID
 from federation.room_versions import ROOM_VERSIONS
-from homeserver.storage.batch import EventRow, Fate, array_literal
+from homeserver.storage.batch import EventRow, Fate, GroupRow, array_literal
 from homeserver.storage.numbers import RoomNid
-from homeserver.storage.pool import Connection
+from homeserver.storage.pool import Connection, OwnConnection
 from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid
 
 
@@ -27,6 +29,17 @@ class Stored(NamedTuple):
     """The state before it; `None`: not known, or empty."""
     fate: Fate
     event: Event
+
+
+class Gap(NamedTuple):
+    """Where parents of an event are not here."""
+
+    room: RoomNid
+    child_order: int
+    """The place of the event."""
+    sender: UserID
+    """Of the event: their server had the parents."""
+    parents: list[EventID]
 
 
 async def by_ids(conn: Connection, ids: Iterable[str]) -> dict[EventID, Stored]:
@@ -85,12 +98,14 @@ async def auth_edges(
     return {EventNid(row[0]): row[1] for row in rows}
 
 
-async def fates(conn: Connection, nids: Collection[EventNid]) -> dict[EventNid, Fate]:
-    """What became of events."""
+async def auth_of(
+    conn: Connection, events: Collection[EventNid]
+) -> dict[EventNid, Sequence[EventNid]]:
+    """What each of these events cites for its authority."""
     rows = await conn.fetch(
-        "SELECT event_nid, fate FROM events WHERE event_nid = ANY ($1)", list(nids)
+        "SELECT event_nid, auth FROM events WHERE event_nid = ANY ($1)", list(events)
     )
-    return {EventNid(row[0]): Fate(row[1]) for row in rows}
+    return {EventNid(row[0]): row[1] for row in rows}
 
 
 async def state_keys(conn: Connection, keys: Collection[KeyNid]) -> dict[KeyNid, tuple[str, str]]:
@@ -107,9 +122,27 @@ async def add_outliers(conn: Connection, rows: Sequence[EventRow]) -> None:
     await _insert(conn, rows, [None] * len(rows))
 
 
-async def add_history(conn: Connection, rows: Sequence[EventRow], orders: Sequence[int]) -> None:
-    """Store events of the past, at these places of their room's order."""
-    await _insert(conn, rows, list(orders))
+async def add_history(
+    conn: OwnConnection, rows: Sequence[EventRow], orders: Sequence[int], groups: Sequence[GroupRow]
+) -> None:
+    """Store events of the past, at these places of their room's order, with states before them."""
+    async with conn.transaction():
+        await conn.execute(
+            """
+            INSERT INTO state_groups (group_nid, room_nid, parent_nid, step, size, digest, records)
+            OVERRIDING SYSTEM VALUE
+            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[],
+                                 $5::integer[], $6::bytea[], $7::bytea[])
+            """,
+            [row.group for row in groups],
+            [row.room for row in groups],
+            [row.parent for row in groups],
+            [row.step for row in groups],
+            [row.size for row in groups],
+            [row.digest for row in groups],
+            [row.records for row in groups],
+        )
+        await _insert(conn, rows, list(orders))
 
 
 async def _insert(conn: Connection, rows: Sequence[EventRow], orders: Sequence[int | None]) -> None:
@@ -163,26 +196,27 @@ async def note_missing(conn: Connection, room: RoomNid, missing: Mapping[EventNi
     )
 
 
-async def missing_before(
-    conn: Connection, room: RoomNid, order: int, limit: int = 10
-) -> list[tuple[EventID, int, EventID]]:
-    """Gaps in the history before a place, the latest first: the parent, where, and its child."""
+async def latest_gap(conn: Connection, room: RoomNid, after: int, before: int) -> Gap | None:
+    """The latest gap in a span of the room's history."""
     rows = await conn.fetch(
         """
-        SELECT i.event_id, m.child_order, c.event_id
-          FROM missing_parents m
+        SELECT i.event_id, m.child_order, e.json
+          FROM (SELECT max(child_order) AS child_order
+                  FROM missing_parents
+                 WHERE room_nid = $1 AND child_order >= $2 AND child_order <= $3) latest
+          JOIN missing_parents m
+            ON m.room_nid = $1 AND m.child_order = latest.child_order
           JOIN event_ids i ON i.event_nid = m.event_nid
-          JOIN events e ON e.room_nid = m.room_nid AND e.room_order = m.child_order
-          JOIN event_ids c ON c.event_nid = e.event_nid
-         WHERE m.room_nid = $1 AND m.child_order <= $2
-         ORDER BY m.child_order DESC
-         LIMIT $3
+          JOIN events e ON e.room_nid = $1 AND e.room_order = m.child_order
         """,
         room,
-        order,
-        limit,
+        after,
+        before,
     )
-    return [(EventID(row[0]), row[1], EventID(row[2])) for row in rows]
+    if not rows:
+        return None
+    sender = UserID(orjson.loads(rows[0][2])["sender"])
+    return Gap(room, rows[0][1], sender, [EventID(row[0]) for row in rows])
 
 
 async def found_parents(conn: Connection, room: RoomNid, parents: Iterable[EventNid]) -> None:
@@ -194,9 +228,15 @@ async def found_parents(conn: Connection, room: RoomNid, parents: Iterable[Event
     )
 
 
-async def order_before(conn: Connection, room: RoomNid, order: int) -> int | None:
-    """The place of the event right before another place."""
-    found: int | None = await conn.fetchval(
-        "SELECT max(room_order) FROM events WHERE room_nid = $1 AND room_order < $2", room, order
+async def lowest_order(conn: Connection, room: RoomNid, after: int, up_to: int) -> int:
+    """The first place that is taken in a span, whose last one is."""
+    found: int = await conn.fetchval(
+        """
+        SELECT min(room_order) FROM events
+         WHERE room_nid = $1 AND room_order > $2 AND room_order <= $3
+        """,
+        room,
+        after,
+        up_to,
     )
     return found

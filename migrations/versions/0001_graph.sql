@@ -77,6 +77,7 @@ CREATE TABLE missing_parents (
     child_order bigint NOT NULL,                 -- room_order of an event that cites it
     PRIMARY KEY (room_nid, event_nid)
 );
+CREATE INDEX missing_parents_by_child ON missing_parents (room_nid, child_order);
 
 -- Cited events on account of which an event was rejected; it is judged again when they turn out good.
 CREATE TABLE blame (
@@ -134,25 +135,6 @@ CREATE TABLE room_servers (
     PRIMARY KEY (room_nid, server_nid)
 ) WITH (fillfactor = 80);
 CREATE INDEX room_servers_by_server ON room_servers (server_nid);
-
--- Auth chains as runs of events: an event is in the chain of every later one of its run, and of what
--- the links lead to.
-CREATE TABLE chain_cover (
-    event_nid bigint PRIMARY KEY,
-    room_nid bigint NOT NULL,
-    chain integer NOT NULL,
-    seq integer NOT NULL,
-    UNIQUE (room_nid, chain, seq)
-);
-
-CREATE TABLE chain_links (
-    room_nid bigint NOT NULL,
-    from_chain integer NOT NULL,
-    from_seq integer NOT NULL,
-    to_chain integer NOT NULL,
-    to_seq integer NOT NULL,
-    PRIMARY KEY (room_nid, from_chain, from_seq, to_chain)
-);
 
 -- Transaction ids of sends, per device and endpoint path, each with what came of it.
 CREATE TABLE sent (

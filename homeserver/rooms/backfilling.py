@@ -1,0 +1,173 @@
+"""The past of rooms, from the servers that were there.
+
+Where a parent of an event is not here, history has a gap. It is filled when somebody reads that
+far: with the events before the gap, each judged by the state before it, in places between the
+event behind the gap and the one before it.
+
+https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from federation.auth import auth_events_for
+from federation.errors import FederationError
+from federation.events import Event
+from federation.graph import in_causal_order
+from federation.identifiers import EventID, RoomID, ServerName, domain_of
+from federation.room_versions import ROOM_VERSIONS, RoomVersion
+from homeserver.logs import get_logger
+from homeserver.rooms.claims import Claims
+from homeserver.rooms.intake import Means
+from homeserver.rooms.judging import CREATE, Judging, States, cited_by
+from homeserver.rooms.receiving import Receiving
+from homeserver.rooms.remote_events import RemoteEvents
+from homeserver.rooms.resolving import Resolving
+from homeserver.rooms.rows import intern
+from homeserver.storage import memberships, received
+from homeserver.storage.events import get_rooms
+from homeserver.storage.numbers import RoomNid
+from homeserver.storage.pool import OwnConnection
+from homeserver.storage.process import Process
+from homeserver.storage.received import Gap
+from homeserver.storage.stream_tokens import ORDER_BITS
+
+log = get_logger(__name__)
+
+AT_ONCE = 100
+"""Events that are asked for."""
+_SERVERS = 5
+_SECONDS = 15.0
+"""How long somebody who reads waits for other servers."""
+_TRY_AGAIN = 60_000
+"""Milliseconds in which a gap that nobody could fill is left alone."""
+_MOST_TRIED = 10_000
+
+
+class _Chunk(NamedTuple):
+    """Events before a gap, in causal order, and states before those whose parents are not here."""
+
+    events: Sequence[Event]
+    states: States
+
+
+class Backfilling:
+    """Fills gaps.
+
+    Args:
+        process: the one that this is part of.
+        remote: asks other servers.
+        receiving: brings what events rest on.
+        claims: keeps others from writing.
+        means: as the intake has them.
+        resolving: resolves states.
+
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        remote: RemoteEvents,
+        receiving: Receiving,
+        claims: Claims,
+        means: Means,
+        resolving: Resolving,
+    ) -> None:
+        self._process = process
+        self._remote = remote
+        self._receiving = receiving
+        self._claims = claims
+        self._means = means
+        self._resolving = resolving
+        self._under_way: dict[tuple[RoomNid, int], asyncio.Task[bool]] = {}
+        self._tried: dict[tuple[RoomNid, int], int] = {}
+
+    async def fill(self, room_id: RoomID, gap: Gap) -> bool:
+        """Bring events from before a gap; whether there are more of them here than before.
+
+        Everybody who wants the same gap filled waits for the same.
+        """
+        key = (gap.room, gap.child_order)
+        if self._process.now() < self._tried.get(key, 0) + _TRY_AGAIN:
+            return False
+        task = self._under_way.get(key)
+        if task is None:
+            task = asyncio.create_task(self._fill(room_id, gap))
+            self._under_way[key] = task
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        try:
+            async with asyncio.timeout(_SECONDS):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            return False
+
+    async def _fill(self, room_id: RoomID, gap: Gap) -> bool:
+        async with self._process.database.reader() as conn:
+            name = (await get_rooms(conn, [gap.room]))[gap.room].version
+            present = await memberships.servers_in(conn, gap.room, _SERVERS + 1)
+        version = ROOM_VERSIONS[name or "1"]
+        servers = dict.fromkeys([domain_of(gap.sender), *present])
+        for server in [one for one in servers if one != self._process.server][:_SERVERS]:
+            try:
+                chunk = await self._ask(server, room_id, version, gap)
+            except FederationError as error:
+                log.debug("history cannot be had", reason=str(error))
+                continue
+            if chunk.events and await self._write(room_id, chunk, gap):
+                return True
+        if len(self._tried) > _MOST_TRIED:
+            self._tried.clear()
+        self._tried[(gap.room, gap.child_order)] = self._process.now()
+        return False
+
+    async def _ask(
+        self, server: ServerName, room_id: RoomID, version: RoomVersion, gap: Gap
+    ) -> _Chunk:
+        """What a server has before the gap, as far as it can be judged."""
+        raw = await self._remote.backfill(server, room_id, gap.parents, AT_ONCE)
+        found = await self._remote.verified(version, raw, room_id, [server])
+        async with self._process.database.reader() as conn:
+            known = await received.by_ids(conn, [event.event_id for event in found])
+        new = in_causal_order(
+            e for e in found if e.event_id not in known or known[e.event_id].order is None
+        )
+        if not {event.event_id for event in new} & set(gap.parents):
+            return _Chunk((), {})
+        return _Chunk(*await self._receiving.grounded(server, room_id, gap.room, version, new))
+
+    async def _write(self, room_id: RoomID, chunk: _Chunk, gap: Gap) -> bool:
+        async with self._claims.claimed(room_id) as (conn, room):
+            nids = await intern(conn, self._means.numbers, chunk.events)
+            parents = {parent for event in chunk.events for parent in event.prev_events}
+            await self._means.numbers.events.intern(conn, parents)
+            keys = {key for event in chunk.events for key in auth_events_for(event)}
+            head = (await self._means.heads.get(conn, {room: [*keys, CREATE]}))[room]
+            known = await received.by_ids(conn, cited_by(head, chunk.events))
+            judging = Judging(conn, self._means, self._resolving, head, known)
+            for event in chunk.events:
+                if not judging.is_placed(event.event_id):
+                    before = await judging.state_before(event, chunk.states)
+                    await judging.judge(nids, event, before, None)
+            return await self._place(conn, room, judging, gap)
+
+    async def _place(self, conn: OwnConnection, room: RoomNid, judging: Judging, gap: Gap) -> bool:
+        """Put what was judged below everything else that came before the event behind the gap."""
+        rows = judging.rows
+        live = -(-gap.child_order >> ORDER_BITS) << ORDER_BITS
+        lowest = await received.lowest_order(conn, room, live - (1 << ORDER_BITS), live)
+        orders = range(lowest - len(rows), lowest)
+        if not rows or orders[0] <= live - (1 << ORDER_BITS):
+            return False
+        await received.add_history(conn, rows, orders, judging.groups)
+        events = {stored.nid: stored.event for stored in judging.known.values()}
+        missing: dict[EventID, int] = {}
+        for row, order in zip(rows, orders, strict=True):
+            absent = [p for p in events[row.event].prev_events if not judging.is_placed(p)]
+            missing = dict.fromkeys(absent, order) | missing
+        numbers = await self._means.numbers.events.find(conn, [*missing, *gap.parents])
+        await received.note_missing(conn, room, {numbers[i]: o for i, o in missing.items()})
+        here = [row.event for row in rows]
+        here += [numbers[i] for i in gap.parents if judging.is_placed(i)]
+        await received.found_parents(conn, room, here)
+        return True

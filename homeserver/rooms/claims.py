@@ -1,0 +1,81 @@
+"""Rooms that nobody else writes to for a while.
+
+Whoever has to read, judge and only then write claims the room first: see ADR 2.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from federation.identifiers import RoomID
+from homeserver.rooms.heads import Heads
+from homeserver.storage.events import claim_rooms, release_rooms
+from homeserver.storage.numbers import Numbers, RoomNid
+from homeserver.storage.pool import Database, OwnConnection
+
+_LOCK_TIMEOUT = "10s"
+_KEPT = 4
+"""Connections that are kept for the next who claims a room."""
+
+
+class Claims:
+    """Claims rooms, each with a connection of its own.
+
+    Args:
+        database: that the rooms are in.
+        numbers: of the rooms.
+        heads: of the rooms.
+
+    """
+
+    def __init__(self, database: Database, numbers: Numbers, heads: Heads) -> None:
+        self._database = database
+        self._numbers = numbers
+        self._heads = heads
+        self._locks: dict[RoomID, asyncio.Lock] = {}
+        self._idle: list[OwnConnection] = []
+
+    @asynccontextmanager
+    async def claimed(self, room_id: RoomID) -> AsyncIterator[tuple[OwnConnection, RoomNid]]:
+        """Nobody else writes to the room meanwhile; what is known of its head is the newest.
+
+        Raises:
+            asyncpg.LockNotAvailableError: somebody else had it all the time.
+
+        """
+        lock = self._locks.setdefault(room_id, asyncio.Lock())
+        try:
+            async with lock:
+                conn = await self._connection()
+                try:
+                    room = (await self._numbers.rooms.intern(conn, [room_id]))[room_id]
+                    await claim_rooms(conn, [room])
+                    await self._heads.drop_old(conn, [room])
+                    yield conn, room
+                    await release_rooms(conn)
+                except BaseException:
+                    # The claim goes with the connection, in whatever state that is.
+                    conn.terminate()
+                    raise
+                await self._put_back(conn)
+        finally:
+            if not lock.locked():
+                self._locks.pop(room_id, None)
+
+    async def _connection(self) -> OwnConnection:
+        while self._idle:
+            conn = self._idle.pop()
+            if not conn.is_closed():
+                return conn
+        return await self._database.connect(lock_timeout=_LOCK_TIMEOUT)
+
+    async def _put_back(self, conn: OwnConnection) -> None:
+        if len(self._idle) < _KEPT:
+            self._idle.append(conn)
+        else:
+            await conn.close()
+
+    async def close(self) -> None:
+        """Close what is kept."""
+        while self._idle:
+            await self._idle.pop().close()

@@ -1,0 +1,251 @@
+"""A room while events of other servers are judged in it, and the states before and after them.
+
+An event is judged by the state before it, which is the state after its parents, resolved if they
+differ.
+
+https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from federation.auth import auth_events_for
+from federation.events import Event, StateKey
+from federation.identifiers import EventID
+from federation.room_versions import RoomVersion
+from federation.verdict import Evidence, Outcome, Ruling, judge
+from homeserver.rooms.heads import Head
+from homeserver.rooms.intake import Means
+from homeserver.rooms.resolving import Resolving
+from homeserver.rooms.rows import Nids
+from homeserver.storage import received
+from homeserver.storage.batch import EventRow, Fate, GroupRow
+from homeserver.storage.pool import Connection
+from homeserver.storage.received import Stored
+from homeserver.storage.state_groups import (
+    GONE,
+    EventNid,
+    GroupNid,
+    KeyNid,
+    NewGroup,
+    StateGroup,
+    changes_between,
+    first_group,
+    numbered,
+)
+
+FATES = {
+    Outcome.ACCEPTED: Fate.ACCEPTED,
+    Outcome.SOFT_FAILED: Fate.SOFT_FAILED,
+    Outcome.REJECTED: Fate.REJECTED,
+}
+CREATE: StateKey = ("m.room.create", "")
+_PLACED = -1
+"""Stands for the order of an event that gets one with the batch."""
+
+States = Mapping[EventID, Mapping[StateKey, EventID]]
+"""The states before events whose parents are not all here; all of their events are stored."""
+
+
+class Judging:
+    """Judges events in causal order, and makes the rows that they become.
+
+    Args:
+        conn: on which the room is claimed.
+        means: as the intake has them.
+        resolving: resolves states.
+        head: of the room, which has a version.
+        known: the events that those to be judged cite, as far as they are stored.
+
+    """
+
+    def __init__(
+        self,
+        conn: Connection,
+        means: Means,
+        resolving: Resolving,
+        head: Head,
+        known: dict[EventID, Stored],
+    ) -> None:
+        self._conn = conn
+        self._means = means
+        self._resolving = resolving
+        self._head = head
+        self.known = known
+        """Events that were looked at, new ones too."""
+        self.rows: list[EventRow] = []
+        """Of the events that were judged."""
+        self.groups: list[GroupRow] = []
+        """Of the states that were made, which are written with the events."""
+        self._new_groups: dict[GroupNid, StateGroup] = {}
+
+    def is_placed(self, event_id: EventID) -> bool:
+        """Whether the event has its place in the room, or gets one with this batch."""
+        stored = self.known.get(event_id)
+        return stored is not None and stored.order is not None
+
+    async def judge(
+        self, nids: Nids, event: Event, before: StateGroup | None, current: StateGroup | None
+    ) -> Ruling:
+        """Judge an event by the state before it and, unless it is of the past, the current one."""
+        ruling = judge(event, await self._evidence(event, before, current))
+        fate = FATES[ruling.outcome]
+        key = None if event.state_key is None else nids.keys[(event.type, event.state_key)]
+        nid = nids.events[event.event_id]
+        group = before.nid if before else None
+        room = self._head.room
+        self.known[event.event_id] = Stored(nid, room, _PLACED, key, group, fate, event)
+        is_member = event.type == "m.room.member" and event.state_key is not None
+        self.rows.append(
+            EventRow(
+                room=room,
+                event=nid,
+                key=key,
+                group=group,
+                ts=event.origin_server_ts,
+                depth=event.depth,
+                fate=fate,
+                member=nids.users.get(event.state_key or "") if is_member else None,
+                auth=[nids.events[cited] for cited in event.auth_events],
+                json=event.json,
+            )
+        )
+        return ruling
+
+    async def _evidence(
+        self, event: Event, before: StateGroup | None, current: StateGroup | None
+    ) -> Evidence:
+        auth = [self.known[cited] for cited in event.auth_events if cited in self.known]
+        keys = [*auth_events_for(event), CREATE]
+        create = next((self.known[i] for i in creates(self._head) if i in self.known), None)
+        return Evidence(
+            auth_events=[stored.event for stored in auth],
+            create=create.event if create else None,
+            rejected={s.event.event_id for s in auth if s.fate is Fate.REJECTED},
+            state_before=await self.entries(before, keys),
+            current_state=await self.entries(current, keys) if current is not None else None,
+        )
+
+    async def state_before(self, event: Event, states: States) -> StateGroup | None:
+        """The state after the parents, or the one that was given."""
+        if event.event_id in states:
+            return await self._given(states[event.event_id])
+        return await self.after_all(event.prev_events)
+
+    async def after_all(self, events: Iterable[EventID]) -> StateGroup | None:
+        """The one state after several events."""
+        groups = [
+            group
+            for event_id in dict.fromkeys(events)
+            if (group := await self._after(event_id)) is not None
+        ]
+        different = list({group.digest: group for group in groups}.values())
+        if len(different) < 2:
+            return different[0] if different else None
+        return await self._resolved(different)
+
+    async def _resolved(self, groups: Sequence[StateGroup]) -> StateGroup:
+        # State resolution reads events from the disk: those of this batch go there before it.
+        await received.add_outliers(self._conn, self.rows)
+        version, room = version_of(self._head), self._head.room
+        base = max(groups, key=lambda group: group.size)
+        others = [group for group in groups if group is not base]
+        entries = await self._resolving.resolve(self._conn, room, [base, *others], version)
+        differing = {key for group in others for key in changes_between(base, group)}
+        return await self._changed(base, {key: entries.get(key, GONE) for key in differing})
+
+    async def _given(self, state: Mapping[StateKey, EventID]) -> StateGroup | None:
+        if not state:
+            return None
+        keys = await self._means.numbers.state_keys.intern(self._conn, state)
+        events = await self._means.numbers.events.intern(self._conn, state.values())
+        entries = {keys[key]: events[event] for key, event in state.items()}
+        now = self._head.group
+        if now is None:
+            return await self._keep(first_group(entries, self._means.hash_key), None)
+        changes = {key: GONE for key in now.entries() if key not in entries}
+        return await self._changed(now, changes | entries)
+
+    async def _after(self, event_id: EventID) -> StateGroup | None:
+        """The state after an event that is here; a rejected one changes nothing."""
+        stored = self.known.get(event_id)
+        if stored is None or stored.order is None:
+            return None
+        group = await self._group(stored.group)
+        if stored.key is None or stored.fate is Fate.REJECTED:
+            return group
+        entry = {stored.key: stored.nid}
+        if group is None:
+            return await self._keep(first_group(entry, self._means.hash_key), None)
+        return await self._changed(group, entry)
+
+    async def _group(self, nid: GroupNid | None) -> StateGroup | None:
+        if nid is None:
+            return None
+        if nid in self._new_groups:
+            return self._new_groups[nid]
+        return (await self._means.states.load(self._conn, [nid]))[nid]
+
+    async def _changed(self, group: StateGroup, changes: Mapping[KeyNid, EventNid]) -> StateGroup:
+        new = group.after(changes, self._means.hash_key)
+        return group if new is None else await self._keep(new, group)
+
+    async def _keep(self, new: NewGroup, group: StateGroup | None) -> StateGroup:
+        """Number a new group, or take an equal one: forks are often joined twice."""
+        now = self._head.group
+        if now is not None and now.digest == new.digest:
+            return now
+        digest = new.digest.to_bytes(16, "little")
+        for other in self.groups:
+            if other.digest == digest:
+                return self._new_groups[other.group]
+        (nid,) = await self._means.states.number(self._conn, 1)
+        made = group.grown(new, nid) if group else numbered(new, nid)
+        self._new_groups[nid] = made
+        room = self._head.room
+        self.groups.append(
+            GroupRow(room, nid, new.parent, new.step, made.size, digest, new.records)
+        )
+        return made
+
+    async def entries(
+        self, group: StateGroup | None, keys: Collection[StateKey]
+    ) -> dict[StateKey, Event]:
+        """Entries of a state."""
+        if group is None:
+            return {}
+        numbers = await self._means.numbers.state_keys.find(self._conn, keys)
+        named = {
+            key: event for key, nid in numbers.items() if (event := group.find(nid)) is not None
+        }
+        here = await self.stored(named.values())
+        return {key: here[nid].event for key, nid in named.items() if nid in here}
+
+    async def stored(self, wanted: Iterable[EventNid]) -> dict[EventNid, Stored]:
+        """Those of the events that are stored, or in this batch; what is read becomes known."""
+        here = {stored.nid: stored for stored in self.known.values()}
+        missing = [nid for nid in wanted if nid not in here]
+        if missing:
+            more = await received.by_nids(self._conn, missing)
+            here |= more
+            self.known |= {stored.event.event_id: stored for stored in more.values()}
+        return here
+
+
+def version_of(head: Head) -> RoomVersion:
+    """The room's version, which has to be known."""
+    if head.version is None:
+        raise ValueError("events for a room whose version is not known")
+    return head.version
+
+
+def cited_by(head: Head, events: Iterable[Event]) -> set[EventID]:
+    """All that has to be looked up before the events can be judged."""
+    wanted = {i for e in events for i in (e.event_id, *e.prev_events, *e.auth_events)}
+    return wanted | {tip.event.event_id for tip in head.tips} | creates(head)
+
+
+def creates(head: Head) -> set[EventID]:
+    """The create event that the room's ID implies, in versions where it does."""
+    if head.version is None or not head.version.room_id_is_create_id:
+        return set()
+    return {EventID("$" + head.room_id[1:])}
