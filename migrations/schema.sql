@@ -568,6 +568,28 @@ BEGIN
 END
 $function$
 
+CREATE OR REPLACE FUNCTION public.claim_rooms(rooms bigint[], patience integer)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    PERFORM set_config('lock_timeout', patience || 'ms', true);
+    PERFORM pg_advisory_lock(room) FROM (SELECT unnest(rooms) AS room ORDER BY room) sorted;
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    PERFORM pg_advisory_unlock_all();
+    PERFORM pg_terminate_backend(a.pid)
+       FROM pg_locks l
+       JOIN pg_stat_activity a ON a.pid = l.pid
+       JOIN unnest(rooms) AS room
+         ON l.classid = (room >> 32)::int::oid AND l.objid = (room & 4294967295)::oid
+      WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+        AND l.database = a.datid AND a.datname = current_database()
+        AND a.state = 'idle' AND a.state_change < clock_timestamp() - interval '500 ms';
+    RETURN false;
+END
+$function$
+
 CREATE OR REPLACE FUNCTION public.forget_keys_of_device()
  RETURNS trigger
  LANGUAGE plpgsql

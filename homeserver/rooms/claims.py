@@ -13,7 +13,9 @@ from homeserver.storage.events import claim_rooms, release_rooms
 from homeserver.storage.numbers import Numbers, RoomNid
 from homeserver.storage.pool import Database, OwnConnection
 
-_LOCK_TIMEOUT = "10s"
+_PATIENCE = 250
+"""Milliseconds after which is looked whether who has a room stands still."""
+_TRIES = 60
 _KEPT = 4
 """Connections that are kept for the next who claims a room."""
 
@@ -40,7 +42,7 @@ class Claims:
         """Nobody else writes to the room meanwhile; what is known of its head is the newest.
 
         Raises:
-            asyncpg.LockNotAvailableError: somebody else had it all the time.
+            TimeoutError: somebody else had it all the time.
 
         """
         lock = self._locks.setdefault(room_id, asyncio.Lock())
@@ -49,7 +51,7 @@ class Claims:
                 conn = await self._connection()
                 try:
                     room = (await self._numbers.rooms.intern(conn, [room_id]))[room_id]
-                    await claim_rooms(conn, [room])
+                    await _claim(conn, room)
                     await self._heads.drop_old(conn, [room])
                     yield conn, room
                     await release_rooms(conn)
@@ -67,7 +69,7 @@ class Claims:
             conn = self._idle.pop()
             if not conn.is_closed():
                 return conn
-        return await self._database.connect(lock_timeout=_LOCK_TIMEOUT)
+        return await self._database.connect()
 
     async def _put_back(self, conn: OwnConnection) -> None:
         if len(self._idle) < _KEPT:
@@ -79,3 +81,10 @@ class Claims:
         """Close what is kept."""
         while self._idle:
             await self._idle.pop().close()
+
+
+async def _claim(conn: OwnConnection, room: RoomNid) -> None:
+    for _ in range(_TRIES):
+        if await claim_rooms(conn, [room], _PATIENCE):
+            return
+    raise TimeoutError("somebody else writes to the room all the time")

@@ -29,7 +29,7 @@ from homeserver.rooms.rows import RoomRows, intern
 from homeserver.storage.batch import Batch, append
 from homeserver.storage.events import claim_rooms, get_sent, release_rooms
 from homeserver.storage.numbers import Numbers, RoomNid
-from homeserver.storage.pool import Connection
+from homeserver.storage.pool import OUTAGES, Connection
 from homeserver.storage.received import by_ids
 from homeserver.storage.states import States
 
@@ -37,6 +37,8 @@ MOST_IN_BATCH = 100
 """Submissions that are committed together."""
 
 _CONTENDED_BATCHES = 20
+_PATIENCE = 100
+"""Milliseconds that a batch waits for a room that somebody else has, before it goes without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ class Intake:
 
     _conn: Connection
     """Of the current run; its own."""
+    _is_written = False
+    """Whether the batch that is under way may be on the disk."""
 
     def __init__(self, means: Means) -> None:
         self._means = means
@@ -128,8 +132,8 @@ class Intake:
     async def run(self, conn: Connection) -> None:
         """Write batch after batch over this connection, which nobody else uses, until it fails.
 
-        Whoever waits in the queue then waits for the next run; only those of the batch that was
-        under way are told, as nobody knows what became of it.
+        Whoever waits in the queue then waits for the next run; only those of a batch that was
+        being written are told, as nobody knows what became of it.
         """
         self._conn = conn
         while True:
@@ -140,16 +144,33 @@ class Intake:
             try:
                 await self._write(batch)
             except BaseException as error:
-                for waiting in batch:
-                    if not waiting.answer.done():
-                        waiting.answer.set_exception(error)
+                self._fail(batch, error)
                 raise
 
+    def _fail(self, batch: Sequence[_Waiting], error: BaseException) -> None:
+        """Let the next run try what cannot happen twice; tell the others that it failed."""
+        queued = set(self._queue)
+        again = [w for w in batch if w not in queued and self._may_repeat(w, error)]
+        self._try_again(again)
+        for waiting in batch:
+            if waiting not in queued and waiting not in again and not waiting.answer.done():
+                waiting.answer.set_exception(error)
+
+    def _may_repeat(self, waiting: _Waiting, error: BaseException) -> bool:
+        """Whether trying again is safe, whatever became of the batch."""
+        if not isinstance(error, OUTAGES):
+            return False
+        submission = waiting.submission
+        # The same state again is no event, and a transaction ID is used once.
+        is_known = submission.once or all(d.state_key is not None for d in submission.drafts)
+        return not self._is_written or (submission.created is None and bool(is_known))
+
     async def _write(self, batch: Sequence[_Waiting]) -> None:
+        self._is_written = False
         numbers = await self._find_rooms(batch)
         contended = self._contended.keys() & numbers.values()
-        if contended:
-            await self._claim(contended)
+        if contended and not await self._claim(contended):
+            batch = self._put_off(batch, {n for n, room in numbers.items() if room in contended})
         try:
             rooms = await self._gather(await self._without_repeats(batch), numbers)
             self._judge(rooms.values())
@@ -159,9 +180,16 @@ class Intake:
             if contended:
                 await release_rooms(self._conn)
 
-    async def _claim(self, rooms: Collection[RoomNid]) -> None:
+    def _put_off(self, batch: Sequence[_Waiting], rooms: Collection[str]) -> list[_Waiting]:
+        """What can be done without some rooms; the rest comes after all others."""
+        self._queue.extend(waiting for waiting in batch if waiting.room_id in rooms)
+        self._filled.set()
+        return [waiting for waiting in batch if waiting.room_id not in rooms]
+
+    async def _claim(self, rooms: Collection[RoomNid]) -> bool:
         """Be the next to write to these rooms, and know what they are by then."""
-        await claim_rooms(self._conn, rooms)
+        if not await claim_rooms(self._conn, rooms, _PATIENCE):
+            return False
         overtaken = await self._means.heads.drop_old(self._conn, rooms)
         for room in rooms:
             self._contended[room] -= 1
@@ -169,6 +197,7 @@ class Intake:
                 self._contended[room] = _CONTENDED_BATCHES
             elif not self._contended[room]:
                 del self._contended[room]
+        return True
 
     async def _find_rooms(self, batch: Sequence[_Waiting]) -> dict[str, RoomNid]:
         new = [w.room_id for w in batch if w.submission.created]
@@ -261,6 +290,7 @@ class Intake:
         if not rooms:
             return
         batch, heads = await self._rows(rooms)
+        self._is_written = True
         positions = await append(self._conn, batch)
         if positions:
             self._means.committed(max(positions.values()))

@@ -7,7 +7,7 @@ https://spec.matrix.org/v1.19/rooms/v12/#state-resolution
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from federation.auth import auth_events_for
 from federation.events import Event, StateKey
@@ -25,6 +25,10 @@ _ALWAYS: frozenset[StateKey] = frozenset(
     {("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.join_rules", "")}
 )
 """What everything is judged by."""
+
+
+_SIGN_OF_LIFE = 0.2
+"""Seconds; see the SQL function `claim_rooms`."""
 
 
 class _MissingError(LookupError):
@@ -105,7 +109,7 @@ class Resolving:
             keys = await self._judged_by(conn, graph.events.values(), names)
             states = [_part(group, keys) for group in groups]
             try:
-                found = await asyncio.to_thread(resolve, states, graph, version)
+                found = await _while_alive(conn, resolve, states, graph, version)
             except _MissingError as missing:
                 await self._read(conn, graph, [missing.event])
             else:
@@ -146,6 +150,18 @@ class Resolving:
         self._used += _size(event)
         while self._used > self._budget:
             self._used -= _size(self._events.popitem(last=False)[1])
+
+
+async def _while_alive(
+    conn: Connection,
+    work: Callable[..., dict[StateKey, EventNid]],
+    *given: object,
+) -> dict[StateKey, EventNid]:
+    """Work in a thread; meanwhile the connection says that its claim is not forgotten."""
+    task = asyncio.create_task(asyncio.to_thread(work, *given))
+    while not (await asyncio.wait([task], timeout=_SIGN_OF_LIFE))[0]:
+        await conn.execute("SELECT")
+    return task.result()
 
 
 def _part(group: StateGroup, keys: Mapping[StateKey, KeyNid]) -> dict[StateKey, EventNid]:

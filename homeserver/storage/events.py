@@ -46,16 +46,15 @@ async def get_head_numbers(conn: Connection, rooms: Iterable[RoomNid]) -> dict[R
     return {RoomNid(row[0]): row[1] for row in rows}
 
 
-async def claim_rooms(conn: Connection, rooms: Iterable[RoomNid]) -> None:
+async def claim_rooms(conn: Connection, rooms: Iterable[RoomNid], patience: int) -> bool:
     """Wait until nobody else writes to these rooms, and keep them until `release_rooms`.
 
-    Whoever claims is next: `append_batch` leaves the room out for everybody else from now on. May
-    fail by the connection's `lock_timeout`.
+    Whoever claims is next: `append_batch` leaves the room out for everybody else from now on. False
+    if one of them was not to be had within `patience`, in milliseconds; then nothing is kept, and
+    whoever had it and stands still will lose it.
     """
-    await conn.execute(
-        "SELECT pg_advisory_lock(room) FROM unnest($1::bigint[]) AS room",
-        sorted(rooms),
-    )
+    claimed: bool = await conn.fetchval("SELECT claim_rooms($1, $2)", list(rooms), patience)
+    return claimed
 
 
 async def release_rooms(conn: Connection) -> None:

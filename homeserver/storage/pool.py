@@ -50,6 +50,8 @@ OUTAGES = (
     DatabaseError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    # COMPAT(asyncpg) what it says when the server ended a session while nothing was asked
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )

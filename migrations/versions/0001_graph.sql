@@ -148,6 +148,29 @@ CREATE TABLE sent (
 CREATE INDEX sent_by_time ON sent (sent_ts);
 CREATE INDEX sent_by_event ON sent (event_nid);
 
+-- Be the next to write to these rooms: append_batch leaves them out for everybody else until the
+-- session gives them up. False, and nothing is kept, if somebody has one of them for longer than
+-- `patience`, in milliseconds; whoever then was silent for half a second stands still, and loses it.
+CREATE FUNCTION claim_rooms(rooms bigint[], patience integer) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('lock_timeout', patience || 'ms', true);
+    PERFORM pg_advisory_lock(room) FROM (SELECT unnest(rooms) AS room ORDER BY room) sorted;
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    PERFORM pg_advisory_unlock_all();
+    PERFORM pg_terminate_backend(a.pid)
+       FROM pg_locks l
+       JOIN pg_stat_activity a ON a.pid = l.pid
+       JOIN unnest(rooms) AS room
+         ON l.classid = (room >> 32)::int::oid AND l.objid = (room & 4294967295)::oid
+      WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
+        AND l.database = a.datid AND a.datname = current_database()
+        AND a.state = 'idle' AND a.state_change < clock_timestamp() - interval '500 ms';
+    RETURN false;
+END
+$$;
+
 -- Write a batch of events into several rooms; called alone, as a transaction of its own.
 --
 -- Rooms that somebody else is writing to, or has asked to write to next (by an advisory lock on the
