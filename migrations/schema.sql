@@ -119,6 +119,11 @@ TABLE duties
     pos bigint NOT NULL DEFAULT 0
     CONSTRAINT duties_pkey PRIMARY KEY (name)
 
+TABLE early_redactions
+    target_nid bigint NOT NULL
+    redaction_nid bigint NOT NULL
+    CONSTRAINT early_redactions_pkey PRIMARY KEY (target_nid, redaction_nid)
+
 TABLE event_ids
     event_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
     event_id text COLLATE "C" NOT NULL

@@ -9,7 +9,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, ip_network
 from pathlib import Path
@@ -242,31 +242,37 @@ def loopback_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("loopback-ca"))
 
 
+@asynccontextmanager
+async def federating(
+    postgres: Server, folder: Path, authority: Authority, number: int = 1, **more: Any
+) -> AsyncIterator[Hearth]:
+    """A server that federates over TLS on loopback; named 127.0.0.1 with its port."""
+    bound = bind(LOOPBACK, 0)
+    name = f"127.0.0.1:{bound.getsockname()[1]}"
+    own = folder / str(number)
+    own.mkdir()
+    outgoing = Outgoing(
+        allowed_ranges=(ip_network("127.0.0.0/8"),), ca_file=authority.file, system_trust=False
+    )
+    settings = test_settings(name, own, outgoing=outgoing, **more)
+    tls = authority.server_context("127.0.0.1")
+    async with (
+        own_database(postgres, f"hearth_{id(folder)}_{number}") as where,
+        serving(settings, where, tls=tls, bound=bound) as server,
+    ):
+        yield server
+
+
 @pytest.fixture
 async def pair(
     postgres: Server, tmp_path: Path, loopback_authority: Authority
 ) -> AsyncIterator[tuple[Hearth, Hearth]]:
-    """Two servers that federate with each other; named 127.0.0.1 with their ports."""
-    async with AsyncExitStack() as stack:
-        servers = []
-        for number in (1, 2):
-            bound = bind(LOOPBACK, 0)
-            name = f"127.0.0.1:{bound.getsockname()[1]}"
-            folder = tmp_path / str(number)
-            folder.mkdir()
-            outgoing = Outgoing(
-                allowed_ranges=(ip_network("127.0.0.0/8"),),
-                ca_file=loopback_authority.file,
-                system_trust=False,
-            )
-            settings = test_settings(name, folder, outgoing=outgoing)
-            where = await stack.enter_async_context(
-                own_database(postgres, f"hearth_{id(tmp_path)}_{number}")
-            )
-            tls = loopback_authority.server_context("127.0.0.1")
-            running = serving(settings, where, tls=tls, bound=bound)
-            servers.append(await stack.enter_async_context(running))
-        yield servers[0], servers[1]
+    """Two servers that federate with each other."""
+    async with (
+        federating(postgres, tmp_path, loopback_authority, 1) as one,
+        federating(postgres, tmp_path, loopback_authority, 2) as other,
+    ):
+        yield one, other
 
 
 async def eventually(condition: Any, within: float = 5.0) -> Any:

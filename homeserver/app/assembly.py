@@ -83,6 +83,7 @@ from homeserver.sync.activity import Activity
 from homeserver.sync.joined import JoinedRooms
 from homeserver.sync.joined import Means as SyncMeans
 from homeserver.sync.other_rooms import OtherRooms
+from homeserver.sync.rousing import Rousing
 from homeserver.sync.syncing import Parts as SyncParts
 from homeserver.sync.syncing import Syncing
 from homeserver.sync.timelines import Timelines
@@ -431,6 +432,8 @@ def make_syncing(
     )
     typing, presence = reading.typing, reading.presence
     typing.on_change(lambda room: activity.wake([room]))
+    activity.feed(typing.follow)
+    Rousing(process, activity, presence)
     return Syncing(
         SyncParts(
             process=process,

@@ -18,10 +18,10 @@ from homeserver.rooms import redacting
 from homeserver.rooms.claims import Claims
 from homeserver.rooms.heads import Head, Tip
 from homeserver.rooms.intake import Means
-from homeserver.rooms.judging import CREATE, Judging, States, cited_by, version_of
+from homeserver.rooms.judging import CREATE, Judging, States, cited_by, redact_early, version_of
 from homeserver.rooms.resolving import Resolving
 from homeserver.rooms.rows import Nids, intern, membership_of
-from homeserver.storage import received
+from homeserver.storage import received, redactions
 from homeserver.storage.batch import (
     Batch,
     ChangeRow,
@@ -102,6 +102,8 @@ class Absorbing:
                 written = await append(conn, room.batch)
                 self._means.heads.drop(nid)
                 if written:
+                    await redact_early(conn, room.judging, room.group, written)
+                    await self._note_early(conn, room)
                     self._means.committed(max(written.values()))
                     await self._note_missing(conn, room, written)
                     return rulings
@@ -200,6 +202,16 @@ class Absorbing:
                 server = servers[domain_of(user_id)]
                 counts[server] = counts.get(server, 0) + delta
         batch.servers += [ServerRow(head.room, s, delta) for s, delta in counts.items() if delta]
+
+    async def _note_early(self, conn: Connection, room: _Room) -> None:
+        """Remember redactions whose targets are not here: they may come."""
+        accepted = {e.event_id: e for e in _accepted(room.judging)}
+        named = redacting.targets_of(accepted.values())
+        absent = named - (await received.by_ids(conn, named)).keys() if named else ()
+        if absent:
+            nids = await self._means.numbers.events.intern(conn, [*absent, *accepted])
+            pairs = [(nids[e.redacts], nids[i]) for i, e in accepted.items() if e.redacts in absent]
+            await redactions.note_early(conn, pairs)
 
     async def _note_missing(
         self, conn: Connection, room: _Room, written: Mapping[EventNid, int]

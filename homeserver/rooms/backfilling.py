@@ -20,7 +20,7 @@ from federation.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.logs import get_logger
 from homeserver.rooms.claims import Claims
 from homeserver.rooms.intake import Means
-from homeserver.rooms.judging import CREATE, Judging, States, cited_by
+from homeserver.rooms.judging import CREATE, Judging, States, cited_by, redact_early
 from homeserver.rooms.receiving import Receiving
 from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.rooms.resolving import Resolving
@@ -160,6 +160,7 @@ class Backfilling:
         if not rows or orders[0] <= live - (1 << ORDER_BITS):
             return False
         await received.add_history(conn, rows, orders, judging.groups)
+        await redact_early(conn, judging, judging.current, [row.event for row in rows])
         events = {stored.nid: stored.event for stored in judging.known.values()}
         missing: dict[EventID, int] = {}
         for row, order in zip(rows, orders, strict=True):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from federation.auth import auth_events_for, authorise, check_auth_events, select
 from federation.building import Draft, Place, Signer, build
 from federation.decision import Denied
-from federation.events import Event, StateKey
+from federation.events import MAX_PREV_EVENTS, Event, StateKey
 from federation.room_versions import RoomVersion
 from homeserver.rooms.heads import Head
 
@@ -97,7 +97,7 @@ class Work:
     def _build(self, draft: Draft) -> Event:
         keys = select(draft.type, draft.sender, draft.state_key, draft.content, self.version)
         auth_events = [event for key in keys if (event := self._entry(key))]
-        place = Place(self.tips, auth_events)
+        place = Place(parents_of(self.tips), auth_events)
         opaque_id = next(self.opaque_ids)
         return build(draft, place, self.version, self.signer, now=self.now, opaque_id=opaque_id)
 
@@ -108,7 +108,7 @@ class Work:
         for decision in (check_auth_events(event, cited), authorise(event, state)):
             if isinstance(decision, Denied):
                 return decision
-        self.tips = (event,)
+        self.tips = (*(t for t in self.tips if t.event_id not in event.prev_events), event)
         self.made.append(event)
         if event.state_key is not None:
             self.changed[(event.type, event.state_key)] = event
@@ -119,3 +119,13 @@ class Work:
             return self.changed[key]
         tip = self.head.known.get(key)
         return tip.event if tip else None
+
+
+def parents_of(tips: Sequence[Event]) -> Sequence[Event]:
+    """What a new event cites of a room's extremities: as many as it may, the newest among them.
+
+    What is left over waits for the next events, the oldest first.
+    """
+    if len(tips) <= MAX_PREV_EVENTS:
+        return tips
+    return [*tips[: MAX_PREV_EVENTS - 1], tips[-1]]

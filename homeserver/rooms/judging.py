@@ -13,11 +13,12 @@ from federation.events import Event, StateKey
 from federation.identifiers import EventID
 from federation.room_versions import RoomVersion
 from federation.verdict import Evidence, Outcome, Ruling, judge
+from homeserver.rooms import redacting
 from homeserver.rooms.heads import Head
 from homeserver.rooms.intake import Means
 from homeserver.rooms.resolving import Resolving
 from homeserver.rooms.rows import Nids
-from homeserver.storage import received
+from homeserver.storage import received, redactions
 from homeserver.storage.batch import EventRow, Fate, GroupRow
 from homeserver.storage.pool import Connection
 from homeserver.storage.received import Stored
@@ -77,6 +78,11 @@ class Judging:
         self.groups: list[GroupRow] = []
         """Of the states that were made, which are written with the events."""
         self._new_groups: dict[GroupNid, StateGroup] = {}
+
+    @property
+    def current(self) -> StateGroup | None:
+        """The state of the room when judging began."""
+        return self._head.group
 
     def is_placed(self, event_id: EventID) -> bool:
         """Whether the event has its place in the room, or gets one with this batch."""
@@ -229,6 +235,28 @@ class Judging:
             here |= more
             self.known |= {stored.event.event_id: stored for stored in more.values()}
         return here
+
+
+async def redact_early(
+    conn: Connection, judging: Judging, state: StateGroup | None, new: Iterable[EventNid]
+) -> None:
+    """Let redactions take effect that waited for these events."""
+    pairs = await redactions.take_early(conn, new)
+    if not pairs:
+        return
+    stored = await judging.stored({nid for pair in pairs for nid in pair})
+    levels = await judging.entries(state, [CREATE, ("m.room.power_levels", "")])
+    for target, redaction in pairs:
+        if target in stored and redaction in stored:
+            named = stored[target]
+            found = redacting.rows(
+                named.room,
+                [stored[redaction].event],
+                {stored[redaction].event.event_id: redaction},
+                {named.event.event_id: named},
+                levels,
+            )
+            await redactions.redact(conn, list(found))
 
 
 def version_of(head: Head) -> RoomVersion:

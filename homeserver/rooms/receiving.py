@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from federation.errors import FederationError
 from federation.events import Event, StateKey
 from federation.graph import in_causal_order
-from federation.identifiers import EventID, RoomID, ServerName
+from federation.identifiers import EventID, RoomID, ServerName, UserID, is_user_id
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
 from federation.verdict import Outcome, Ruling
 from homeserver.logs import get_logger
@@ -17,7 +17,7 @@ from homeserver.rooms import outliers
 from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.judging import States
 from homeserver.rooms.remote_events import RemoteEvents
-from homeserver.storage import memberships, received
+from homeserver.storage import invites, memberships, received
 from homeserver.storage.events import get_rooms
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
@@ -55,7 +55,7 @@ class Receiving:
         async with self._process.database.reader() as conn:
             room, version = await self._room(conn, room_id)
         if room is None or version is None:
-            return {}
+            return await self._take_back_invitations(origin, room_id, raw)
         events = await self._remote.verified(version, raw, room_id, [origin])
         async with self._process.database.reader() as conn:
             known = await received.by_ids(conn, [event.event_id for event in events])
@@ -64,6 +64,41 @@ class Receiving:
         if new:
             rulings = await self.add(origin, room_id, room, version, new)
             results |= {event_id: _word(ruling) for event_id, ruling in rulings.items()}
+            results |= await self._lost({event.event_id for event in new} - rulings.keys())
+        return results
+
+    async def _lost(self, unjudged: Collection[EventID]) -> Results:
+        """Those of the events that cannot be judged; the others came another way meanwhile."""
+        if not unjudged:
+            return {}
+        async with self._process.database.reader() as conn:
+            known = await received.by_ids(conn, unjudged)
+        lost = [i for i in unjudged if i not in known or known[i].order is None]
+        return dict.fromkeys(lost, "what it builds on cannot be had")
+
+    async def _take_back_invitations(
+        self, origin: ServerName, room_id: RoomID, raw: Iterable[object]
+    ) -> Results:
+        """Of a room that we are not in, all that concerns us is that an invitation stands no more.
+
+        Only whoever invited can take it back: nobody here can judge what others may do there.
+        """
+        results: Results = {}
+        for one in raw:
+            user_id = one.get("state_key") if isinstance(one, dict) else None
+            if not isinstance(user_id, str) or not is_user_id(user_id):
+                continue
+            async with self._process.database.reader() as conn:
+                known = await invites.find(conn, room_id, UserID(user_id))
+            if known is None or known.version not in ROOM_VERSIONS:
+                continue
+            version = ROOM_VERSIONS[known.version]
+            for event in await self._remote.verified(version, [one], room_id, [origin]):
+                if event.membership in {"leave", "ban"} and event.sender == known.sender:
+                    async with self._process.database.reader() as conn:
+                        gone = await invites.remove(conn, known.room, known.user)
+                    self._process.committed(gone)
+                    results[event.event_id] = None
         return results
 
     async def add(

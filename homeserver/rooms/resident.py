@@ -32,7 +32,7 @@ from homeserver.errors import (
 )
 from homeserver.rooms.absorbing import Absorbing, refusal_of
 from homeserver.rooms.current import Current
-from homeserver.rooms.drafting import Submission, Work
+from homeserver.rooms.drafting import Submission, Work, parents_of
 from homeserver.rooms.heads import Head
 from homeserver.rooms.intake import Means
 from homeserver.rooms.membership import JOIN_RULES, Memberships
@@ -105,7 +105,7 @@ class Resident:
             raise Forbidden(made.reason)
         auth = [tip.event for key in needs if (tip := head.known.get(key))]
         cited = [event for event in auth if event.event_id in made.auth_events]
-        place = Place([tip.event for tip in head.tips], cited)
+        place = Place(parents_of([tip.event for tip in head.tips]), cited)
         return template(draft, place, version, self._process.now()), version
 
     async def accept(

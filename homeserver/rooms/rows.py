@@ -176,7 +176,8 @@ class RoomRows:
         head, work = self._work.head, self._work
         if self._group is None:
             raise ValueError("a batch that leaves a room without state")
-        tips = tuple(Tip(self._nids.events[tip.event_id], tip) for tip in work.tips)
+        known = {tip.event.event_id: tip.nid for tip in head.tips} | {**self._nids.events}
+        tips = tuple(Tip(known[tip.event_id], tip) for tip in work.tips)
         extremities = [tip.nid for tip in tips]
         self._batch.rooms.append(
             RoomRow(self._room, head.number, work.version.name, self._group.nid, extremities)

@@ -24,6 +24,7 @@ from homeserver.rooms.access import Access
 from homeserver.rooms.standings import Reader
 from homeserver.storage import receipts
 from homeserver.storage.bus import Bus, Message
+from homeserver.storage.log import Entry
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.process import Process
 
@@ -74,6 +75,7 @@ class Typing:
         self._changed: dict[RoomNid, int] = {}
         self._listeners: list[Changed] = []
         self._alarm: _Alarm | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self.latest = process.now()
         """The stamp of the last change: goes into tokens."""
         bus.hear(KIND, self._hear)
@@ -112,6 +114,24 @@ class Typing:
             content = {"room_id": room_id, "user_id": reader.user_id, "typing": until > now}
             message = {"servers": servers, "type": "m.typing", "content": content}
             self._bus.tell("edu", message)
+
+    def follow(self, entries: Iterable[Entry]) -> None:
+        """Rows of the log: who leaves a room types there no more."""
+        moved = {entry.room for entry in entries if entry.user is not None and entry.room}
+        for room in moved & self._typing.keys():
+            task = asyncio.get_running_loop().create_task(self._end_absent(room))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    async def _end_absent(self, room: RoomNid) -> None:
+        async with self._process.database.reader() as conn:
+            typing = list(self._typing.get(room, ()))
+            nids = await self._process.numbers.users.find(conn, typing)
+            joined = await receipts.are_joined(conn, [(room, nid) for nid in nids.values()])
+        for user_id in typing:
+            if (room, nids.get(user_id)) not in joined and user_id in self._typing.get(room, ()):
+                self._forget(room, user_id)
+                self._mark(room, self._process.now())
 
     async def receive(self, origin: ServerName, content: JsonObject) -> None:
         """Take an `m.typing` of another server; what is wrong is passed over.

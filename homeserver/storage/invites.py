@@ -34,6 +34,7 @@ class Known(NamedTuple):
     room: RoomNid
     user: UserNid
     sender: UserID
+    version: str
 
 
 async def stripped_states(
@@ -52,7 +53,7 @@ async def find(conn: Connection, room_id: RoomID, user_id: UserID) -> Known | No
     """What stands between a user and a room that we are not in."""
     row = await conn.fetchrow(
         """
-        SELECT i.room_nid, i.user_nid, i.json
+        SELECT i.room_nid, i.user_nid, i.json, i.version
           FROM invites i
           JOIN rooms r ON r.room_nid = i.room_nid
           JOIN users u ON u.user_nid = i.user_nid
@@ -63,7 +64,7 @@ async def find(conn: Connection, room_id: RoomID, user_id: UserID) -> Known | No
     )
     if row is None:
         return None
-    return Known(row[0], row[1], UserID(orjson.loads(row[2])["sender"]))
+    return Known(row[0], row[1], UserID(orjson.loads(row[2])["sender"]), row[3])
 
 
 async def add(

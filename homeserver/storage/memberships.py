@@ -70,6 +70,15 @@ async def joined_rooms(conn: Connection, user: UserNid) -> list[RoomID]:
     return [RoomID(row[0]) for row in rows]
 
 
+async def rooms_of_any(conn: Connection, users: Iterable[UserNid]) -> list[RoomNid]:
+    """The rooms that any of these users is in."""
+    rows = await conn.fetch(
+        "SELECT DISTINCT room_nid FROM memberships WHERE user_nid = ANY ($1) AND membership = 1",
+        list(users),
+    )
+    return [RoomNid(row[0]) for row in rows]
+
+
 async def is_in_one_of(conn: Connection, user: UserNid, rooms: Iterable[str]) -> bool:
     """Whether the user is joined to any of these rooms."""
     found: bool = await conn.fetchval(

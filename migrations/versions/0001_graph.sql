@@ -86,6 +86,13 @@ CREATE TABLE blame (
     PRIMARY KEY (blamed_nid, event_nid)
 );
 
+-- Redactions of events that are not here yet.
+CREATE TABLE early_redactions (
+    target_nid bigint NOT NULL,
+    redaction_nid bigint NOT NULL,
+    PRIMARY KEY (target_nid, redaction_nid)
+);
+
 -- Layers of states: see homeserver.storage.state_groups.
 CREATE TABLE state_groups (
     group_nid bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -25,8 +25,8 @@ async def made(owner: Client, **wanted: Any) -> dict[tuple[str, str], Any]:
     [
         ({"room_version": 11}, "M_BAD_JSON"),
         ({"room_version": "unheard of"}, "M_UNSUPPORTED_ROOM_VERSION"),
-        ({"preset": "unheard_of"}, "M_BAD_JSON"),
-        ({"visibility": "unheard_of"}, "M_BAD_JSON"),
+        ({"preset": "unheard_of"}, "M_INVALID_PARAM"),
+        ({"visibility": "unheard_of"}, "M_INVALID_PARAM"),
         ({"name": 5}, "M_BAD_JSON"),
         ({"invite": ["ben"]}, "M_INVALID_PARAM"),
         ({"invite": "@ben:one.test"}, "M_BAD_JSON"),
@@ -44,7 +44,7 @@ async def made(owner: Client, **wanted: Any) -> dict[tuple[str, str], Any]:
         ({"power_level_content_override": {"ban": "50"}}, "M_INVALID_ROOM_STATE"),
         ({"power_level_content_override": []}, "M_BAD_JSON"),
         ({"creation_content": {"additional_creators": ["ben"]}}, "M_INVALID_PARAM"),
-        ({"creation_content": {"additional_creators": "@ben:one.test"}}, "M_BAD_JSON"),
+        ({"creation_content": {"additional_creators": "@ben:one.test"}}, "M_INVALID_PARAM"),
     ],
     ids=str,
 )

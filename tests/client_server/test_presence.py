@@ -1,5 +1,6 @@
 """Who is online, and who may know."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -148,3 +149,20 @@ async def test_people_of_another_server(hearth: Hearth) -> None:
 @pytest.mark.parametrize("content", [{}, {"push": {}}, {"push": ["x"]}, {"push": None}])
 def test_nonsense_of_another_server(content: dict[str, Any]) -> None:
     assert [*parse(content, ServerName("two.test"), 10_000)] == []
+
+
+async def test_a_waiting_sync_hears_of_it(hearth: Hearth) -> None:
+    ann, ben = await hearth.user("ann"), await hearth.user("ben")
+    room = (await ann.post("/_matrix/client/v3/createRoom", {"preset": "public_chat"})).ok()[
+        "room_id"
+    ]
+    (await ben.post(f"/_matrix/client/v3/join/{room}")).ok()
+    since = (await ann.get("/_matrix/client/v3/sync", timeout=0)).ok()["next_batch"]
+    since = (await ann.get("/_matrix/client/v3/sync", timeout=0, since=since)).ok()["next_batch"]
+    waiting = asyncio.create_task(ann.get("/_matrix/client/v3/sync", timeout=10_000, since=since))
+    await asyncio.sleep(0.3)
+    status = f"/_matrix/client/v3/presence/{ben.user_id}/status"
+    (await ben.put(status, {"presence": "online", "status_msg": "awake"})).ok()
+    async with asyncio.timeout(5):
+        events = (await waiting).ok()["presence"]["events"]
+    assert "awake" in {event["content"].get("status_msg") for event in events}

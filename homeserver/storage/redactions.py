@@ -1,0 +1,52 @@
+"""Redactions that came before what they redact.
+
+https://spec.matrix.org/v1.19/rooms/v12/#handling-redactions
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from homeserver.storage.batch import RedactedRow
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import EventNid
+
+Pair = tuple[EventNid, EventNid]
+"""A target and its redaction."""
+
+
+async def note_early(conn: Connection, pairs: Collection[Pair]) -> None:
+    """Remember redactions of events that are not here."""
+    await conn.execute(
+        """
+        INSERT INTO early_redactions SELECT * FROM unnest($1::bigint[], $2::bigint[])
+        ON CONFLICT DO NOTHING
+        """,
+        [target for target, _ in pairs],
+        [redaction for _, redaction in pairs],
+    )
+
+
+async def take_early(conn: Connection, targets: Iterable[EventNid]) -> list[Pair]:
+    """The redactions that waited for these events, and do not any more."""
+    rows = await conn.fetch(
+        """
+        DELETE FROM early_redactions WHERE target_nid = ANY ($1)
+        RETURNING target_nid, redaction_nid
+        """,
+        list(targets),
+    )
+    return [(EventNid(row[0]), EventNid(row[1])) for row in rows]
+
+
+async def redact(conn: Connection, rows: Sequence[RedactedRow]) -> None:
+    """Put what a redaction leaves in the place of events."""
+    await conn.execute(
+        """
+        UPDATE events e
+           SET json = x.json, redacted_by = x.redaction
+          FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS x (event_nid, redaction, json)
+         WHERE e.event_nid = x.event_nid AND e.redacted_by IS NULL
+        """,
+        [row.event for row in rows],
+        [row.redaction for row in rows],
+        [row.json for row in rows],
+    )
