@@ -11,6 +11,7 @@ from tests.client_server.keyring import Device
 from tests.servers import Client, Hearth
 
 V3 = "/_matrix/client/v3"
+OWN = {"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 5}
 
 
 async def made(owner: Client, **wanted: Any) -> dict[tuple[str, str], Any]:
@@ -136,9 +137,9 @@ async def test_encryption_is_on_where_clients_can(hearth: Hearth) -> None:
     assert state[key]["content"]["algorithm"] == "m.megolm.v1.aes-sha2"
     assert key not in await made(ann, preset="public_chat")
     assert key not in await made(ann, preset="private_chat", creation_content={"type": "m.space"})
-    own = [{"type": "m.room.encryption", "content": {"algorithm": "m.own"}}]
+    own = [{"type": "m.room.encryption", "content": OWN}]
     state = await made(ann, preset="private_chat", initial_state=own)
-    assert state[key]["content"] == {"algorithm": "m.own"}
+    assert state[key]["content"] == OWN
 
 
 async def test_there_is_one_beginning(hearth: Hearth) -> None:

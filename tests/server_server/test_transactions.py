@@ -271,9 +271,9 @@ async def test_a_redaction_of_somebody_elses_event_before_it(scene: Scene) -> No
     scene.room.add(join)
     said = peer.say(scene.room, "dan's", dan)
     # Servers let one redact events of one's own server; so this must be of another's.
-    await scene.say("ann's")
+    nothing = await scene.say("ann's")
     taken_back = peer.make(
-        scene.room, "m.room.redaction", {"redacts": "$nothing"}, eve, redacts=EventID("$nothing")
+        scene.room, "m.room.redaction", {"redacts": nothing}, eve, redacts=EventID(nothing)
     )
     await peer.send([taken_back])
     await peer.send([said])
