@@ -9,6 +9,7 @@ from federation.signing import SigningKey
 from homeserver.app.assembly import Base, Parts, assemble, milliseconds
 from homeserver.app.authenticator import Authenticator, VerifyServer
 from homeserver.app.housekeeping import keep_house
+from homeserver.app.lag import watch
 from homeserver.app.supervision import Supervisor
 from homeserver.app.tables import ADMIN, CLIENT, FEDERATION
 from homeserver.config.settings import Settings
@@ -138,6 +139,7 @@ class Worker:
         self._background.keep("bus", exchange_messages)
         self._background.keep("intake", write_events)
         self._background.keep("activity", parts.activity.run)
+        self._background.keep("lag", watch)
         self._background.keep("housekeeping", lambda: keep_house(parts))
         if self._settings.federation.enabled:
             self._background.keep("sending", parts.federating.sending.run)

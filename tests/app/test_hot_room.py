@@ -70,6 +70,7 @@ async def test_everybody_sees_everything_once_and_in_one_order(tmp_path: Path) -
         took.sort()
         assert took[int(len(took) * 0.99)] < P99 * SLACK
         assert took[-1] < WORST * SLACK
+        assert "stood still" not in server.log
 
 
 async def flood(people: list[Somebody], room_id: str) -> tuple[list[str], list[float]]:
