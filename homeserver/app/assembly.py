@@ -49,6 +49,7 @@ from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.access import Access
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.backfilling import Backfilling
+from homeserver.rooms.carrying_over import CarryingOver
 from homeserver.rooms.claims import Claims
 from homeserver.rooms.context import Contexts
 from homeserver.rooms.creation import Creation
@@ -72,6 +73,7 @@ from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.standings import Standings
 from homeserver.rooms.typing import Typing
+from homeserver.rooms.upgrading import Upgrading
 from homeserver.rooms.visibility import Visibility
 from homeserver.server_server import house as server_server
 from homeserver.storage.bus import Bus
@@ -153,6 +155,8 @@ class Writing:
     memberships: Memberships
     sending: Sending
     creation: Creation
+    upgrading: Upgrading
+    carrying_over: CarryingOver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -363,6 +367,15 @@ def make_writing(base: Base, accounts: Accounts, rooms: Rooms, federating: Feder
             settings,
             lambda: secrets.token_urlsafe(18),
         ),
+        upgrading=Upgrading(
+            process,
+            rooms.intake,
+            current,
+            accounts.profiles,
+            rooms.means.signer,
+            lambda: secrets.token_urlsafe(18),
+        ),
+        carrying_over=CarryingOver(process, current, accounts.account_data),
     )
 
 
@@ -484,6 +497,8 @@ def client_house(
         memberships=writing.memberships,
         sending=writing.sending,
         creation=writing.creation,
+        upgrading=writing.upgrading,
+        carrying_over=writing.carrying_over,
         remote_profile=federating.federated.profile,
         media=federating.media,
         uploads=encryption.uploads,

@@ -27,6 +27,7 @@ from homeserver.client_server import (
     sync,
     to_device,
     typing,
+    upgrade,
     versions,
     well_known,
 )
@@ -61,6 +62,7 @@ CLIENT: Sequence[Routes] = (
     sending.routes,
     sync.routes,
     to_device.routes,
+    upgrade.routes,
     versions.routes,
     well_known.routes,
 )

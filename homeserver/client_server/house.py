@@ -25,6 +25,7 @@ from homeserver.e2ee.uploads import Uploads
 from homeserver.http.limits import Limits
 from homeserver.media.repository import Repository
 from homeserver.rooms.aliases import Aliases
+from homeserver.rooms.carrying_over import CarryingOver
 from homeserver.rooms.context import Contexts
 from homeserver.rooms.creation import Creation
 from homeserver.rooms.heads import Heads
@@ -40,6 +41,7 @@ from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.standings import Standings
 from homeserver.rooms.typing import Typing
+from homeserver.rooms.upgrading import Upgrading
 from homeserver.rooms.visibility import Visibility
 from homeserver.storage.bus import Bus
 from homeserver.storage.process import Process
@@ -76,6 +78,8 @@ class House:
     memberships: Memberships
     sending: Sending
     creation: Creation
+    upgrading: Upgrading
+    carrying_over: CarryingOver
 
     # End-to-end encryption
     uploads: Uploads

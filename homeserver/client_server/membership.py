@@ -150,6 +150,7 @@ async def _join(
     if reason is None:
         extra.pop("reason", None)
     await house.memberships.join(who.user_id, room, via, extra)
+    await house.carrying_over.joined(who.user, room)
     return {"room_id": room}
 
 

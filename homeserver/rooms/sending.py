@@ -111,6 +111,8 @@ class Sending:
             raise Forbidden("a room is created once")
         if kind == "m.room.member" and not is_user_id(state_key):
             raise BadJson("the state key of a membership is a user ID")
+        if kind == "m.room.tombstone" and content.get("replacement_room") == room_id:
+            raise InvalidParam("a room is not replaced by itself")
         if kind == "m.room.canonical_alias" and not state_key:
             await self._check_aliases(room_id, content)
         draft = Draft(kind, sender, content, state_key, room_id)

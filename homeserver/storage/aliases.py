@@ -51,6 +51,11 @@ async def remove(conn: Connection, alias: RoomAlias) -> None:
     await conn.execute("DELETE FROM aliases WHERE alias = $1", alias)
 
 
+async def move(conn: Connection, old: RoomNid, new: RoomNid) -> None:
+    """Let all aliases of a room lead to another."""
+    await conn.execute("UPDATE aliases SET room_nid = $2 WHERE room_nid = $1", old, new)
+
+
 async def of_room(conn: Connection, room: RoomNid) -> list[RoomAlias]:
     """The aliases that a room has here, sorted."""
     rows = await conn.fetch(

@@ -70,6 +70,24 @@ async def joined_rooms(conn: Connection, user: UserNid) -> list[RoomID]:
     return [RoomID(row[0]) for row in rows]
 
 
+async def users_with(
+    conn: Connection, room: RoomNid, membership: Membership, limit: int
+) -> list[UserID]:
+    """The users who have a membership in a room."""
+    rows = await conn.fetch(
+        """
+        SELECT u.user_id
+          FROM memberships m JOIN users u ON u.user_nid = m.user_nid
+         WHERE m.room_nid = $1 AND m.membership = $2
+         LIMIT $3
+        """,
+        room,
+        membership,
+        limit,
+    )
+    return [UserID(row[0]) for row in rows]
+
+
 async def rooms_of_any(conn: Connection, users: Iterable[UserNid]) -> list[RoomNid]:
     """The rooms that any of these users is in."""
     rows = await conn.fetch(

@@ -35,6 +35,23 @@ async def all_at(conn: Connection, room: RoomNid, pos: int) -> list[EventNid]:
     return [EventNid(row[0]) for row in rows]
 
 
+async def keys_of(conn: Connection, room: RoomNid, kind: str, limit: int) -> list[str]:
+    """The state keys of the current state's events of a type."""
+    rows = await conn.fetch(
+        """
+        SELECT k.state_key
+          FROM state_keys k
+          JOIN current_state s ON s.state_key_nid = k.state_key_nid AND s.room_nid = $1
+         WHERE k.type = $2
+         LIMIT $3
+        """,
+        room,
+        kind,
+        limit,
+    )
+    return [row[0] for row in rows]
+
+
 async def members_at(conn: Connection, room: RoomNid, pos: int) -> list[EventNid]:
     """The membership events of the state, with all changes up to `pos`."""
     rows = await conn.fetch(

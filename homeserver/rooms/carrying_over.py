@@ -1,0 +1,90 @@
+"""What people have set for a room goes with them into the room that replaces it.
+
+"When a user joins the new room, the server should automatically transfer/replicate some of the
+user's personalized settings such as notifications, tags, etc."
+
+https://spec.matrix.org/v1.19/client-server-api/#room-upgrades
+"""
+
+import orjson
+
+from federation.identifiers import RoomID
+from homeserver.accounts.account_data import AccountData
+from homeserver.errors import NotFound, TooLarge
+from homeserver.rooms.current import CREATE, Current
+from homeserver.storage import memberships
+from homeserver.storage.batch import Membership
+from homeserver.storage.numbers import UserNid
+from homeserver.storage.process import Process
+
+TAGS = "m.tag"
+DIRECT = "m.direct"
+
+
+class CarryingOver:
+    """Copies tags and `m.direct` for who joins a room that replaces another.
+
+    Args:
+        process: the one that this is part of.
+        current: the states of rooms.
+        account_data: where it is kept.
+
+    """
+
+    def __init__(self, process: Process, current: Current, account_data: AccountData) -> None:
+        self._process = process
+        self._current = current
+        self._account_data = account_data
+
+    async def joined(self, user: UserNid, room_id: RoomID) -> None:
+        """Somebody is in a room now: if they were in its predecessor, what they set goes along."""
+        before = await self._predecessor(user, room_id)
+        if before is None:
+            return
+        await self._copy_tags(user, before, room_id)
+        await self._copy_direct(user, before, room_id)
+
+    async def _predecessor(self, user: UserNid, room_id: RoomID) -> RoomID | None:
+        """The room that this one replaces, and says so itself, if the user is or was in it."""
+        async with self._process.database.reader() as conn:
+            state = await self._current.read(conn, room_id, [CREATE])
+            named = state[CREATE].content.get("predecessor") if CREATE in state else None
+            before = named.get("room_id") if isinstance(named, dict) else None
+            if not isinstance(before, str) or before == room_id:
+                return None
+            tombstone = ("m.room.tombstone", "")
+            old = await self._current.read(conn, RoomID(before), [tombstone])
+            # Otherwise anybody could make a room that claims to be what replaces another.
+            if old.get(tombstone) is None:
+                return None
+            if old[tombstone].content.get("replacement_room") != room_id:
+                return None
+            room = await self._current.room(conn, RoomID(before))
+            found = await memberships.membership_of(conn, room, user) if room else None
+        return RoomID(before) if found in {Membership.JOIN, Membership.LEAVE} else None
+
+    async def _copy_tags(self, user: UserNid, before: RoomID, room_id: RoomID) -> None:
+        try:
+            tags = await self._account_data.get(user, before, TAGS)
+        except NotFound:
+            return
+        try:
+            await self._account_data.get(user, room_id, TAGS)
+        except NotFound:
+            await self._account_data.put(user, room_id, TAGS, tags)
+
+    async def _copy_direct(self, user: UserNid, before: RoomID, room_id: RoomID) -> None:
+        try:
+            direct = orjson.loads(await self._account_data.get(user, None, DIRECT))
+        except NotFound:
+            return
+        changed = False
+        for rooms in direct.values():
+            if isinstance(rooms, list) and before in rooms and room_id not in rooms:
+                rooms.append(room_id)
+                changed = True
+        if changed:
+            try:
+                await self._account_data.put(user, None, DIRECT, orjson.dumps(direct))
+            except TooLarge:
+                return  # nobody has so many rooms by hand

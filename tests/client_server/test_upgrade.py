@@ -1,0 +1,130 @@
+"""Rooms that are replaced.
+
+https://spec.matrix.org/v1.19/client-server-api/#room-upgrades
+"""
+
+from typing import Any
+
+import pytest
+
+from tests.servers import Client, Hearth
+
+V3 = "/_matrix/client/v3"
+
+
+async def make(owner: Client, **wanted: Any) -> str:
+    return str((await owner.post(f"{V3}/createRoom", wanted)).ok()["room_id"])
+
+
+async def state_of(reader: Client, room: str) -> dict[tuple[str, str], Any]:
+    state = (await reader.get(f"{V3}/rooms/{room}/state")).ok()
+    return {(event["type"], event["state_key"]): event["content"] for event in state}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("1", "6"), ("9", "11"), ("11", "12"), ("12", "12"), ("12", "10")]
+)
+async def test_what_goes_along(hearth: Hearth, before: str, after: str) -> None:
+    ann, ben, eve = [await hearth.user(name) for name in ("ann", "ben", "eve")]
+    room = await make(
+        ann,
+        room_version=before,
+        preset="public_chat",
+        name="Hall",
+        topic="Talk",
+        room_alias_name="hall",
+        visibility="public",
+        power_level_content_override={"users_default": 3, "ban": 40},
+        creation_content={"type": "m.space", "other": "stays"},
+        initial_state=[
+            {"type": "m.room.server_acl", "content": {"allow": ["*"]}},
+            {"type": "m.space.child", "state_key": "!child:x", "content": {"via": ["x"]}},
+            {"type": "org.custom", "content": {"a": 1}},
+        ],
+    )
+    (await ben.post(f"{V3}/join/{room}")).ok()
+    (await ann.post(f"{V3}/rooms/{room}/ban", {"user_id": eve.user_id, "reason": "noise"})).ok()
+    answer = (await ann.post(f"{V3}/rooms/{room}/upgrade", {"new_version": after})).ok()
+    new = answer["replacement_room"]
+    state = await state_of(ann, new)
+    create = state["m.room.create", ""]
+    assert create["room_version"] == after
+    assert create["type"] == "m.space"
+    assert "other" not in create
+    assert create["predecessor"]["room_id"] == room
+    assert state["m.room.name", ""]["name"] == "Hall"
+    assert state["m.room.topic", ""]["topic"] == "Talk"
+    assert state["m.room.server_acl", ""] == {"allow": ["*"]}
+    assert state["m.room.member", eve.user_id]["membership"] == "ban"
+    assert state["m.space.child", "!child:x"] == {"via": ["x"]}
+    assert ("org.custom", "") not in state
+    assert ("m.room.member", ben.user_id) not in state
+    levels = state["m.room.power_levels", ""]
+    assert (levels["users_default"], levels["ban"]) == (3, 40)
+    assert levels["users"] == ({} if after == "12" else {ann.user_id: 100})
+    old = await state_of(ann, room)
+    assert old["m.room.tombstone", ""]["replacement_room"] == new
+    assert old["m.room.power_levels", ""]["events_default"] == 50
+    assert old["m.room.power_levels", ""]["invite"] == 50
+    found = (await ben.get(f"{V3}/directory/room/%23hall:one.test")).ok()
+    assert found["room_id"] == new
+    assert state["m.room.canonical_alias", ""]["alias"] == "#hall:one.test"
+    for one, listed in ((room, "private"), (new, "public")):
+        shown = (await ann.get(f"{V3}/directory/list/room/{one}")).ok()
+        assert shown["visibility"] == listed
+
+
+async def test_creators_are_as_the_request_says(hearth: Hearth) -> None:
+    ann, ben = await hearth.user("ann"), await hearth.user("ben")
+    room = await make(ann, creation_content={"additional_creators": ["@eve:one.test"]})
+    wanted = {"new_version": "12", "additional_creators": [ben.user_id]}
+    new = (await ann.post(f"{V3}/rooms/{room}/upgrade", wanted)).ok()["replacement_room"]
+    create = (await state_of(ann, new))["m.room.create", ""]
+    assert create["additional_creators"] == [ben.user_id]
+
+
+async def test_who_may(hearth: Hearth) -> None:
+    ann, ben, eve = [await hearth.user(name) for name in ("ann", "ben", "eve")]
+    room = await make(ann, preset="public_chat")
+    (await ben.post(f"{V3}/join/{room}")).ok()
+    for who in (ben, eve):
+        answer = await who.post(f"{V3}/rooms/{room}/upgrade", {"new_version": "12"})
+        assert (answer.status, answer.errcode) == (403, "M_FORBIDDEN")
+        assert (await who.get(f"{V3}/joined_rooms")).ok()["joined_rooms"] == (
+            [room] if who is ben else []
+        )
+    answer = await ann.post(f"{V3}/rooms/{room}/upgrade", {"new_version": "99"})
+    assert (answer.status, answer.errcode) == (400, "M_UNSUPPORTED_ROOM_VERSION")
+    answer = await ann.post(f"{V3}/rooms/!no:where/upgrade", {"new_version": "12"})
+    assert answer.status == 404
+
+
+async def test_what_people_set_goes_with_them(hearth: Hearth) -> None:
+    ann, ben = await hearth.user("ann"), await hearth.user("ben")
+    room = await make(ann, preset="public_chat")
+    (await ben.post(f"{V3}/join/{room}")).ok()
+    for who, order in ((ann, 0.1), (ben, 0.2)):
+        tag = f"{V3}/user/{who.user_id}/rooms/{room}/tags/m.favourite"
+        (await who.put(tag, {"order": order})).ok()
+    direct = f"{V3}/user/{ben.user_id}/account_data/m.direct"
+    (await ben.put(direct, {ann.user_id: [room], "@x:y": ["!other:z"]})).ok()
+    upgraded = await ann.post(f"{V3}/rooms/{room}/upgrade", {"new_version": "12"})
+    new = upgraded.ok()["replacement_room"]
+    (await ben.post(f"{V3}/join/{new}")).ok()
+    for who, order in ((ann, 0.1), (ben, 0.2)):
+        tags = (await who.get(f"{V3}/user/{who.user_id}/rooms/{new}/tags")).ok()["tags"]
+        assert tags == {"m.favourite": {"order": order}}
+    assert (await ben.get(direct)).ok() == {ann.user_id: [room, new], "@x:y": ["!other:z"]}
+    # A room that only claims to be the next one gets nothing.
+    before = {"creation_content": {"predecessor": {"room_id": room, "event_id": "$x"}}}
+    claim = await make(ann, preset="public_chat", **before)
+    (await ben.post(f"{V3}/join/{claim}")).ok()
+    assert (await ben.get(f"{V3}/user/{ben.user_id}/rooms/{claim}/tags")).ok()["tags"] == {}
+
+
+async def test_a_room_is_not_replaced_by_itself(hearth: Hearth) -> None:
+    ann = await hearth.user("ann")
+    room = await make(ann)
+    tombstone = {"body": "", "replacement_room": room}
+    answer = await ann.put(f"{V3}/rooms/{room}/state/m.room.tombstone", tombstone)
+    assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM")
