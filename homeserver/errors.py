@@ -97,6 +97,12 @@ class MissingParam(MatrixError):
     errcode, says = "M_MISSING_PARAM", "a parameter is missing"
 
 
+class DuplicateAnnotation(MatrixError):
+    """The sender has annotated the event in this way already."""
+
+    errcode = "M_DUPLICATE_ANNOTATION"
+
+
 class InvalidParam(MatrixError):
     """Something is given that cannot be."""
 

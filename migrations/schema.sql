@@ -321,6 +321,19 @@ TABLE registration_tokens
     expires_ts bigint
     CONSTRAINT registration_tokens_pkey PRIMARY KEY (token)
 
+TABLE relations
+    event_nid bigint NOT NULL
+    room_nid bigint NOT NULL
+    parent_nid bigint NOT NULL
+    room_order bigint NOT NULL
+    rel_type text COLLATE "C" NOT NULL
+    type text COLLATE "C" NOT NULL
+    sender text COLLATE "C" NOT NULL
+    key text COLLATE "C"
+    CONSTRAINT relations_pkey PRIMARY KEY (event_nid)
+    CREATE INDEX relations_by_parent ON public.relations USING btree (parent_nid, rel_type, room_order)
+    CREATE INDEX relations_by_thread ON public.relations USING btree (room_nid, parent_nid, room_order) WHERE (rel_type = 'm.thread'::text)
+
 TABLE room_servers WITH (fillfactor=80)
     room_nid bigint NOT NULL
     server_nid bigint NOT NULL
@@ -430,7 +443,7 @@ TABLE users
     CONSTRAINT users_pkey PRIMARY KEY (user_nid)
     CONSTRAINT users_user_id_key UNIQUE (user_id)
 
-CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[], t_txn_id text[], x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[])
+CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[], t_txn_id text[], x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[], l_event bigint[], l_parent bigint[], l_rel_type text[], l_type text[], l_sender text[], l_key text[])
  RETURNS TABLE(event_nid bigint, pos bigint)
  LANGUAGE plpgsql
 AS $function$
@@ -487,6 +500,9 @@ BEGIN
       FROM unnest(x_room, x_event, x_redaction, x_json) AS x (room_nid, event_nid, redaction, json)
      WHERE e.event_nid = x.event_nid AND e.room_nid = x.room_nid AND e.redacted_by IS NULL
        AND x.room_nid = ANY (locked);
+    DELETE FROM relations l
+     USING unnest(x_room, x_event) AS x (room_nid, event_nid)
+     WHERE l.event_nid = x.event_nid AND x.room_nid = ANY (locked);
 
     -- Nothing below can wait for anybody: all of it is under the rooms' locks.
     PERFORM pg_advisory_xact_lock(7310868735949794660);
@@ -515,6 +531,14 @@ BEGIN
     ), logged AS (
         INSERT INTO log (pos, kind, room_nid, user_nid, item)
         SELECT n.pos, 1, n.room_nid, n.member, n.event_nid FROM numbered n
+    ), related AS (
+        INSERT INTO relations (event_nid, room_nid, parent_nid, room_order, rel_type, type, sender,
+                               key)
+        SELECT l.event_nid, n.room_nid, l.parent_nid, n.pos << 24, l.rel_type, l.type, l.sender,
+               l.key
+          FROM unnest(l_event, l_parent, l_rel_type, l_type, l_sender, l_key)
+               AS l (event_nid, parent_nid, rel_type, type, sender, key)
+          JOIN numbered n ON n.event_nid = l.event_nid
     ), changed AS (
         INSERT INTO state_changes (room_nid, pos, state_key_nid, old_event_nid, new_event_nid)
         SELECT c.room_nid, n.pos, c.key, c.old, c.new

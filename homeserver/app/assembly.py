@@ -49,6 +49,7 @@ from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.access import Access
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.backfilling import Backfilling
+from homeserver.rooms.bundling import Bundling
 from homeserver.rooms.carrying_over import CarryingOver
 from homeserver.rooms.claims import Claims
 from homeserver.rooms.context import Contexts
@@ -65,6 +66,7 @@ from homeserver.rooms.presence import Presence
 from homeserver.rooms.read_markers import ReadMarkers
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.receiving import Receiving
+from homeserver.rooms.relations import Relations
 from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.rooms.resident import Resident
 from homeserver.rooms.resolving import Resolving
@@ -169,6 +171,7 @@ class Reading:
     showing: Showing
     history: History
     contexts: Contexts
+    relations: Relations
     room_states: RoomStates
     read_markers: ReadMarkers
     receipts: Receipts
@@ -385,7 +388,7 @@ def make_reading(base: Base, rooms: Rooms, backfilling: Backfilling) -> Reading:
     moments = Moments(process.numbers, rooms.states)
     standings = Standings(process.numbers, moments)
     visibility = Visibility(process.server, standings, moments)
-    showing = Showing(process.server, standings, moments, process.now)
+    showing = Showing(process.server, standings, moments, Bundling(visibility), process.now)
     access = Access(process.numbers, standings)
     pages = Pages(visibility)
     epoch = base.installation.epoch
@@ -397,6 +400,7 @@ def make_reading(base: Base, rooms: Rooms, backfilling: Backfilling) -> Reading:
         showing=showing,
         history=History(process, epoch, access, pages, showing, moments, backfilling),
         contexts=Contexts(process, epoch, access, pages, showing, moments),
+        relations=Relations(process, epoch, access, pages, visibility, showing),
         room_states=RoomStates(process, access, showing),
         read_markers=ReadMarkers(process, access),
         receipts=Receipts(process, access),
@@ -514,6 +518,7 @@ def client_house(
         showing=reading.showing,
         history=reading.history,
         contexts=reading.contexts,
+        relations=reading.relations,
         room_states=reading.room_states,
         read_markers=reading.read_markers,
         receipts=reading.receipts,

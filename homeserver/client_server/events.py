@@ -10,7 +10,7 @@ import msgspec
 from federation.identifiers import parse_event_id
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
-from homeserver.client_server.reading import reader, room_id, token
+from homeserver.client_server.reading import reader, reader_of_messages, room_id, token
 from homeserver.errors import Forbidden, NotFound
 from homeserver.http import Json, Request, Routes
 
@@ -38,7 +38,7 @@ async def get_one_room_event(request: Request, house: House, who: Session) -> Js
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid"""
     room, event = room_id(request), request.param("eventId", parse_event_id)
     try:
-        return await house.history.event(reader(who), room, event)
+        return await house.history.event(await reader_of_messages(house, who), room, event)
     except Forbidden as error:
         # "404: The event was not found or you do not have permission to read this event."
         raise NotFound("there is no such event here") from error

@@ -36,6 +36,7 @@ from homeserver.rooms.membership import Memberships
 from homeserver.rooms.presence import Presence
 from homeserver.rooms.read_markers import ReadMarkers
 from homeserver.rooms.receipts import Receipts
+from homeserver.rooms.relations import Relations
 from homeserver.rooms.room_states import RoomStates
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
@@ -101,6 +102,7 @@ class House:
     showing: Showing
     history: History
     contexts: Contexts
+    relations: Relations
     room_states: RoomStates
     read_markers: ReadMarkers
     receipts: Receipts

@@ -133,6 +133,7 @@ class Absorbing:
         if room.group is not None and room.judging.rows:
             room.batch.events += room.judging.rows
             room.batch.groups += room.judging.groups
+            room.batch.relations += room.judging.relations(nids)
             await self._finish(conn, room, room.group)
         return rulings
 

@@ -26,6 +26,7 @@ from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.rooms.resolving import Resolving
 from homeserver.rooms.rows import intern
 from homeserver.storage import memberships, received
+from homeserver.storage.batch import RelationRow
 from homeserver.storage.events import get_rooms
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import OwnConnection
@@ -149,9 +150,16 @@ class Backfilling:
                 if not judging.is_placed(event.event_id):
                     before = await judging.state_before(event, chunk.states)
                     await judging.judge(nids, event, before, None)
-            return await self._place(conn, room, judging, gap)
+            return await self._place(conn, room, judging, judging.relations(nids), gap)
 
-    async def _place(self, conn: OwnConnection, room: RoomNid, judging: Judging, gap: Gap) -> bool:
+    async def _place(
+        self,
+        conn: OwnConnection,
+        room: RoomNid,
+        judging: Judging,
+        relations: Sequence[RelationRow],
+        gap: Gap,
+    ) -> bool:
         """Put what was judged below everything else that came before the event behind the gap."""
         rows = judging.rows
         live = -(-gap.child_order >> ORDER_BITS) << ORDER_BITS
@@ -159,7 +167,7 @@ class Backfilling:
         orders = range(lowest - len(rows), lowest)
         if not rows or orders[0] <= live - (1 << ORDER_BITS):
             return False
-        await received.add_history(conn, rows, orders, judging.groups)
+        await received.add_history(conn, rows, orders, judging.groups, relations)
         await redact_early(conn, judging, judging.current, [row.event for row in rows])
         events = {stored.nid: stored.event for stored in judging.known.values()}
         missing: dict[EventID, int] = {}

@@ -85,7 +85,7 @@ class Contexts:
             before, after = await self._around(conn, reader, reach, event, limit, wanted)
             events = [event, *before.events, *after.events]
             standings = {reach.room: reach.standing}
-            shown = await self._showing.show(conn, reader, events, standings)
+            shown = await self._showing.show_bundled(conn, reader, events, standings)
             last = after.events[-1] if after.events else event
             state = await self._state(conn, last, events, wanted)
         here = StreamToken(self._epoch, self._process.clock.position)

@@ -184,7 +184,7 @@ class History:
                 gap = await self._gap(conn, reach, span, found)
         async with self._process.database.reader() as conn:
             standings = {reach.room: reach.standing}
-            chunk = await self._showing.show(conn, reader, found.events, standings)
+            chunk = await self._showing.show_bundled(conn, reader, found.events, standings)
             members = wanted.filter.lazy_load_members
             state = await self._senders(conn, found.events) if members else []
         left = None

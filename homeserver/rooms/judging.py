@@ -13,13 +13,13 @@ from federation.events import Event, StateKey
 from federation.identifiers import EventID
 from federation.room_versions import RoomVersion
 from federation.verdict import Evidence, Outcome, Ruling, judge
-from homeserver.rooms import redacting
+from homeserver.rooms import redacting, relating
 from homeserver.rooms.heads import Head
 from homeserver.rooms.intake import Means
 from homeserver.rooms.resolving import Resolving
 from homeserver.rooms.rows import Nids
 from homeserver.storage import received, redactions
-from homeserver.storage.batch import EventRow, Fate, GroupRow
+from homeserver.storage.batch import EventRow, Fate, GroupRow, RelationRow
 from homeserver.storage.pool import Connection
 from homeserver.storage.received import Stored
 from homeserver.storage.state_groups import (
@@ -116,6 +116,12 @@ class Judging:
             )
         )
         return ruling
+
+    def relations(self, nids: Nids) -> list[RelationRow]:
+        """What those of the events that were accepted are to others."""
+        accepted = {row.event for row in self.rows if row.fate is Fate.ACCEPTED}
+        events = [stored.event for stored in self.known.values() if stored.nid in accepted]
+        return list(relating.rows(events, nids.events))
 
     async def _evidence(
         self, event: Event, before: StateGroup | None, current: StateGroup | None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from federation.events import Event, StateKey
 from federation.identifiers import EventID, domain_of
-from homeserver.rooms import redacting
+from homeserver.rooms import redacting, relating
 from homeserver.rooms.drafting import Work, Written
 from homeserver.rooms.heads import Head, Known, Tip
 from homeserver.storage.batch import (
@@ -60,10 +60,10 @@ async def intern(conn: Connection, numbers: Numbers, events: Sequence[Event]) ->
     """Give numbers to all that the events name."""
     state = [(e.type, e.state_key) for e in events if e.state_key is not None]
     members = {key for kind, key in state if kind == "m.room.member"}
+    named = {i for e in events for i in (e.event_id, *e.auth_events)}
+    named |= {relation.parent for e in events if (relation := relating.relation_of(e))}
     return Nids(
-        await numbers.events.intern(
-            conn, {i for e in events for i in (e.event_id, *e.auth_events)}
-        ),
+        await numbers.events.intern(conn, named),
         await numbers.state_keys.intern(conn, state),
         await numbers.users.intern(conn, members),
         await numbers.servers.intern(conn, map(domain_of, members)),
@@ -91,6 +91,7 @@ class RoomRows:
         """
         for event in self._work.made:
             self._add_event(event)
+        self._batch.relations += relating.rows(self._work.made, self._nids.events)
         self._add_redacted(targets)
         self._batch.servers += [ServerRow(self._room, *count) for count in self._joined().items()]
         for submission in written:

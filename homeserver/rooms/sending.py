@@ -11,13 +11,22 @@ from federation.building import Draft
 from federation.errors import IdentifierError
 from federation.identifiers import EventID, RoomAlias, RoomID, UserID, is_user_id, parse_room_alias
 from federation.power_levels import LevelError
-from homeserver.errors import BadAlias, BadJson, Forbidden, InvalidParam
+from homeserver.errors import (
+    BadAlias,
+    BadJson,
+    DuplicateAnnotation,
+    Forbidden,
+    InvalidParam,
+    MatrixError,
+)
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.posting import post_one
-from homeserver.storage import received
+from homeserver.rooms.relating import ANNOTATION, THREAD, relation_in, relation_of
+from homeserver.storage import received, relations
+from homeserver.storage.events import get_sent
 from homeserver.storage.process import Process
 
 _LONGEST = 255
@@ -71,6 +80,7 @@ class Sending:
             redacts = _redacts(content)
             await self._check_redaction(sender, room_id, redacts)
             content = {key: value for key, value in content.items() if key != "redacts"}
+        await self._check_relation(sender, kind, content, transaction)
         draft = Draft(kind, sender, content, None, room_id, redacts)
         txn_id = transaction.txn_id if "\0" not in transaction.txn_id else None
         submission = Submission([draft], once=transaction.once, txn_id=txn_id)
@@ -117,6 +127,26 @@ class Sending:
             await self._check_aliases(room_id, content)
         draft = Draft(kind, sender, content, state_key, room_id)
         return await post_one(self._intake, Submission([draft]), room_id)
+
+    async def _check_relation(
+        self, sender: UserID, kind: str, content: Mapping[str, Any], transaction: Transaction
+    ) -> None:
+        """See that the event is to another what it may be, unless it was sent before.
+
+        https://spec.matrix.org/v1.19/client-server-api/#validation-of-mthread-relationships
+        """
+        relation = relation_in(kind, content)
+        if relation is None or relation.rel_type not in {ANNOTATION, THREAD}:
+            return
+        async with self._process.database.reader() as conn:
+            if await get_sent(conn, [transaction.once]):
+                return
+            if relation.rel_type == THREAD:
+                root = (await received.by_ids(conn, [relation.parent])).get(relation.parent)
+                if root is not None and relation_of(root.event) is not None:
+                    raise MatrixError("the event is related to another: no thread begins there")
+            elif await relations.is_annotated(conn, relation.parent, kind, sender, relation.key):
+                raise DuplicateAnnotation("you have annotated the event in this way already")
 
     async def _check_redaction(self, sender: UserID, room_id: RoomID, event_id: EventID) -> None:
         """See that people take back their own words, or are there to take back others'.

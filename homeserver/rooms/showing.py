@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from federation.canonical_json import JsonObject
 from federation.events import Event
 from federation.identifiers import ServerName, domain_of
+from homeserver.rooms.bundling import Bundling
 from homeserver.rooms.moments import Moments
 from homeserver.rooms.standings import Reader, Standing, Standings
 from homeserver.rooms.visibility import is_own_membership
@@ -90,13 +91,20 @@ class Showing:
         server: this one.
         standings: of readers.
         moments: of events.
+        bundling: gathers what is related to events.
         now: milliseconds since the epoch.
 
     """
 
     def __init__(
-        self, server: ServerName, standings: Standings, moments: Moments, now: Callable[[], int]
+        self,
+        server: ServerName,
+        standings: Standings,
+        moments: Moments,
+        bundling: Bundling,
+        now: Callable[[], int],
     ) -> None:
+        self._bundling = bundling
         self._server = server
         self._standings = standings
         self._moments = moments
@@ -130,9 +138,51 @@ class Showing:
         now = self._now()
         return [shown(placed, around, now) for placed in events]
 
+    async def show_bundled(
+        self,
+        conn: Connection,
+        reader: Reader,
+        events: Sequence[Placed],
+        standings: Mapping[RoomNid, Standing] | None = None,
+    ) -> list[JsonObject]:
+        """As `show`, with what is related to the events."""
+        found = await self.show(conn, reader, events, standings)
+        await self.add_bundles(conn, reader, list(zip(events, found, strict=True)))
+        return found
+
+    async def add_bundles(
+        self,
+        conn: Connection,
+        reader: Reader,
+        shown: Sequence[tuple[Placed, JsonObject]],
+        *,
+        with_threads: bool = True,
+    ) -> None:
+        """Add what is related to some events to them, as they are shown.
+
+        The last event of a thread has something related to it too, but no thread.
+        """
+
+        async def plain(edits: Sequence[Placed]) -> list[JsonObject]:
+            return await self.show(conn, reader, edits)
+
+        async def latest(last: Sequence[Placed]) -> list[JsonObject]:
+            found = await self.show(conn, reader, last)
+            pairs = list(zip(last, found, strict=True))
+            await self.add_bundles(conn, reader, pairs, with_threads=False)
+            return found
+
+        events = [event for event, _ in shown]
+        bundles = await self._bundling.of(
+            conn, reader, events, plain, latest if with_threads else None
+        )
+        for event, one in shown:
+            if event.nid in bundles:
+                one["unsigned"]["m.relations"] = bundles[event.nid]
+
     async def show_one(self, conn: Connection, reader: Reader, event: Placed) -> JsonObject:
-        """One event, as the reader's client gets it."""
-        return (await self.show(conn, reader, [event]))[0]
+        """One event, as the reader's client gets it, with what is related to it."""
+        return (await self.show_bundled(conn, reader, [event]))[0]
 
     def show_state(self, events: Iterable[Placed]) -> list[JsonObject]:
         """Entries of a state, with nothing around them but their age."""

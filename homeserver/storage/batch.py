@@ -123,6 +123,19 @@ class RedactedRow(NamedTuple):
     """What is left of it."""
 
 
+class RelationRow(NamedTuple):
+    """What an event is to another."""
+
+    event: EventNid
+    parent: EventNid
+    rel_type: str
+    type: str
+    """Of the event."""
+    sender: str
+    key: str | None
+    """Of an annotation."""
+
+
 @dataclass(slots=True)
 class Batch:
     """Rows for any number of rooms; a room is written whole or not at all."""
@@ -135,6 +148,7 @@ class Batch:
     groups: list[GroupRow] = field(default_factory=list)
     sent: list[SentRow] = field(default_factory=list)
     redacted: list[RedactedRow] = field(default_factory=list)
+    relations: list[RelationRow] = field(default_factory=list)
 
 
 async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
@@ -154,12 +168,13 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
         *_columns(batch.groups, 7),
         *_columns(batch.sent, 6),
         *_columns(batch.redacted, 4),
+        *_columns(batch.relations, 6),
     ]
     rows = await conn.fetch(_APPEND, *columns)
     return {EventNid(row[0]): row[1] for row in rows}
 
 
-_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 45))})"  # noqa: S608
+_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 51))})"  # noqa: S608
 
 
 def array_literal(numbers: Iterable[int]) -> str:

@@ -11,7 +11,7 @@ import orjson
 from federation.events import Event, load
 from federation.identifiers import EventID, UserID
 from federation.room_versions import ROOM_VERSIONS
-from homeserver.storage.batch import EventRow, Fate, GroupRow, array_literal
+from homeserver.storage.batch import EventRow, Fate, GroupRow, RelationRow, array_literal
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection, OwnConnection
 from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid
@@ -123,9 +123,13 @@ async def add_outliers(conn: Connection, rows: Sequence[EventRow]) -> None:
 
 
 async def add_history(
-    conn: OwnConnection, rows: Sequence[EventRow], orders: Sequence[int], groups: Sequence[GroupRow]
+    conn: OwnConnection,
+    rows: Sequence[EventRow],
+    orders: Sequence[int],
+    groups: Sequence[GroupRow],
+    relations: Sequence[RelationRow],
 ) -> None:
-    """Store events of the past, at these places of their room's order, with states before them."""
+    """Store events of the past, at these places of their room's order."""
     async with conn.transaction():
         await conn.execute(
             """
@@ -143,6 +147,19 @@ async def add_history(
             [row.records for row in groups],
         )
         await _insert(conn, rows, list(orders))
+        await conn.execute(
+            """
+            INSERT INTO relations (event_nid, room_nid, parent_nid, room_order, rel_type, type,
+                                   sender, key)
+            SELECT l.event_nid, e.room_nid, l.parent_nid, e.room_order, l.rel_type, l.type,
+                   l.sender, l.key
+              FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[],
+                          $6::text[])
+                   AS l (event_nid, parent_nid, rel_type, type, sender, key)
+              JOIN events e ON e.event_nid = l.event_nid
+            """,
+            *([row[column] for row in relations] for column in range(6)),
+        )
 
 
 async def _insert(conn: Connection, rows: Sequence[EventRow], orders: Sequence[int | None]) -> None:

@@ -41,9 +41,15 @@ async def redact(conn: Connection, rows: Sequence[RedactedRow]) -> None:
     """Put what a redaction leaves in the place of events."""
     await conn.execute(
         """
+        WITH x AS (
+            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[])
+                          AS x (event_nid, redaction, json)
+        ), unrelated AS (
+            DELETE FROM relations l USING x WHERE l.event_nid = x.event_nid
+        )
         UPDATE events e
            SET json = x.json, redacted_by = x.redaction
-          FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS x (event_nid, redaction, json)
+          FROM x
          WHERE e.event_nid = x.event_nid AND e.redacted_by IS NULL
         """,
         [row.event for row in rows],

@@ -131,6 +131,7 @@ class JoinedRooms:
             [event for room in rooms for event in room.timeline],
             standings,
             wish.filter,
+            {room.of.room for room in rooms if room.limited},
         )
         found: dict[RoomNid, JsonObject] = {}
         rest = iter(lines)

@@ -1,6 +1,6 @@
 """Events as `/sync` shows them: in the format and with the fields that a client asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from federation.canonical_json import JsonObject, decode_object
@@ -19,9 +19,17 @@ async def timeline(
     events: Sequence[Placed],
     standings: dict[RoomNid, Standing],
     wanted: Filter,
+    limited: Collection[RoomNid] = (),
 ) -> list[JsonObject]:
-    """Events of timelines, in their order; "the room_id field is missing" in `/sync`."""
+    """Events of timelines, in their order; "the room_id field is missing" in `/sync`.
+
+    What is related to an event is told with it where the timeline is limited: otherwise the client
+    has seen, or sees, it all.
+    """
     shown = await showing.show(conn, reader, events, standings)
+    if limited:
+        pairs = [(e, one) for e, one in zip(events, shown, strict=True) if e.room in limited]
+        await showing.add_bundles(conn, reader, pairs)
     return [_formed(event, one, wanted) for event, one in zip(events, shown, strict=True)]
 
 

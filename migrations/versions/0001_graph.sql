@@ -86,6 +86,22 @@ CREATE TABLE blame (
     PRIMARY KEY (blamed_nid, event_nid)
 );
 
+-- What events say they are to other events (m.relates_to), as far as they were accepted and not
+-- redacted. The other one need not be here.
+CREATE TABLE relations (
+    event_nid bigint PRIMARY KEY,
+    room_nid bigint NOT NULL,
+    parent_nid bigint NOT NULL,
+    room_order bigint NOT NULL,
+    rel_type text COLLATE "C" NOT NULL,
+    type text COLLATE "C" NOT NULL,              -- of the event
+    sender text COLLATE "C" NOT NULL,
+    key text COLLATE "C"                         -- of an annotation
+);
+CREATE INDEX relations_by_parent ON relations (parent_nid, rel_type, room_order);
+CREATE INDEX relations_by_thread ON relations (room_nid, parent_nid, room_order)
+    WHERE rel_type = 'm.thread';
+
 -- Redactions of events that are not here yet.
 CREATE TABLE early_redactions (
     target_nid bigint NOT NULL,
@@ -186,7 +202,7 @@ $$;
 -- position, in the order of the arrays; answered are the events that were written.
 --
 -- Prefixes: r_ rooms, e_ events, c_ changes of current state, m_ memberships, s_ servers' counts,
--- g_ state groups, t_ transaction ids, x_ redacted events.
+-- g_ state groups, t_ transaction ids, x_ redacted events, l_ relations.
 CREATE FUNCTION append_batch(
     r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[],
     e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[],
@@ -198,7 +214,9 @@ CREATE FUNCTION append_batch(
     g_digest bytea[], g_records bytea[],
     t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[],
     t_txn_id text[],
-    x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[]
+    x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[],
+    l_event bigint[], l_parent bigint[], l_rel_type text[], l_type text[], l_sender text[],
+    l_key text[]
 ) RETURNS TABLE (event_nid bigint, pos bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -254,6 +272,9 @@ BEGIN
       FROM unnest(x_room, x_event, x_redaction, x_json) AS x (room_nid, event_nid, redaction, json)
      WHERE e.event_nid = x.event_nid AND e.room_nid = x.room_nid AND e.redacted_by IS NULL
        AND x.room_nid = ANY (locked);
+    DELETE FROM relations l
+     USING unnest(x_room, x_event) AS x (room_nid, event_nid)
+     WHERE l.event_nid = x.event_nid AND x.room_nid = ANY (locked);
 
     -- Nothing below can wait for anybody: all of it is under the rooms' locks.
     PERFORM pg_advisory_xact_lock(7310868735949794660);
@@ -282,6 +303,14 @@ BEGIN
     ), logged AS (
         INSERT INTO log (pos, kind, room_nid, user_nid, item)
         SELECT n.pos, 1, n.room_nid, n.member, n.event_nid FROM numbered n
+    ), related AS (
+        INSERT INTO relations (event_nid, room_nid, parent_nid, room_order, rel_type, type, sender,
+                               key)
+        SELECT l.event_nid, n.room_nid, l.parent_nid, n.pos << 24, l.rel_type, l.type, l.sender,
+               l.key
+          FROM unnest(l_event, l_parent, l_rel_type, l_type, l_sender, l_key)
+               AS l (event_nid, parent_nid, rel_type, type, sender, key)
+          JOIN numbered n ON n.event_nid = l.event_nid
     ), changed AS (
         INSERT INTO state_changes (room_nid, pos, state_key_nid, old_event_nid, new_event_nid)
         SELECT c.room_nid, n.pos, c.key, c.old, c.new

@@ -9,6 +9,7 @@ import pytest
 from federation.identifiers import RoomID, ServerName, UserID
 from federation.room_versions import V10, V12
 from homeserver.rooms.access import departure
+from homeserver.rooms.bundling import Bundling
 from homeserver.rooms.moments import Moments
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.standings import Reader, Standings
@@ -82,13 +83,15 @@ async def scene(database: Database) -> AsyncIterator[Scene]:
         numbers = Numbers()
         moments = Moments(numbers, States())
         standings = Standings(numbers, moments)
+        visibility = Visibility(SERVER, standings, moments)
+        bundling = Bundling(visibility)
         yield Scene(
             one,
             Counting(conn),
             numbers,
             standings,
-            Visibility(SERVER, standings, moments),
-            Showing(SERVER, standings, moments, lambda: 2_000_000_000_000),
+            visibility,
+            Showing(SERVER, standings, moments, bundling, lambda: 2_000_000_000_000),
         )
 
 

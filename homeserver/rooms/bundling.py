@@ -1,0 +1,124 @@
+"""What others' events add to an event: `m.relations` in its `unsigned`.
+
+https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+from federation.canonical_json import JsonObject
+from homeserver.rooms.relating import REFERENCE, REPLACE, THREAD, relation_of
+from homeserver.rooms.standings import Reader
+from homeserver.rooms.visibility import Visibility
+from homeserver.storage import history, relations
+from homeserver.storage.history import Placed
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import EventNid
+
+Show = Callable[[Sequence[Placed]], Awaitable[list[JsonObject]]]
+"""Shows events, with bundles of their own or without."""
+Bundle = dict[EventNid, JsonObject]
+"""What is told of each event, by `rel_type`."""
+
+
+class Bundling:
+    """Gathers what is told with events.
+
+    Args:
+        visibility: says which of the related events a reader may see.
+
+    """
+
+    def __init__(self, visibility: Visibility) -> None:
+        self._visibility = visibility
+
+    async def of(
+        self,
+        conn: Connection,
+        reader: Reader,
+        events: Sequence[Placed],
+        show: Show,
+        latest: Show | None,
+    ) -> Bundle:
+        """The bundles of those of the events that have any.
+
+        Args:
+            conn: one query is made where nothing is related to any of the events.
+            reader: whose client gets them.
+            events: that the reader may see.
+            show: the edits, as they are.
+            latest: the last events of threads, with what is told of those; `None`: no threads.
+
+        """
+        # "State events do not currently receive bundled aggregations."
+        parents = {event.nid: event for event in events if event.key is None}
+        kinds = await relations.kinds(conn, parents) if parents else {}
+        found: Bundle = {}
+        if REFERENCE in kinds:
+            _add(found, REFERENCE, await self._references(conn, reader, kinds[REFERENCE]))
+        if REPLACE in kinds:
+            originals = [parents[nid] for nid in kinds[REPLACE]]
+            _add(found, REPLACE, await self._edits(conn, reader, originals, show))
+        if THREAD in kinds and latest is not None:
+            roots = [parents[nid] for nid in kinds[THREAD]]
+            _add(found, THREAD, await self._threads(conn, reader, roots, latest))
+        return found
+
+    async def _references(
+        self, conn: Connection, reader: Reader, parents: Collection[EventNid]
+    ) -> Bundle:
+        named = await relations.references(conn, parents, reader.ignores)
+        return {
+            nid: {"chunk": [{"event_id": event_id} for event_id in ids]}
+            for nid, ids in named.items()
+        }
+
+    async def _edits(
+        self, conn: Connection, reader: Reader, originals: Sequence[Placed], show: Show
+    ) -> Bundle:
+        """The newest edit of each, which is by the same sender and of the same type."""
+        wanted = {
+            event.nid: (event.event.sender, event.event.type)
+            for event in originals
+            if event.redacted_by is None and not _is_edit(event)
+        }
+        newest = await relations.replacements(conn, wanted, reader.ignores) if wanted else {}
+        shown = await self._shown(conn, reader, newest.values(), show)
+        return {nid: shown[edit] for nid, edit in newest.items() if edit in shown}
+
+    async def _threads(
+        self, conn: Connection, reader: Reader, roots: Sequence[Placed], latest: Show
+    ) -> Bundle:
+        nids = [root.nid for root in roots]
+        found = await relations.threads(conn, nids, reader.user_id, reader.ignores)
+        last = [thread.latest for thread in found.values()]
+        shown = await self._shown(conn, reader, last, latest)
+        mine = {root.nid for root in roots if root.event.sender == reader.user_id}
+        return {
+            nid: {
+                "latest_event": shown[thread.latest],
+                "count": thread.replies,
+                "current_user_participated": thread.participated or nid in mine,
+            }
+            for nid, thread in found.items()
+            if thread.latest in shown
+        }
+
+    async def _shown(
+        self, conn: Connection, reader: Reader, nids: Collection[EventNid], show: Show
+    ) -> dict[EventNid, JsonObject]:
+        """Those of the events that the reader may see, as they are shown."""
+        if not nids:
+            return {}
+        events = list((await history.by_nid(conn, nids)).values())
+        seen = await self._visibility.visible(conn, reader, events)
+        return {event.nid: one for event, one in zip(seen, await show(seen), strict=True)}
+
+
+def _is_edit(event: Placed) -> bool:
+    relation = relation_of(event.event)
+    return relation is not None and relation.rel_type == REPLACE
+
+
+def _add(found: Bundle, rel_type: str, bundles: Bundle) -> None:
+    for nid, bundle in bundles.items():
+        found.setdefault(nid, {})[rel_type] = bundle
