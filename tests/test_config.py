@@ -595,7 +595,8 @@ def test_contradictions(tmp_path: Path, text: str, said: str) -> None:
     ],
 )
 def test_warnings(tmp_path: Path, text: str, subject: str) -> None:
-    (warning,) = warnings(loaded(tmp_path, NAME + text))
+    found = warnings(loaded(tmp_path, NAME + text))
+    (warning,) = (one for one in found if "nothing acts" not in one)
     assert warning.partition(": ")[0] == subject
 
 
@@ -608,7 +609,8 @@ def test_warnings(tmp_path: Path, text: str, subject: str) -> None:
     ],
 )
 def test_no_warnings(tmp_path: Path, text: str) -> None:
-    assert list(warnings(loaded(tmp_path, NAME + text))) == []
+    found = warnings(loaded(tmp_path, NAME + text))
+    assert [one for one in found if "nothing acts" not in one] == []
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from homeserver.accounts.new_accounts import NewAccounts
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registrations import Registrations
 from homeserver.config.settings import Settings
+from homeserver.rooms.welcoming import Welcoming
 from homeserver.storage.process import Process
 
 
@@ -17,4 +18,5 @@ class House:
     process: Process
     new_accounts: NewAccounts
     profiles: Profiles
+    welcoming: Welcoming
     registrations: Registrations

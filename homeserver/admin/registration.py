@@ -50,6 +50,7 @@ async def register_with_shared_secret(request: Request, house: House, body: Regi
         await house.profiles.set_field(user, "displayname", body.displayname)
     wish = Wish(body.username, None, DeviceWish(), body.inhibit_login)
     made = await house.registrations.finish(user, wish)
+    house.welcoming.welcome(made.user_id)
     if made.login is None:
         return {"user_id": made.user_id, "home_server": house.process.server}
     return {

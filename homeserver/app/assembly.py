@@ -55,6 +55,7 @@ from homeserver.rooms.claims import Claims
 from homeserver.rooms.context import Contexts
 from homeserver.rooms.creation import Creation
 from homeserver.rooms.current import Current
+from homeserver.rooms.directory import Directory
 from homeserver.rooms.federated import FederatedRooms
 from homeserver.rooms.heads import Heads
 from homeserver.rooms.history import History, Pages
@@ -77,6 +78,7 @@ from homeserver.rooms.standings import Standings
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
 from homeserver.rooms.visibility import Visibility
+from homeserver.rooms.welcoming import Welcoming
 from homeserver.server_server import house as server_server
 from homeserver.storage.bus import Bus
 from homeserver.storage.installation import Installation
@@ -157,6 +159,8 @@ class Writing:
     memberships: Memberships
     sending: Sending
     creation: Creation
+    directory: Directory
+    welcoming: Welcoming
     upgrading: Upgrading
     carrying_over: CarryingOver
 
@@ -236,6 +240,7 @@ def assemble(base: Base) -> Parts:
             process=base.process,
             new_accounts=accounts.new_accounts,
             profiles=accounts.profiles,
+            welcoming=writing.welcoming,
             registrations=accounts.registrations,
         ),
         server_house=server_house(base, accounts, rooms, federating, writing, reading, encryption),
@@ -357,9 +362,12 @@ def make_writing(base: Base, accounts: Accounts, rooms: Rooms, federating: Feder
         federated.resolve,
         requires_membership=settings.alias_requires_membership,
     )
+    memberships = Memberships(process, rooms.intake, current, accounts.profiles, federated)
     return Writing(
         aliases=aliases,
-        memberships=Memberships(process, rooms.intake, current, accounts.profiles, federated),
+        memberships=memberships,
+        directory=Directory(process, federating.peers),
+        welcoming=Welcoming(aliases, memberships, base.settings.registration.auto_join),
         sending=Sending(process, rooms.intake, current, aliases),
         creation=Creation(
             process,
@@ -501,6 +509,8 @@ def client_house(
         memberships=writing.memberships,
         sending=writing.sending,
         creation=writing.creation,
+        directory=writing.directory,
+        welcoming=writing.welcoming,
         upgrading=writing.upgrading,
         carrying_over=writing.carrying_over,
         remote_profile=federating.federated.profile,
@@ -546,6 +556,7 @@ def server_house(
         profiles=accounts.profiles,
         devices=accounts.devices,
         aliases=writing.aliases,
+        directory=writing.directory,
         resident=Resident(
             base.process,
             rooms.current,

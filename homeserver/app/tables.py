@@ -20,6 +20,7 @@ from homeserver.client_server import (
     messages,
     presence,
     profile,
+    public_rooms,
     push_rules,
     receipts,
     registration,
@@ -37,6 +38,7 @@ from homeserver.server_server import events as server_events
 from homeserver.server_server import keys as server_keys
 from homeserver.server_server import media as server_media
 from homeserver.server_server import membership as server_membership
+from homeserver.server_server import public_rooms as server_public_rooms
 from homeserver.server_server import publishing, queries, transactions, version
 
 CLIENT: Sequence[Routes] = (
@@ -56,6 +58,7 @@ CLIENT: Sequence[Routes] = (
     messages.routes,
     presence.routes,
     profile.routes,
+    public_rooms.routes,
     push_rules.routes,
     receipts.routes,
     registration.routes,
@@ -80,6 +83,7 @@ FEDERATION: Sequence[Routes] = (
     server_keys.routes,
     server_media.routes,
     server_membership.routes,
+    server_public_rooms.routes,
     transactions.routes,
     version.routes,
 )

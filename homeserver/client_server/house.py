@@ -28,6 +28,7 @@ from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.carrying_over import CarryingOver
 from homeserver.rooms.context import Contexts
 from homeserver.rooms.creation import Creation
+from homeserver.rooms.directory import Directory
 from homeserver.rooms.heads import Heads
 from homeserver.rooms.history import History
 from homeserver.rooms.ignoring import Ignoring
@@ -44,6 +45,7 @@ from homeserver.rooms.standings import Standings
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
 from homeserver.rooms.visibility import Visibility
+from homeserver.rooms.welcoming import Welcoming
 from homeserver.storage.bus import Bus
 from homeserver.storage.process import Process
 from homeserver.storage.states import States
@@ -79,6 +81,8 @@ class House:
     memberships: Memberships
     sending: Sending
     creation: Creation
+    directory: Directory
+    welcoming: Welcoming
     upgrading: Upgrading
     carrying_over: CarryingOver
 

@@ -10,27 +10,32 @@ from federation.identifiers import UserID, domain_of, parse_user_id
 from homeserver.accounts.profiles import Change
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
-from homeserver.errors import Forbidden, MissingParam, NotFound
-from homeserver.http import Json, Request, Routes
+from homeserver.errors import Forbidden, MissingParam, MissingToken, NotFound
+from homeserver.http import Auth, Json, Request, Routes
 
 routes = Routes("client")
 
 _UNSTABLE = "/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}"
 
 
-@routes.get("/_matrix/client/v3/profile/{userId}", auth=False, also=[_UNSTABLE])
-async def get_user_profile(request: Request, house: House) -> Json:
+@routes.get(
+    "/_matrix/client/v3/profile/{userId}", auth=Auth.OPTIONAL, allows=["guest"], also=[_UNSTABLE]
+)
+async def get_user_profile(request: Request, house: House, who: Session | None) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuserid"""
-    return await _profile(house, request.param("userId", parse_user_id))
+    return await _profile(house, request.param("userId", parse_user_id), who)
 
 
 @routes.get(
-    "/_matrix/client/v3/profile/{userId}/{keyName}", auth=False, also=[_UNSTABLE + "/{keyName}"]
+    "/_matrix/client/v3/profile/{userId}/{keyName}",
+    auth=Auth.OPTIONAL,
+    allows=["guest"],
+    also=[_UNSTABLE + "/{keyName}"],
 )
-async def get_profile_field(request: Request, house: House) -> Json:
+async def get_profile_field(request: Request, house: House, who: Session | None) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuseridkeyname"""
     name = request.match_info["keyName"]
-    profile = await _profile(house, request.param("userId", parse_user_id))
+    profile = await _profile(house, request.param("userId", parse_user_id), who)
     if name not in profile:
         raise NotFound("there is no such field in the profile")
     return {name: profile[name]}
@@ -67,7 +72,12 @@ async def delete_profile_field(request: Request, house: House, who: Session) -> 
     return {}
 
 
-async def _profile(house: House, user_id: UserID) -> dict[str, Any]:
+async def _profile(house: House, user_id: UserID, who: Session | None) -> dict[str, Any]:
+    if not house.settings.privacy.profiles_of_strangers:
+        if who is None:
+            raise MissingToken
+        if not await house.standings.are_acquainted(house.process, who.user, user_id):
+            raise Forbidden("you share no room with them")
     if domain_of(user_id) != house.process.server:
         return await house.remote_profile(user_id)
     return dict(await house.profiles.get(user_id))

@@ -65,6 +65,7 @@ async def register(
     found = await house.registrations.register(wish, without_auth, auth_data_in(asked))
     if isinstance(found, Challenge):
         return Reply(401, found.body())
+    house.welcoming.welcome(found.user_id)
     return _answer(house, found)
 
 

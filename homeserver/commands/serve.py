@@ -4,8 +4,11 @@ import typer
 
 from homeserver.app.serving import serve as run
 from homeserver.commands.options import ConfigFile, examples, load_settings
+from homeserver.config.checks import warnings
 from homeserver.errors import HearthError
-from homeserver.logs import configure
+from homeserver.logs import configure, get_logger
+
+log = get_logger(__name__)
 
 EXAMPLES = examples(
     "hearth serve",
@@ -18,6 +21,8 @@ def serve(file: ConfigFile = None) -> None:
     """Run the server until Ctrl-C or SIGTERM; its schema and key are made if missing."""
     settings = load_settings(file)
     configure(settings.logging)
+    for remark in warnings(settings):
+        log.warning("a setting to think about", setting=remark)
     try:
         status = run(settings)
     except (HearthError, OSError) as error:

@@ -2,11 +2,32 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import reduce
 
 from federation.errors import IdentifierError
 from federation.identifiers import new_user_id
 from homeserver.config.settings import Settings
 from homeserver.errors import Problem
+
+NOT_BUILT = (
+    "registration.require_email",
+    "auth.cas",
+    "accounts.change_3pid",
+    "accounts.identity_servers",
+    "privacy.client_addresses",
+    "privacy.directory_of_everybody",
+    "push",
+    "smtp",
+    "captcha",
+    "rooms.expiry",
+    "retention",
+    "media.s3",
+    "previews",
+    "appservices",
+    "server_notices",
+    "resource_limits",
+)
+"""Settings that are read and checked, and that belong to what is not built yet."""
 
 
 def contradictions(settings: Settings) -> Iterator[Problem]:
@@ -45,6 +66,16 @@ def warnings(settings: Settings) -> Iterator[str]:
     if settings.privacy.client_addresses == "stored":
         yield "privacy.client_addresses: the disk tells where people live"
     yield from _exposed(settings)
+    yield from _without_effect(settings)
+
+
+def _without_effect(settings: Settings) -> Iterator[str]:
+    """What is not built yet: better said than found out."""
+    default = Settings(server_name=settings.server_name)
+    for path in NOT_BUILT:
+        given, usual = (reduce(getattr, path.split("."), one) for one in (settings, default))
+        if given != usual:
+            yield f"{path}: nothing acts on this setting yet"
 
 
 def _exposed(settings: Settings) -> Iterator[str]:

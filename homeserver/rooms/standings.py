@@ -17,6 +17,7 @@ from homeserver.storage.batch import Membership
 from homeserver.storage.history import Placed
 from homeserver.storage.numbers import Numbers, RoomNid, UserNid
 from homeserver.storage.pool import Connection
+from homeserver.storage.process import Process
 from homeserver.storage.standings import Change
 from homeserver.storage.state_groups import EventNid
 from homeserver.storage.stream_tokens import ORDER_BITS
@@ -123,6 +124,15 @@ class Standings:
             )
         while len(self._rules) > _REMEMBERED:
             self._rules.popitem(last=False)
+
+    async def are_acquainted(self, process: Process, one: UserNid, other: UserID) -> bool:
+        """Whether somebody shares a room with somebody, who may be themselves."""
+        async with process.database.reader() as conn:
+            users = await self._numbers.users.find(conn, [other])
+            known = users.get(other)
+            return known is not None and (
+                known == one or await standings.share_a_room(conn, one, known)
+            )
 
     async def changes(
         self, conn: Connection, reader: Reader, rooms: Iterable[RoomNid]

@@ -13,6 +13,7 @@ from homeserver.http.limits import Limits
 from homeserver.media.repository import Repository
 from homeserver.peers.peers import Peers
 from homeserver.rooms.aliases import Aliases
+from homeserver.rooms.directory import Directory
 from homeserver.rooms.presence import Presence
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.receiving import Receiving
@@ -35,6 +36,7 @@ class House:
     devices: Devices
 
     aliases: Aliases
+    directory: Directory
     resident: Resident
     receiving: Receiving
     receipts: Receipts

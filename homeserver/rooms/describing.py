@@ -1,0 +1,63 @@
+"""What is told of a room to people who are not in it. Pure.
+
+https://spec.matrix.org/v1.19/client-server-api/#published-room-directory
+"""
+
+from collections.abc import Mapping
+
+from federation.canonical_json import JsonObject
+from federation.events import Event, StateKey
+from homeserver.storage.public_rooms import Counted
+
+KEYS: tuple[StateKey, ...] = tuple(
+    (f"m.room.{name}", "")
+    for name in (
+        "create",
+        "name",
+        "topic",
+        "avatar",
+        "canonical_alias",
+        "join_rules",
+        "history_visibility",
+        "guest_access",
+        "encryption",
+    )
+)
+"""What the description is made of."""
+_OPEN = frozenset({"public", "knock", "restricted", "knock_restricted"})
+
+
+def described(counted: Counted, state: Mapping[StateKey, Event]) -> JsonObject:
+    """A room as it is listed."""
+    found: JsonObject = {
+        "room_id": counted.room_id,
+        "num_joined_members": counted.joined,
+        "world_readable": _says(state, "history_visibility") == "world_readable",
+        "guest_can_join": _says(state, "guest_access") == "can_join",
+        "join_rule": _says(state, "join_rules", "join_rule") or "invite",
+    }
+    texts = {
+        "name": _says(state, "name", "name"),
+        "topic": _says(state, "topic", "topic"),
+        "avatar_url": _says(state, "avatar", "url"),
+        "canonical_alias": _says(state, "canonical_alias", "alias"),
+        "room_type": _says(state, "create", "type"),
+    }
+    return found | {key: text for key, text in texts.items() if text}
+
+
+def may_be_listed(room: Mapping[str, object]) -> bool:
+    """Whether people can do anything with the room once they know of it."""
+    return room["join_rule"] in _OPEN or bool(room["world_readable"])
+
+
+def federates(state: Mapping[StateKey, Event]) -> bool:
+    """Whether people of other servers can come in at all."""
+    create = state.get(("m.room.create", ""))
+    return create is not None and create.content.get("m.federate", True) is not False
+
+
+def _says(state: Mapping[StateKey, Event], kind: str, key: str | None = None) -> str | None:
+    event = state.get((f"m.room.{kind}", ""))
+    value = event.content.get(key or kind) if event is not None else None
+    return value if isinstance(value, str) else None

@@ -1,0 +1,78 @@
+"""Rooms with what is told of them to people who are not in them.
+
+https://spec.matrix.org/v1.19/client-server-api/#published-room-directory
+"""
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from federation.events import Event, StateKey, load
+from federation.identifiers import EventID, RoomID
+from federation.room_versions import ROOM_VERSIONS
+from homeserver.storage.numbers import RoomNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import KeyNid
+
+
+class Counted(NamedTuple):
+    """A room with how many people are in it."""
+
+    room: RoomNid
+    room_id: RoomID
+    joined: int
+
+
+async def published(conn: Connection, limit: int) -> list[Counted]:
+    """The rooms in the public list, those with most people first."""
+    rows = await conn.fetch(
+        """
+        SELECT p.room_nid, r.room_id, sum(s.joined) AS joined
+          FROM published p
+          JOIN rooms r ON r.room_nid = p.room_nid
+          JOIN room_servers s ON s.room_nid = p.room_nid
+         GROUP BY p.room_nid, r.room_id
+        HAVING sum(s.joined) > 0
+         ORDER BY joined DESC, p.room_nid
+         LIMIT $1
+        """,
+        limit,
+    )
+    return [Counted(*row) for row in rows]
+
+
+async def counted(conn: Connection, rooms: Iterable[RoomNid]) -> dict[RoomNid, Counted]:
+    """How many people are in each of the rooms; rooms in which nobody is are missing."""
+    rows = await conn.fetch(
+        """
+        SELECT r.room_nid, r.room_id, sum(s.joined)
+          FROM rooms r JOIN room_servers s ON s.room_nid = r.room_nid
+         WHERE r.room_nid = ANY ($1)
+         GROUP BY r.room_nid, r.room_id
+        HAVING sum(s.joined) > 0
+        """,
+        list(rooms),
+    )
+    return {RoomNid(row[0]): Counted(*row) for row in rows}
+
+
+async def states(
+    conn: Connection, rooms: Collection[RoomNid], keys: Collection[KeyNid]
+) -> dict[RoomNid, dict[StateKey, Event]]:
+    """Entries of the rooms' current states."""
+    rows = await conn.fetch(
+        """
+        SELECT s.room_nid, i.event_id, r.version, e.json
+          FROM current_state s
+          JOIN events e ON e.event_nid = s.event_nid
+          JOIN event_ids i ON i.event_nid = s.event_nid
+          JOIN rooms r ON r.room_nid = s.room_nid
+         WHERE s.room_nid = ANY ($1) AND s.state_key_nid = ANY ($2)
+        """,
+        list(rooms),
+        list(keys),
+    )
+    found: dict[RoomNid, dict[StateKey, Event]] = {room: {} for room in rooms}
+    for room, event_id, version, raw in rows:
+        event = load(raw, EventID(event_id), ROOM_VERSIONS[version])
+        found[RoomNid(room)][(event.type, event.state_key or "")] = event
+    return found
