@@ -288,6 +288,12 @@ TABLE published
     room_nid bigint NOT NULL
     CONSTRAINT published_pkey PRIMARY KEY (room_nid)
 
+TABLE push_rules
+    user_nid bigint NOT NULL
+    changes bytea NOT NULL
+    pos bigint NOT NULL
+    CONSTRAINT push_rules_pkey PRIMARY KEY (user_nid)
+
 TABLE receipts WITH (fillfactor=70)
     room_nid bigint NOT NULL
     user_nid bigint NOT NULL

@@ -45,6 +45,7 @@ from homeserver.media.repository import Repository
 from homeserver.peers.keys import KeyClient
 from homeserver.peers.peers import Peers
 from homeserver.peers.sending import Sending as PeerSending
+from homeserver.push.rulesets import Rulesets
 from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.access import Access
 from homeserver.rooms.aliases import Aliases
@@ -222,7 +223,8 @@ def assemble(base: Base) -> Parts:
     reading = make_reading(base, rooms, federating.backfilling)
     encryption = make_encryption(base, federating)
     activity = Activity(base.process, base.process.tail.position)
-    syncing = make_syncing(base, reading, encryption, activity)
+    rulesets = Rulesets(base.process)
+    syncing = make_syncing(base, reading, encryption, activity, rulesets)
     return Parts(
         encryption=encryption,
         activity=activity,
@@ -233,7 +235,15 @@ def assemble(base: Base) -> Parts:
         writing=writing,
         reading=reading,
         client_house=client_house(
-            base, accounts, rooms, federating, writing, reading, encryption, syncing
+            base,
+            accounts,
+            rooms,
+            federating,
+            writing,
+            reading,
+            encryption,
+            syncing,
+            rulesets,
         ),
         admin_house=admin.House(
             settings=base.settings,
@@ -438,11 +448,15 @@ def make_encryption(base: Base, federating: Federating) -> Encryption:
 
 
 def make_syncing(
-    base: Base, reading: Reading, encryption: Encryption, activity: Activity
+    base: Base,
+    reading: Reading,
+    encryption: Encryption,
+    activity: Activity,
+    rulesets: Rulesets,
 ) -> Syncing:
     """What a client is shown."""
     process, epoch = base.process, base.installation.epoch
-    account = AccountSections(process, activity, reading.presence)
+    account = AccountSections(process, activity, reading.presence, rulesets)
     means = SyncMeans(
         process=process,
         epoch=epoch,
@@ -485,6 +499,7 @@ def client_house(
     reading: Reading,
     encryption: Encryption,
     syncing: Syncing,
+    rulesets: Rulesets,
 ) -> client_server.House:
     """What the client-server API works with."""
     return client_server.House(
@@ -501,6 +516,7 @@ def client_house(
         management=accounts.management,
         profiles=accounts.profiles,
         account_data=accounts.account_data,
+        rulesets=rulesets,
         filters=accounts.filters,
         states=rooms.states,
         heads=rooms.heads,

@@ -24,6 +24,7 @@ from homeserver.e2ee.queries import Queries
 from homeserver.e2ee.uploads import Uploads
 from homeserver.http.limits import Limits
 from homeserver.media.repository import Repository
+from homeserver.push.rulesets import Rulesets
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.carrying_over import CarryingOver
 from homeserver.rooms.context import Contexts
@@ -71,6 +72,7 @@ class House:
     management: Management
     profiles: Profiles
     account_data: AccountData
+    rulesets: Rulesets
     filters: Filters
 
     # Rooms

@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing
 from federation.canonical_json import JsonObject
 from federation.identifiers import UserID
 from homeserver.accounts.filters import EventFilter
-from homeserver.push.default_rules import default_rules
+from homeserver.push.rulesets import Rulesets
 from homeserver.rooms.presence import Presence
 from homeserver.storage import account_data, standings
 from homeserver.storage.account_data import WHOLE_ACCOUNT, Datum
@@ -22,7 +22,10 @@ PUSH_RULES = "m.push_rules"
 class AccountSections:
     """Reads them."""
 
-    def __init__(self, process: Process, activity: Activity, presence: Presence) -> None:
+    def __init__(
+        self, process: Process, activity: Activity, presence: Presence, rulesets: Rulesets
+    ) -> None:
+        self._rulesets = rulesets
         self._process = process
         self._activity = activity
         self._presence = presence
@@ -30,9 +33,10 @@ class AccountSections:
     async def read(self, wish: Wish, up_to: int) -> JsonObject:
         """`account_data`, if there is any."""
         events = [_event(datum) for datum in await self.data(wish, up_to) if _is_global(datum)]
-        if wish.since is None:
-            rules = {"global": default_rules(wish.who.user_id)}
-            events.append({"type": PUSH_RULES, "content": rules})
+        if wish.since is None or self._activity.user_changed(wish.who.user, wish.after):
+            ruleset = await self._rulesets.of(wish.who.user, wish.who.user_id)
+            if wish.since is None or wish.after < ruleset.pos <= up_to:
+                events.append({"type": PUSH_RULES, "content": {"global": dict(ruleset.rules)}})
         kept = [event for event in events if wants(wish.filter.account_data, event["type"])]
         return {"account_data": {"events": kept}} if kept else {}
 

@@ -138,3 +138,10 @@ BEGIN
     RETURN base + 1;
 END
 $$;
+
+-- What users changed of their push rules; who changed nothing has no row.
+CREATE TABLE push_rules (
+    user_nid bigint PRIMARY KEY,
+    changes bytea NOT NULL,                      -- homeserver.push.rulesets.Changes, as JSON
+    pos bigint NOT NULL
+);
