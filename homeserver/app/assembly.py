@@ -80,9 +80,22 @@ from homeserver.sync.activity import Activity
 from homeserver.sync.joined import JoinedRooms
 from homeserver.sync.joined import Means as SyncMeans
 from homeserver.sync.other_rooms import OtherRooms
+from homeserver.sync.sliding.connections import Connections
+from homeserver.sync.sliding.departures import Departures
+from homeserver.sync.sliding.extensions import ExtensionSections
+from homeserver.sync.sliding.extensions import Means as ExtensionMeans
+from homeserver.sync.sliding.facts import RoomFacts
+from homeserver.sync.sliding.lists import Lists
+from homeserver.sync.sliding.members import KnownMembers
+from homeserver.sync.sliding.personal import PersonalData
+from homeserver.sync.sliding.recency import Recency
+from homeserver.sync.sliding.sections import Sections
+from homeserver.sync.sliding.syncing import Parts as SlidingParts
+from homeserver.sync.sliding.syncing import SlidingSync
 from homeserver.sync.syncing import Parts as SyncParts
 from homeserver.sync.syncing import Syncing
 from homeserver.sync.timelines import Timelines
+from homeserver.sync.to_device import ToDevice
 from homeserver.sync.user_rooms import UserRooms
 
 
@@ -180,6 +193,14 @@ class Encryption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Syncs:
+    """The ways to be shown what is new."""
+
+    v3: Syncing
+    sliding: SlidingSync
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Everything that a worker runs on."""
 
@@ -205,7 +226,7 @@ def assemble(base: Base) -> Parts:
     reading = make_reading(base, rooms)
     encryption = make_encryption(base, federating)
     activity = Activity(base.process, base.process.tail.position)
-    syncing = make_syncing(base, reading, encryption, activity)
+    syncs = make_syncing(base, reading, encryption, activity)
     return Parts(
         encryption=encryption,
         activity=activity,
@@ -216,7 +237,7 @@ def assemble(base: Base) -> Parts:
         writing=writing,
         reading=reading,
         client_house=client_house(
-            base, accounts, rooms, federating, writing, reading, encryption, syncing
+            base, accounts, rooms, federating, writing, reading, encryption, syncs
         ),
         admin_house=admin.House(
             settings=base.settings,
@@ -401,9 +422,7 @@ def make_encryption(base: Base, federating: Federating) -> Encryption:
     )
 
 
-def make_syncing(
-    base: Base, reading: Reading, encryption: Encryption, activity: Activity
-) -> Syncing:
+def make_syncing(base: Base, reading: Reading, encryption: Encryption, activity: Activity) -> Syncs:
     """What a client is shown."""
     process, epoch = base.process, base.installation.epoch
     account = AccountSections(process, activity, reading.presence)
@@ -421,19 +440,55 @@ def make_syncing(
     )
     typing, presence = reading.typing, reading.presence
     typing.on_change(lambda room: activity.wake([room]))
-    return Syncing(
-        SyncParts(
+    keys = SyncKeys(process, encryption.uploads, encryption.lists)
+    parts = SyncParts(
+        process=process,
+        epoch=epoch,
+        activity=activity,
+        user_rooms=UserRooms(process, activity),
+        joined=JoinedRooms(means),
+        others=OtherRooms(means),
+        account=account,
+        keys=keys,
+        to_device=ToDevice(keys, activity),
+        ignoring=reading.ignoring,
+        presence=presence,
+        stamp=lambda: max(typing.latest, presence.latest),
+    )
+    return Syncs(v3=Syncing(parts), sliding=make_sliding_sync(means, parts))
+
+
+def make_sliding_sync(means: SyncMeans, parts: SyncParts) -> SlidingSync:
+    """The same, as clients with sliding sync are shown it."""
+    process, epoch, activity = means.process, means.epoch, means.activity
+    members = KnownMembers()
+    facts = RoomFacts(process, activity)
+    extensions = ExtensionMeans(
+        process=process,
+        epoch=epoch,
+        activity=activity,
+        account=parts.account,
+        keys=parts.keys,
+        to_device=parts.to_device,
+        receipts=means.receipts,
+        typing=means.typing,
+    )
+    return SlidingSync(
+        SlidingParts(
             process=process,
             epoch=epoch,
             activity=activity,
-            user_rooms=UserRooms(process, activity),
-            joined=JoinedRooms(means),
-            others=OtherRooms(means),
-            account=account,
-            keys=SyncKeys(process, encryption.uploads, encryption.lists),
-            ignoring=reading.ignoring,
-            presence=presence,
-            stamp=lambda: max(typing.latest, presence.latest),
+            user_rooms=parts.user_rooms,
+            ignoring=parts.ignoring,
+            account=parts.account,
+            to_device=parts.to_device,
+            connections=Connections(process, epoch),
+            personal=PersonalData(process),
+            lists=Lists(Recency(process, activity), facts, Departures(process)),
+            sections=Sections(means, members),
+            members=members,
+            extensions=ExtensionSections(extensions),
+            stamp=parts.stamp,
         )
     )
 
@@ -446,7 +501,7 @@ def client_house(
     writing: Writing,
     reading: Reading,
     encryption: Encryption,
-    syncing: Syncing,
+    syncs: Syncs,
 ) -> client_server.House:
     """What the client-server API works with."""
     return client_server.House(
@@ -479,7 +534,8 @@ def client_house(
         device_messages=encryption.messages,
         device_lists=encryption.lists,
         backups=encryption.backups,
-        syncing=syncing,
+        syncing=syncs.v3,
+        sliding_sync=syncs.sliding,
         standings=reading.standings,
         ignoring=reading.ignoring,
         visibility=reading.visibility,

@@ -44,6 +44,7 @@ from homeserver.rooms.visibility import Visibility
 from homeserver.storage.bus import Bus
 from homeserver.storage.process import Process
 from homeserver.storage.states import States
+from homeserver.sync.sliding.syncing import SlidingSync
 from homeserver.sync.syncing import Syncing
 
 
@@ -86,6 +87,7 @@ class House:
     backups: Backups
 
     syncing: Syncing
+    sliding_sync: SlidingSync
 
     remote_profile: Callable[[UserID], Awaitable[dict[str, Any]]]
     """Somebody's profile, from their server; or raises a `MatrixError`."""

@@ -30,6 +30,7 @@ class Activity:
         """Nothing is known of what happened up to here."""
         self._events: dict[RoomNid, int] = {}
         self._receipts: dict[RoomNid, int] = {}
+        self._members: dict[RoomNid, int] = {}
         self._users: dict[UserNid, int] = {}
         self._devices = position
         self._reading = asyncio.Lock()
@@ -71,6 +72,10 @@ class Activity:
         if since < self._floor:
             return list(rooms)
         return [room for room in rooms if self._receipts.get(room, 0) > since]
+
+    def members_moved(self, rooms: Iterable[RoomNid], since: int) -> bool:
+        """Whether anybody may have come into one of the rooms, or left it, after a position."""
+        return since < self._floor or any(self._members.get(room, 0) > since for room in rooms)
 
     def user_changed(self, user: UserNid, since: int) -> bool:
         """Whether something that is the user's own may have changed after a position."""
@@ -137,18 +142,22 @@ class Activity:
                 (self._receipts if kind == Kind.RECEIPT else self._events)[room] = pos
                 for woken in self._waiting_rooms.get(room, ()):
                     woken.set()
+            if room is not None and user is not None and kind == Kind.EVENT:
+                self._members[room] = pos
             if user is not None and kind != Kind.RECEIPT:
                 self._users[user] = pos
                 for woken in self._waiting_users.get(user, ()):
                     woken.set()
             if kind in _DEVICES:
                 self._devices = pos
-        if len(self._events) + len(self._receipts) + len(self._users) > _MOST:
+        remembered = len(self._events) + len(self._receipts) + len(self._members)
+        if remembered + len(self._users) > _MOST:
             self._forget(entries[-1].pos)
 
     def _forget(self, position: int) -> None:
         self._events.clear()
         self._receipts.clear()
+        self._members.clear()
         self._users.clear()
         self._floor = position
 

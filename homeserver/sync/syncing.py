@@ -19,10 +19,10 @@ from homeserver.sync.activity import Activity
 from homeserver.sync.joined import JoinedRooms
 from homeserver.sync.keys import Keys
 from homeserver.sync.other_rooms import OtherRooms
+from homeserver.sync.to_device import ToDevice
 from homeserver.sync.user_rooms import UserRooms
 from homeserver.sync.wishes import Wish
 
-TO_DEVICE_PAGE = 100
 LONGEST_WAIT = 120.0
 """Seconds, whatever is asked for."""
 
@@ -38,6 +38,7 @@ class Parts(NamedTuple):
     others: OtherRooms
     account: AccountSections
     keys: Keys
+    to_device: ToDevice
     ignoring: Ignoring
     presence: Presence
     stamp: Callable[[], int]
@@ -49,7 +50,6 @@ class Syncing:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._acknowledged: dict[int, int] = {}
 
     def readable(self, since: StreamToken | None) -> StreamToken | None:
         """The token, or `None` if it is from before a backup was restored: then all is new."""
@@ -67,7 +67,7 @@ class Syncing:
         parts, loop = self._parts, asyncio.get_running_loop()
         ends = loop.time() + min(seconds, LONGEST_WAIT)
         if wish.since and wish.since.to_device:
-            await self._acknowledge(wish.who.device, wish.since.to_device)
+            await parts.to_device.acknowledge(wish.who.device, wish.since.to_device)
         while True:
             await parts.activity.catch_up(wish.after)
             await parts.process.tail.catch_up()
@@ -106,12 +106,10 @@ class Syncing:
     async def _to_device(self, wish: Wish, answer: JsonObject, up_to: int) -> int:
         """Add messages for the device; up to which position it has them all then."""
         after = wish.since.to_device if wish.since else 0
-        if not self._parts.activity.user_changed(wish.who.user, after):
-            return after
-        messages = await self._parts.keys.pending(wish.who.device, after, up_to)
-        if messages:
-            answer["to_device"] = {"events": [RawJson(message.json) for message in messages]}
-        return messages[-1].pos if len(messages) >= TO_DEVICE_PAGE else up_to
+        page = await self._parts.to_device.page(wish.who.user, wish.who.device, after, up_to)
+        if page.messages:
+            answer["to_device"] = {"events": [RawJson(message.json) for message in page.messages]}
+        return page.last
 
     async def _device_lists(self, wish: Wish, answer: JsonObject, up_to: int) -> None:
         # "optional [...] on incremental sync": a new client asks for all that it needs.
@@ -134,13 +132,6 @@ class Syncing:
         # COMPAT(older clients of the Rust SDK)
         answer["org.matrix.msc2732.device_unused_fallback_key_types"] = list(counts.unused_fallback)
         return answer
-
-    async def _acknowledge(self, device: int, up_to: int) -> None:
-        if self._acknowledged.get(device, 0) < up_to:
-            await self._parts.keys.acknowledge(device, up_to)
-            if len(self._acknowledged) > 100_000:
-                self._acknowledged.clear()
-            self._acknowledged[device] = up_to
 
 
 def _moves_members(rooms: JsonObject) -> bool:
