@@ -29,18 +29,29 @@ class ToDevice:
         self._keys = keys
         self._activity = activity
         self._acknowledged: dict[int, int] = {}
+        self._empty: dict[int, tuple[int, int]] = {}
+        """Positions between which no message waits for a device."""
 
     async def page(
         self, user: UserNid, device: int, after: int, up_to: int, limit: int = PAGE
     ) -> Page:
         """The first messages after a position; no query where there can be none."""
-        if not self._activity.user_changed(user, after):
-            return Page((), after)
+        first, last = self._empty.get(device, (0, 0))
+        known = last if first <= after < last else after
+        if not self._activity.user_changed(user, known):
+            return Page((), known)
         waiting = await self._keys.pending(device, after, up_to)
+        if not waiting:
+            self._note_empty(device, after, up_to)
         messages = waiting[:limit]
         if len(messages) == len(waiting) < PAGE:
             return Page(messages, up_to)
         return Page(messages, messages[-1].pos if messages else after)
+
+    def _note_empty(self, device: int, after: int, up_to: int) -> None:
+        if len(self._empty) > _REMEMBERED:
+            self._empty.clear()
+        self._empty[device] = after, up_to
 
     async def acknowledge(self, device: int, up_to: int) -> None:
         """The client has the messages up to a position."""
