@@ -31,9 +31,20 @@ async def add(
         base: the version that the client has, which is kept; 0: none.
 
     """
-    # A statement of its own each: what is removed is never what was just written.
+    # What is removed is what stood there before: the new one is not among it.
     version: int = await conn.fetchval(
         """
+        WITH own AS (
+            SELECT version, conn_id = $2 AS is_same,
+                   row_number() OVER (PARTITION BY conn_id = $2 ORDER BY version DESC) AS place,
+                   row_number() OVER (ORDER BY version DESC) AS of_all
+              FROM sliding_positions
+             WHERE device_nid = $1
+        ), gone AS (
+            DELETE FROM sliding_positions
+             WHERE version <> $5 AND version IN (
+                   SELECT version FROM own WHERE (is_same AND place >= $6) OR of_all >= $7)
+        )
         INSERT INTO sliding_positions (device_nid, conn_id, used_day, state)
         VALUES ($1, $2, $3, $4)
         RETURNING version
@@ -42,25 +53,6 @@ async def add(
         conn_id,
         day,
         state,
-    )
-    await conn.execute(
-        """
-        DELETE FROM sliding_positions
-         WHERE device_nid = $1 AND version <> $3 AND version < ANY (
-               SELECT min(version) FROM (
-                      SELECT version FROM sliding_positions
-                       WHERE device_nid = $1 AND conn_id = $2
-                       ORDER BY version DESC LIMIT $4) AS own
-               ) AND conn_id = $2
-            OR device_nid = $1 AND version <> $3 AND version < ANY (
-               SELECT min(version) FROM (
-                      SELECT version FROM sliding_positions
-                       WHERE device_nid = $1
-                       ORDER BY version DESC LIMIT $5) AS of_device
-               )
-        """,
-        device,
-        conn_id,
         base,
         _KEPT,
         _MOST,
