@@ -67,9 +67,9 @@ class Model:
     async def ask_something(self) -> None:
         lists = {
             str(number): {
-                "ranges": [[0, self.random.choice([0, 1, 5])]],
-                "timeline_limit": self.random.choice([0, 1, 2, 4, 8]),
-                "required_state": self.random.choice([[], [["m.room.topic", ""]], [["*", "*"]]]),
+                "ranges": [[0, self.random.choice([0, 0, 1, 5])]],
+                "timeline_limit": self.random.choice([0, 1, 3, 3, 3, 8]),
+                "required_state": self.random.choice([[], *[[["*", "*"]]] * 4]),
             }
             for number in range(self.random.choice([1, 1, 2]))
         }

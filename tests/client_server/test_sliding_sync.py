@@ -163,6 +163,17 @@ async def test_a_room_that_was_out_of_sight(ann: Client, bob: Client) -> None:
     assert (await sliding(bob, listing(), back["pos"]))["rooms"] == {}
 
 
+async def test_a_lost_answer(ann: Client) -> None:
+    rooms = [await room_of(ann) for _ in range(3)]
+    first = await sliding(ann, listing(ranges=[[0, 0]]))
+    lost = await sliding(ann, listing(), first["pos"])
+    assert set(lost["rooms"]) == set(rooms[:2])
+    again = await sliding(ann, listing(), first["pos"])
+    assert again["rooms"].keys() == lost["rooms"].keys()
+    assert all(room["initial"] for room in again["rooms"].values())
+    assert (await sliding(ann, listing(), again["pos"]))["rooms"] == {}
+
+
 async def test_more_of_a_timeline(ann: Client) -> None:
     room_id = await room_of(ann)
     for number in range(5):
@@ -284,10 +295,14 @@ async def test_an_invitation_and_what_becomes_of_it(ann: Client, bob: Client) ->
     assert (room["membership"], room["initial"], room["name"]) == ("join", True, "secret")
     (await bob.post(f"{V3}/rooms/{room_id}/leave")).ok()
     await say(ann, room_id, "not for bob")
-    fourth = await sliding(bob, ALL, third["pos"])
+    (await ann.put(f"{V3}/rooms/{room_id}/state/m.room.name", {"name": "nor this"})).ok()
+    fourth = await sliding(bob, listing(required_state=[["*", "*"]]), third["pos"])
     room = fourth["rooms"][room_id]
     assert (room["membership"], texts(room), "initial" in room) == ("leave", [], False)
+    assert [e["type"] for e in room["timeline"]] == ["m.room.member"]
+    assert set(state_of(room)) == {("m.room.member", bob.user_id)}
     assert state_of(room)["m.room.member", bob.user_id]["membership"] == "leave"
+    assert "name" not in room
     await say(ann, room_id, "neither")
     assert (await sliding(bob, ALL, fourth["pos"]))["rooms"] == {}
     assert room_id not in (await sliding(bob, ALL))["rooms"]
