@@ -193,14 +193,6 @@ class Encryption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Syncs:
-    """The ways to be shown what is new."""
-
-    v3: Syncing
-    sliding: SlidingSync
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Everything that a worker runs on."""
 
@@ -226,7 +218,7 @@ def assemble(base: Base) -> Parts:
     reading = make_reading(base, rooms)
     encryption = make_encryption(base, federating)
     activity = Activity(base.process, base.process.tail.position)
-    syncs = make_syncing(base, reading, encryption, activity)
+    syncing = make_syncing(base, reading, encryption, activity)
     return Parts(
         encryption=encryption,
         activity=activity,
@@ -237,7 +229,15 @@ def assemble(base: Base) -> Parts:
         writing=writing,
         reading=reading,
         client_house=client_house(
-            base, accounts, rooms, federating, writing, reading, encryption, syncs
+            base,
+            accounts,
+            rooms,
+            federating,
+            writing,
+            reading,
+            encryption,
+            syncing,
+            make_sliding_sync(syncing.parts),
         ),
         admin_house=admin.House(
             settings=base.settings,
@@ -422,10 +422,13 @@ def make_encryption(base: Base, federating: Federating) -> Encryption:
     )
 
 
-def make_syncing(base: Base, reading: Reading, encryption: Encryption, activity: Activity) -> Syncs:
+def make_syncing(
+    base: Base, reading: Reading, encryption: Encryption, activity: Activity
+) -> Syncing:
     """What a client is shown."""
     process, epoch = base.process, base.installation.epoch
     account = AccountSections(process, activity, reading.presence)
+    keys = SyncKeys(process, encryption.uploads, encryption.lists)
     means = SyncMeans(
         process=process,
         epoch=epoch,
@@ -440,27 +443,29 @@ def make_syncing(base: Base, reading: Reading, encryption: Encryption, activity:
     )
     typing, presence = reading.typing, reading.presence
     typing.on_change(lambda room: activity.wake([room]))
-    keys = SyncKeys(process, encryption.uploads, encryption.lists)
-    parts = SyncParts(
-        process=process,
-        epoch=epoch,
-        activity=activity,
-        user_rooms=UserRooms(process, activity),
-        joined=JoinedRooms(means),
-        others=OtherRooms(means),
-        account=account,
-        keys=keys,
-        to_device=ToDevice(keys, activity),
-        ignoring=reading.ignoring,
-        presence=presence,
-        stamp=lambda: max(typing.latest, presence.latest),
+    return Syncing(
+        SyncParts(
+            process=process,
+            epoch=epoch,
+            activity=activity,
+            user_rooms=UserRooms(process, activity),
+            joined=JoinedRooms(means),
+            others=OtherRooms(means),
+            account=account,
+            keys=keys,
+            to_device=ToDevice(keys, activity),
+            means=means,
+            ignoring=reading.ignoring,
+            presence=presence,
+            stamp=lambda: max(typing.latest, presence.latest),
+        )
     )
-    return Syncs(v3=Syncing(parts), sliding=make_sliding_sync(means, parts))
 
 
-def make_sliding_sync(means: SyncMeans, parts: SyncParts) -> SlidingSync:
+def make_sliding_sync(parts: SyncParts) -> SlidingSync:
     """The same, as clients with sliding sync are shown it."""
-    process, epoch, activity = means.process, means.epoch, means.activity
+    means, process = parts.means, parts.process
+    epoch, activity = parts.epoch, parts.activity
     members = KnownMembers()
     facts = RoomFacts(process, activity)
     extensions = ExtensionMeans(
@@ -501,7 +506,8 @@ def client_house(
     writing: Writing,
     reading: Reading,
     encryption: Encryption,
-    syncs: Syncs,
+    syncing: Syncing,
+    sliding_sync: SlidingSync,
 ) -> client_server.House:
     """What the client-server API works with."""
     return client_server.House(
@@ -534,8 +540,8 @@ def client_house(
         device_messages=encryption.messages,
         device_lists=encryption.lists,
         backups=encryption.backups,
-        syncing=syncs.v3,
-        sliding_sync=syncs.sliding,
+        syncing=syncing,
+        sliding_sync=sliding_sync,
         standings=reading.standings,
         ignoring=reading.ignoring,
         visibility=reading.visibility,

@@ -16,7 +16,7 @@ from homeserver.storage.raw_json import RawJson
 from homeserver.storage.stream_tokens import StreamToken
 from homeserver.sync.account import AccountSections
 from homeserver.sync.activity import Activity
-from homeserver.sync.joined import JoinedRooms
+from homeserver.sync.joined import JoinedRooms, Means
 from homeserver.sync.keys import Keys
 from homeserver.sync.other_rooms import OtherRooms
 from homeserver.sync.to_device import ToDevice
@@ -41,6 +41,8 @@ class Parts(NamedTuple):
     to_device: ToDevice
     ignoring: Ignoring
     presence: Presence
+    means: Means
+    """What rooms are read with."""
     stamp: Callable[[], int]
     """Milliseconds: now, for what is not in the log."""
 
@@ -49,11 +51,11 @@ class Syncing:
     """Answers `/sync`."""
 
     def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+        self.parts = parts
 
     def readable(self, since: StreamToken | None) -> StreamToken | None:
         """The token, or `None` if it is from before a backup was restored: then all is new."""
-        return since if since and since.epoch == self._parts.epoch else None
+        return since if since and since.epoch == self.parts.epoch else None
 
     async def sync(self, wish: Wish, seconds: float, stopping: asyncio.Event) -> JsonObject:
         """What is new; if nothing is, what is new once something is, or time is over.
@@ -64,7 +66,7 @@ class Syncing:
             stopping: ends the waiting.
 
         """
-        parts, loop = self._parts, asyncio.get_running_loop()
+        parts, loop = self.parts, asyncio.get_running_loop()
         ends = loop.time() + min(seconds, LONGEST_WAIT)
         if wish.since and wish.since.to_device:
             await parts.to_device.acknowledge(wish.who.device, wish.since.to_device)
@@ -83,7 +85,7 @@ class Syncing:
 
     async def _answer(self, wish: Wish, up_to: int, stamp: int) -> JsonObject:
         """The sections that are not empty, and the token."""
-        parts = self._parts
+        parts = self.parts
         rooms = await parts.user_rooms.of(wish.who.user)
         ignores = await parts.ignoring.of(wish.who.user)
         reader = Reader(wish.who.user, wish.who.user_id, wish.who.device, ignores)
@@ -106,27 +108,27 @@ class Syncing:
     async def _to_device(self, wish: Wish, answer: JsonObject, up_to: int) -> int:
         """Add messages for the device; up to which position it has them all then."""
         after = wish.since.to_device if wish.since else 0
-        page = await self._parts.to_device.page(wish.who.user, wish.who.device, after, up_to)
+        page = await self.parts.to_device.page(wish.who.user, wish.who.device, after, up_to)
         if page.messages:
             answer["to_device"] = {"events": [RawJson(message.json) for message in page.messages]}
         return page.last
 
     async def _device_lists(self, wish: Wish, answer: JsonObject, up_to: int) -> None:
         # "optional [...] on incremental sync": a new client asks for all that it needs.
-        activity = self._parts.activity
+        activity = self.parts.activity
         if wish.since is None or not (
             activity.devices_changed(wish.after)
             or activity.user_changed(wish.who.user, wish.after)
             or _moves_members(answer.get("rooms", {}))
         ):
             return
-        found = await self._parts.keys.changed_since(wish.who.user, wish.after, up_to)
+        found = await self.parts.keys.changed_since(wish.who.user, wish.after, up_to)
         if found.changed or found.left:
             answer["device_lists"] = {"changed": list(found.changed), "left": list(found.left)}
 
     async def _finished(self, wish: Wish, answer: JsonObject) -> JsonObject:
         """With what is in every answer."""
-        counts = await self._parts.keys.counts(wish.who.device)
+        counts = await self.parts.keys.counts(wish.who.device)
         answer["device_one_time_keys_count"] = dict(counts.by_algorithm)
         answer["device_unused_fallback_key_types"] = list(counts.unused_fallback)
         # COMPAT(older clients of the Rust SDK)

@@ -5,15 +5,21 @@ HEARTH_MODEL_STEPS says for how long, HEARTH_MODEL_SEED where to begin.
 
 import os
 import random
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.client_server.test_sliding_sync import V3, sliding
-from tests.servers import Client, Hearth
+from tests.database import Server
+from tests.servers import Client, Hearth, own_database, serving, test_settings
 
 STEPS = int(os.environ.get("HEARTH_MODEL_STEPS", "120"))
 SEED = int(os.environ.get("HEARTH_MODEL_SEED", "1"))
 EVERYTHING = {"required_state": [["*", "*"]], "timeline_limit": 3, "ranges": [[0, 99]]}
+KINDS = ("say",) * 8 + ("join",) * 4 + ("name", "topic", "leave", "kick", "invite", "redact")
 
 
 @dataclass
@@ -110,21 +116,7 @@ class Actions:
         who, whom = self.random.sample(self.people, 2)
         path = f"{V3}/rooms/{self.random.choice(self.rooms)}"
         text = f"{self.number}"
-        kind = self.random.choice(
-            [
-                "say",
-                "say",
-                "say",
-                "say",
-                "name",
-                "topic",
-                "join",
-                "leave",
-                "kick",
-                "invite",
-                "redact",
-            ]
-        )
+        kind = self.random.choice(KINDS)
         if kind == "say":
             await who.put(f"{path}/send/m.room.message/{text}", {"body": text, "msgtype": "m.text"})
         elif kind in {"name", "topic"}:
@@ -141,13 +133,27 @@ class Actions:
                     await who.put(f"{path}/redact/{event['event_id']}/{text}")
 
 
-async def test_what_is_told_is_true(hearth: Hearth) -> None:
+@pytest.fixture
+async def two_workers(postgres: Server, tmp_path: Path) -> AsyncIterator[Hearth]:
+    """Whoever asks is answered by either of them."""
+    settings = test_settings("one.test", tmp_path)
+    async with (
+        own_database(postgres, f"hearth_{id(tmp_path)}") as where,
+        serving(settings, where, workers=2) as hearth,
+    ):
+        yield hearth
+
+
+async def test_what_is_told_is_true(two_workers: Hearth) -> None:
     chance = random.Random(SEED)
-    people = [await hearth.user(name) for name in ("ann", "bob", "cat")]
+    people = [await two_workers.user(name) for name in ("ann", "bob", "cat")]
     rooms = []
-    for person in people:
+    for person in [*people, *people]:
         made = await person.post(f"{V3}/createRoom", {"preset": "public_chat"})
         rooms.append(made.ok()["room_id"])
+    for person in people:
+        for room_id in rooms:
+            (await person.post(f"{V3}/join/{room_id}")).ok()
     actions = Actions(people, rooms, chance)
     models = [Model(person, chance) for person in people]
     for step in range(STEPS):

@@ -130,6 +130,32 @@ async def test_a_remote_join_arrives_at_once(pair: tuple[Hearth, Hearth]) -> Non
     assert theirs["rooms"][room_id]["membership"] == "join"
 
 
+async def test_an_invitation_to_another_server(pair: tuple[Hearth, Hearth]) -> None:
+    here, there = pair
+    ann, eve = await here.user("ann"), await there.user("eve")
+    pos = (await sliding(eve, ALL))["pos"]
+    waiting = asyncio.create_task(sliding(eve, ALL, pos, timeout="20000"))
+    wanted = {"preset": "private_chat", "invite": [eve.user_id]}
+    room_id = await room_of(ann, **wanted, creation_content={"type": "m.space"})
+    async with asyncio.timeout(5):
+        found = await waiting
+    assert found["rooms"][room_id]["membership"] == "invite"
+    spaces = listing(filters={"room_types": ["m.space"]})
+    assert set((await sliding(eve, spaces))["rooms"]) == {room_id}
+    (await eve.post(f"{V3}/rooms/{room_id}/leave")).ok()
+    found = await sliding(eve, ALL, found["pos"])
+    room = found["rooms"][room_id]
+    assert room["membership"] == "leave"
+    assert [e["content"] for e in room["stripped_state"]] == [{"membership": "leave"}]
+    (await ann.post(f"{V3}/rooms/{room_id}/invite", {"user_id": eve.user_id})).ok()
+    found = await sliding(eve, ALL, found["pos"])
+    assert found["rooms"][room_id]["membership"] == "invite"
+    (await eve.post(f"{V3}/join/{room_id}", server_name=here.name)).ok()
+    found = await sliding(eve, ALL, found["pos"])
+    room = found["rooms"][room_id]
+    assert (room["membership"], room["initial"], room["joined_count"]) == ("join", True, 2)
+
+
 async def test_ranges(ann: Client) -> None:
     rooms = [await room_of(ann) for _ in range(4)]
     first = await sliding(ann, listing(ranges=[[0, 1]]))

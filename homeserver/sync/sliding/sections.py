@@ -9,6 +9,7 @@ from typing import Any
 
 from federation.canonical_json import JsonObject
 from federation.events import StateKey
+from federation.identifiers import UserID
 from homeserver.accounts.filters import Filter
 from homeserver.rooms.standings import Reader
 from homeserver.storage import history, sync
@@ -207,6 +208,8 @@ class Sections:
         state = shown.state(self._means.showing, list(told.values()), _UNFILTERED)
         if state or gone:
             section["required_state"] = [*state, *map(stub, gone)]
+        if not line.is_joined and line.due.match.room.event not in material.events:
+            section["stripped_state"] = [_rejection(wish.who.user_id)]
         section |= _names(line, material)
         if line.room in material.bumps:
             section["bump_stamp"] = material.bumps[line.room]
@@ -245,6 +248,12 @@ def _common(due: Due) -> JsonObject:
     if before != due.is_dm:
         section["is_dm"] = due.is_dm
     return section
+
+
+def _rejection(user_id: UserID) -> JsonObject:
+    """Stands for the user's answer to an invitation of which only another server has the event."""
+    content = {"membership": "leave"}
+    return {"type": MEMBER, "state_key": user_id, "sender": user_id, "content": content}
 
 
 def _names(line: Line, material: _Material) -> JsonObject:
