@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#stripped-state
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import orjson
 
@@ -15,6 +15,15 @@ from homeserver.storage import history, invites, sync
 from homeserver.storage.memberships import RoomOf
 from homeserver.storage.numbers import Numbers, RoomNid, UserNid
 from homeserver.storage.pool import Connection
+
+
+def inviter(state: Iterable[JsonObject], user_id: UserID) -> str | None:
+    """Who invites, by stripped state, which another server may have written."""
+    for event in state:
+        if event.get("type") == "m.room.member" and event.get("state_key") == user_id:
+            sender = event.get("sender")
+            return sender if isinstance(sender, str) else None
+    return None
 
 
 async def stripped_states(

@@ -16,7 +16,7 @@ from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, KeyNid
 from homeserver.storage.stream_tokens import StreamToken
 from homeserver.sync import shown
-from homeserver.sync.invitations import stripped_states
+from homeserver.sync.invitations import inviter, stripped_states
 from homeserver.sync.joined import Means
 from homeserver.sync.states import after_timeline, before_timeline
 from homeserver.sync.timelines import News, last_events
@@ -53,6 +53,9 @@ class OtherRooms:
             for room in asked:
                 section = _SECTIONS[room.membership]
                 events = states[room.room]
+                # "Servers must not send room invites from ignored users to clients."
+                if section == "invite" and inviter(events, who.user_id) in reader.ignores:
+                    continue
                 found[section][room.room_id] = {_STATES[section]: {"events": events}}
             left = [room for room in moved if room.membership not in _SECTIONS]
             found["leave"] = await self._left(conn, wish, reader, _wanted(left, wish), up_to)

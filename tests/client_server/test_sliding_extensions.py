@@ -240,6 +240,17 @@ async def test_what_filters_ask_may_change(ann: Client) -> None:
     assert fourth["rooms"][room_id]["is_dm"] is False
 
 
+async def test_nobody_is_bothered_by_invitations_of_ignored_users(ann: Client, bob: Client) -> None:
+    pos = (await sliding(ann, ALL))["pos"]
+    await data(ann, "m.ignored_user_list", {"ignored_users": {bob.user_id: {}}})
+    room_id = await room_of(bob, invite=[ann.user_id])
+    ignoring = await sliding(ann, ALL, pos)
+    assert (ignoring["rooms"], ignoring["lists"]["all"]["count"]) == ({}, 0)
+    assert "rooms" not in (await ann.get(f"{V3}/sync")).ok()
+    await data(ann, "m.ignored_user_list", {"ignored_users": {}})
+    assert set((await sliding(ann, ALL, ignoring["pos"]))["rooms"]) == {room_id}
+
+
 async def test_what_cannot_be_asked(ann: Client) -> None:
     for body, errcode in (
         ({"lists": {str(n): {"timeline_limit": 1} for n in range(101)}}, "M_INVALID_PARAM"),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from federation.canonical_json import JsonObject
+from federation.identifiers import UserID
 from homeserver.accounts.sessions import Session
 from homeserver.storage import history, sliding, sync
 from homeserver.storage.batch import Membership
@@ -16,7 +17,7 @@ from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 from homeserver.storage.state_groups import EventNid
 from homeserver.sync.activity import Activity
-from homeserver.sync.invitations import stripped_states
+from homeserver.sync.invitations import inviter, stripped_states
 
 CREATE = ("m.room.create", "")
 ENCRYPTION = ("m.room.encryption", "")
@@ -31,6 +32,8 @@ class Facts(NamedTuple):
 
     type: str | None
     is_encrypted: bool
+    inviter: str | None = None
+    """Of a room that the user is invited to."""
 
 
 class _Known(NamedTuple):
@@ -106,15 +109,15 @@ class RoomFacts:
         if len(self._asked) > _MOST:
             self._asked.clear()
         for room in rooms:
-            self._asked[room.event] = _stripped_facts(states[room.room])
+            self._asked[room.event] = _stripped_facts(states[room.room], who.user_id)
 
 
-def _stripped_facts(state: Sequence[JsonObject]) -> Facts:
+def _stripped_facts(state: Sequence[JsonObject], user_id: UserID) -> Facts:
     """What stripped state says, which another server may have written."""
     by_type: dict[Any, Any] = {e.get("type"): e.get("content") for e in state}
     create = by_type.get("m.room.create")
     kind = _type(create) if isinstance(create, dict) else None
-    return Facts(kind, "m.room.encryption" in by_type)
+    return Facts(kind, "m.room.encryption" in by_type, inviter(state, user_id))
 
 
 def _type(content: Mapping[str, Any]) -> str | None:

@@ -56,21 +56,24 @@ class Lists:
     async def select(
         self,
         who: Session,
-        rooms: Sequence[RoomOf],
+        given: Sequence[RoomOf],
         rules: Rules,
         personal: Personal,
         sent: Collection[RoomNid],
+        ignores: Collection[str],
     ) -> Windows:
         """The rooms that the rules select.
 
         Args:
             who: whose rooms.
-            rooms: all that they have something to do with.
+            given: all that they have something to do with.
             rules: of the client.
             personal: what they made of their rooms.
             sent: rooms that the connection was sent before.
+            ignores: whose invitations they do not want to see.
 
         """
+        rooms = await self._without_ignored(who, given, ignores) if ignores else given
         left = [room for room in rooms if room.membership in _GONE and not room.is_forgotten]
         departures = await self._departures.of(who.user_id, left) if left else {}
         listed = [room for room in rooms if _is_listed(room, sent, departures)]
@@ -88,6 +91,15 @@ class Lists:
             if match is not None:
                 matches[room.room] = match
         return Windows(counts, matches)
+
+    async def _without_ignored(
+        self, who: Session, rooms: Sequence[RoomOf], ignores: Collection[str]
+    ) -> list[RoomOf]:
+        """All but invitations of people who are ignored: clients "must not" be sent them."""
+        invited = [room for room in rooms if room.membership is Membership.INVITE]
+        facts = await self._facts.of(who, invited)
+        hidden = {room.room for room in invited if facts[room.room].inviter in ignores}
+        return [room for room in rooms if room.room not in hidden]
 
     async def _passing(
         self, who: Session, wanted: RoomFilter, rooms: Sequence[RoomOf], personal: Personal

@@ -34,8 +34,8 @@ from homeserver.sync.to_device import ToDevice
 from homeserver.sync.user_rooms import UserRooms
 from homeserver.sync.wishes import Wish
 
-_REMEMBERED = 10_000
-"""Connections of which it is known what their rules selected last."""
+_REMEMBERED = 500_000
+"""Rooms that the rules of connections selected last, at some 200 bytes each."""
 
 
 class Parts(NamedTuple):
@@ -77,6 +77,11 @@ class _Selected(NamedTuple):
     up_to: int
     windows: Windows
 
+    @property
+    def size(self) -> int:
+        """In rooms."""
+        return 1 + len(self.windows.matches)
+
 
 class SlidingSync:
     """Answers it."""
@@ -84,6 +89,7 @@ class SlidingSync:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._selected: OrderedDict[tuple[int, str], _Selected] = OrderedDict()
+        self._used = 0
 
     async def sync(self, wish: SlidingWish, seconds: float, stopping: asyncio.Event) -> JsonObject:
         """What is new; if nothing is, what is new once something is, or time is over.
@@ -131,8 +137,8 @@ class SlidingSync:
         self, wish: SlidingWish, position: Position, rooms: Sequence[RoomOf], up_to: int
     ) -> _Answer:
         parts, who, stamp = self._parts, wish.who, self._parts.stamp()
-        windows, dues = await self._dues(wish, position, rooms)
         reader = Reader(who.user, who.user_id, who.device, await parts.ignoring.of(who.user))
+        windows, dues = await self._dues(wish, position, rooms, reader)
         said = await parts.sections.read(wish, reader, dues, up_to)
         moment = Moment(rooms, windows, position, said, up_to)
         told = await parts.extensions.read(wish, moment)
@@ -151,7 +157,7 @@ class SlidingSync:
         return _Answer(body, bool(said.rooms) or told.has_news, said, after, pos)
 
     async def _dues(
-        self, wish: SlidingWish, position: Position, rooms: Sequence[RoomOf]
+        self, wish: SlidingWish, position: Position, rooms: Sequence[RoomOf], reader: Reader
     ) -> tuple[Windows, list[Due]]:
         """What the rules select, and of which of it something has to be said."""
         parts, who = self._parts, wish.who
@@ -167,7 +173,9 @@ class SlidingSync:
             some = Windows(known.windows.counts, matches)
             return known.windows, due(some, position, wish.after, changed, directs)
         personal = await parts.personal.of(who.user)
-        windows = await parts.lists.select(who, rooms, wish.rules, personal, position.rooms)
+        windows = await parts.lists.select(
+            who, rooms, wish.rules, personal, position.rooms, reader.ignores
+        )
         return windows, due(windows, position, wish.after, changed, directs)
 
     def _still_holds(
@@ -214,7 +222,9 @@ class SlidingSync:
 
     def _remember(self, wish: SlidingWish, selected: _Selected) -> None:
         key = (int(wish.who.device), wish.conn_id)
+        before = self._selected.pop(key, None)
+        self._used += selected.size - (before.size if before else 0)
         self._selected[key] = selected
-        self._selected.move_to_end(key)
-        if len(self._selected) > _REMEMBERED:
-            self._selected.popitem(last=False)
+        while self._used > _REMEMBERED and len(self._selected) > 1:
+            _, gone = self._selected.popitem(last=False)
+            self._used -= gone.size
