@@ -214,6 +214,12 @@ class InvalidSignature(MatrixError):
     errcode, says = "M_INVALID_SIGNATURE", "the signature is not valid"
 
 
+class UnknownPos(MatrixError):
+    """A position of sliding sync that is unknown, or not any more: the client has to begin anew."""
+
+    errcode, says = "M_UNKNOWN_POS", "this position is not known"
+
+
 class WrongRoomKeysVersion(MatrixError):
     """Keys for a backup that is not the current one."""
 

@@ -111,6 +111,7 @@ TABLE devices WITH (fillfactor=80)
     CONSTRAINT devices_session_key UNIQUE (session)
     CONSTRAINT devices_user_nid_device_id_key UNIQUE (user_nid, device_id)
     CREATE TRIGGER forget_keys BEFORE DELETE ON public.devices FOR EACH ROW EXECUTE FUNCTION forget_keys_of_device()
+    CREATE TRIGGER forget_sliding BEFORE DELETE ON public.devices FOR EACH ROW EXECUTE FUNCTION forget_sliding_of_device()
 
 TABLE duties
     name text COLLATE "C" NOT NULL
@@ -382,6 +383,16 @@ TABLE servers
     CONSTRAINT servers_pkey PRIMARY KEY (server_nid)
     CONSTRAINT servers_server_name_key UNIQUE (server_name)
 
+TABLE sliding_positions
+    version bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+    device_nid bigint NOT NULL
+    conn_id text COLLATE "C" NOT NULL
+    used_day integer NOT NULL
+    state bytea NOT NULL
+    CONSTRAINT sliding_positions_pkey PRIMARY KEY (version)
+    CREATE INDEX sliding_positions_by_device ON public.sliding_positions USING btree (device_nid, conn_id, version)
+    CREATE INDEX sliding_positions_by_use ON public.sliding_positions USING btree (used_day)
+
 TABLE state_changes
     room_nid bigint NOT NULL
     pos bigint NOT NULL
@@ -634,6 +645,16 @@ BEGIN
     DELETE FROM one_time_keys WHERE device_nid = OLD.device_nid;
     DELETE FROM fallback_keys WHERE device_nid = OLD.device_nid;
     DELETE FROM to_device WHERE device_nid = OLD.device_nid;
+    RETURN OLD;
+END
+$function$
+
+CREATE OR REPLACE FUNCTION public.forget_sliding_of_device()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    DELETE FROM sliding_positions WHERE device_nid = OLD.device_nid;
     RETURN OLD;
 END
 $function$

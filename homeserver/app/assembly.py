@@ -91,9 +91,22 @@ from homeserver.sync.joined import JoinedRooms
 from homeserver.sync.joined import Means as SyncMeans
 from homeserver.sync.other_rooms import OtherRooms
 from homeserver.sync.rousing import Rousing
+from homeserver.sync.sliding.connections import Connections
+from homeserver.sync.sliding.departures import Departures
+from homeserver.sync.sliding.extensions import ExtensionSections
+from homeserver.sync.sliding.extensions import Means as ExtensionMeans
+from homeserver.sync.sliding.facts import RoomFacts
+from homeserver.sync.sliding.lists import Lists
+from homeserver.sync.sliding.members import KnownMembers
+from homeserver.sync.sliding.personal import PersonalData
+from homeserver.sync.sliding.recency import Recency
+from homeserver.sync.sliding.sections import Sections
+from homeserver.sync.sliding.syncing import Parts as SlidingParts
+from homeserver.sync.sliding.syncing import SlidingSync
 from homeserver.sync.syncing import Parts as SyncParts
 from homeserver.sync.syncing import Syncing
 from homeserver.sync.timelines import Timelines
+from homeserver.sync.to_device import ToDevice
 from homeserver.sync.user_rooms import UserRooms
 
 
@@ -244,6 +257,7 @@ def assemble(base: Base) -> Parts:
             encryption,
             syncing,
             rulesets,
+            make_sliding_sync(syncing.parts),
         ),
         admin_house=admin.House(
             settings=base.settings,
@@ -457,6 +471,7 @@ def make_syncing(
     """What a client is shown."""
     process, epoch = base.process, base.installation.epoch
     account = AccountSections(process, activity, reading.presence, rulesets)
+    keys = SyncKeys(process, encryption.uploads, encryption.lists)
     means = SyncMeans(
         process=process,
         epoch=epoch,
@@ -482,10 +497,48 @@ def make_syncing(
             joined=JoinedRooms(means),
             others=OtherRooms(means),
             account=account,
-            keys=SyncKeys(process, encryption.uploads, encryption.lists),
+            keys=keys,
+            to_device=ToDevice(keys, activity),
+            means=means,
             ignoring=reading.ignoring,
             presence=presence,
             stamp=lambda: max(typing.latest, presence.latest),
+        )
+    )
+
+
+def make_sliding_sync(parts: SyncParts) -> SlidingSync:
+    """The same, as clients with sliding sync are shown it."""
+    means, process = parts.means, parts.process
+    epoch, activity = parts.epoch, parts.activity
+    members = KnownMembers()
+    facts = RoomFacts(process, activity)
+    extensions = ExtensionMeans(
+        process=process,
+        epoch=epoch,
+        activity=activity,
+        account=parts.account,
+        keys=parts.keys,
+        to_device=parts.to_device,
+        receipts=means.receipts,
+        typing=means.typing,
+    )
+    return SlidingSync(
+        SlidingParts(
+            process=process,
+            epoch=epoch,
+            activity=activity,
+            user_rooms=parts.user_rooms,
+            ignoring=parts.ignoring,
+            account=parts.account,
+            to_device=parts.to_device,
+            connections=Connections(process, epoch),
+            personal=PersonalData(process),
+            lists=Lists(Recency(process, activity), facts, Departures(process)),
+            sections=Sections(means, members),
+            members=members,
+            extensions=ExtensionSections(extensions),
+            stamp=parts.stamp,
         )
     )
 
@@ -500,6 +553,7 @@ def client_house(
     encryption: Encryption,
     syncing: Syncing,
     rulesets: Rulesets,
+    sliding_sync: SlidingSync,
 ) -> client_server.House:
     """What the client-server API works with."""
     return client_server.House(
@@ -538,6 +592,7 @@ def client_house(
         device_lists=encryption.lists,
         backups=encryption.backups,
         syncing=syncing,
+        sliding_sync=sliding_sync,
         standings=reading.standings,
         ignoring=reading.ignoring,
         visibility=reading.visibility,

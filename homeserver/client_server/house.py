@@ -50,6 +50,7 @@ from homeserver.rooms.welcoming import Welcoming
 from homeserver.storage.bus import Bus
 from homeserver.storage.process import Process
 from homeserver.storage.states import States
+from homeserver.sync.sliding.syncing import SlidingSync
 from homeserver.sync.syncing import Syncing
 
 
@@ -97,6 +98,7 @@ class House:
     backups: Backups
 
     syncing: Syncing
+    sliding_sync: SlidingSync
 
     remote_profile: Callable[[UserID], Awaitable[dict[str, Any]]]
     """Somebody's profile, from their server; or raises a `MatrixError`."""

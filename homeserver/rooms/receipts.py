@@ -144,6 +144,23 @@ class Receipts:
             found.setdefault(shown.room, []).append(shown)
         return {room: receipt_content(rows) for room, rows in found.items()}
 
+    async def under(
+        self,
+        conn: Connection,
+        reader: UserNid,
+        timelines: Mapping[RoomNid, Iterable[Placed]],
+        up_to: int,
+    ) -> dict[RoomNid, JsonObject]:
+        """As `since`, but those of the events of timelines, and the reader's own ones."""
+        events = {room: list(timeline) for room, timeline in timelines.items()}
+        # Whoever has read an event did so after it was there.
+        spans = {room: min((e.pos or 0 for e in es), default=0) for room, es in events.items()}
+        nids = [event.nid for timeline in events.values() for event in timeline]
+        found: dict[RoomNid, list[Shown]] = {}
+        for shown in await receipts.read_under(conn, spans, nids, up_to, reader):
+            found.setdefault(shown.room, []).append(shown)
+        return {room: receipt_content(rows) for room, rows in found.items()}
+
 
 def receipt_content(rows: Iterable[Shown]) -> JsonObject:
     """The content of one `m.receipt` for clients.

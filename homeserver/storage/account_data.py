@@ -5,6 +5,7 @@ The row of something deleted stays, without content, so that clients learn of it
 https://spec.matrix.org/v1.19/client-server-api/#client-config
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from homeserver.storage.log import Kind
@@ -104,3 +105,17 @@ async def put(
         Kind.ACCOUNT_DATA,
     )
     return pos
+
+
+async def read_types(conn: Connection, user: UserNid, types: Collection[str]) -> list[Datum]:
+    """What the user has of some types, of the account and of all rooms."""
+    rows = await conn.fetch(
+        """
+        SELECT room_nid, type, content, pos
+          FROM account_data
+         WHERE user_nid = $1 AND type = ANY ($2) AND content IS NOT NULL
+        """,
+        user,
+        list(types),
+    )
+    return [Datum(*row) for row in rows]

@@ -91,22 +91,31 @@ async def page(
 
 
 async def pages(
-    conn: Connection, spans: Mapping[RoomNid, Span], limit: int
+    conn: Connection, spans: Mapping[RoomNid, Span], limit: int | Mapping[RoomNid, int]
 ) -> dict[RoomNid, list[Placed]]:
-    """The last `limit` events of a span in each of many rooms, the earlier first."""
+    """The last events of a span in each of many rooms, the earlier first.
+
+    Args:
+        conn: to read with: one query.
+        spans: in which the events are.
+        limit: how many at most of each room; of all rooms the same, or one by one.
+
+    """
     ends = [_ends(span) for span in spans.values()]
+    limits = [limit if isinstance(limit, int) else limit[room] for room in spans]
     rows = await conn.fetch(
         """
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
                e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, e.json
-          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS span (room_nid, after, before)
+          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
+               AS span (room_nid, after, before, most)
          CROSS JOIN LATERAL (
                SELECT *
                  FROM events
                 WHERE room_nid = span.room_nid AND room_order > span.after
                   AND room_order <= span.before AND fate = 0
                 ORDER BY room_order DESC
-                LIMIT $4
+                LIMIT span.most
                ) e
           LEFT JOIN state_changes c
             ON c.room_nid = e.room_nid AND c.pos = e.room_order >> 24
@@ -117,7 +126,7 @@ async def pages(
         list(spans),
         [after for after, _ in ends],
         [before for _, before in ends],
-        limit,
+        limits,
     )
     found: dict[RoomNid, list[Placed]] = {room: [] for room in spans}
     for placed in sorted(await _placed(rows), key=lambda p: p.order or 0):

@@ -130,6 +130,45 @@ async def read(
     return [Shown(row[0], row[1], ReceiptType(row[2]), *row[3:]) for row in rows]
 
 
+async def read_under(
+    conn: Connection,
+    spans: Mapping[RoomNid, int],
+    events: Iterable[EventNid],
+    up_to: int,
+    reader: UserNid,
+) -> list[Shown]:
+    """Receipts for some events, written after a position of each room's own; and the reader's own.
+
+    Others' private ones are left out. In the order in which they changed.
+    """
+    rows = await conn.fetch(
+        """
+        WITH span AS (
+            SELECT * FROM unnest($1::bigint[], $2::bigint[]) AS w (room_nid, after)
+        ), wanted AS (
+            SELECT r.* FROM span
+              JOIN receipts r ON r.room_nid = span.room_nid AND r.pos > span.after
+             WHERE r.event_nid = ANY ($3) AND r.type = 1 AND r.user_nid <> $5
+             UNION ALL
+            SELECT r.* FROM span
+              JOIN receipts r ON r.room_nid = span.room_nid AND r.user_nid = $5
+        )
+        SELECT r.room_nid, u.user_id, r.type, r.thread, i.event_id, r.ts, r.pos
+          FROM wanted r
+          JOIN users u ON u.user_nid = r.user_nid
+          JOIN event_ids i ON i.event_nid = r.event_nid
+         WHERE r.pos <= $4
+         ORDER BY r.pos
+        """,
+        list(spans),
+        list(spans.values()),
+        list(events),
+        up_to,
+        reader,
+    )
+    return [Shown(row[0], row[1], ReceiptType(row[2]), *row[3:]) for row in rows]
+
+
 async def are_joined(
     conn: Connection, pairs: Iterable[tuple[RoomNid, UserNid]]
 ) -> set[tuple[RoomNid, UserNid]]:

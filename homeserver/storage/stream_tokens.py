@@ -13,8 +13,12 @@ from homeserver.errors import InvalidParam
 ORDER_BITS = 24
 """The room order of a live event is its position, shifted by so many bits; history is between."""
 
-# No longer than what fits into 64 bits, also as a room order.
-_FORM = re.compile(r"h(\d{1,9})\.(\d{1,11})\.(\d{1,11})\.(\d{1,15})(?:\.(-?\d{1,18}))?", re.ASCII)
+# No longer than what fits into 64 bits, also as a room order. What stands behind `~` is for
+# whoever gave the token only: a position of sliding sync is one of `/messages`, too.
+_FORM = re.compile(
+    r"h(\d{1,9})\.(\d{1,11})\.(\d{1,11})\.(\d{1,15})(?:\.(-?\d{1,18}))?(?:~\d{1,18}\.\d{1,18})?",
+    re.ASCII,
+)
 _LAST = (1 << ORDER_BITS) - 1
 
 

@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#syncing
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from federation.identifiers import UserID
@@ -65,19 +65,19 @@ async def states_at(
 
 
 async def changes(
-    conn: Connection, rooms: Collection[RoomNid], after: int, up_to: int
+    conn: Connection, rooms: Mapping[RoomNid, int], up_to: int
 ) -> dict[RoomNid, list[Change]]:
-    """The changes of the rooms' states in a span of the log, in order."""
+    """The changes of each room's state after its position and not after `up_to`, in order."""
     rows = await conn.fetch(
         """
         SELECT c.room_nid, c.pos, c.state_key_nid, c.old_event_nid, c.new_event_nid
-          FROM unnest($1::bigint[]) AS w (room_nid)
+          FROM unnest($1::bigint[], $2::bigint[]) AS w (room_nid, after)
           JOIN state_changes c
-            ON c.room_nid = w.room_nid AND c.pos > $2 AND c.pos <= $3
+            ON c.room_nid = w.room_nid AND c.pos > w.after AND c.pos <= $3
          ORDER BY c.room_nid, c.pos
         """,
         list(rooms),
-        after,
+        list(rooms.values()),
         up_to,
     )
     found: dict[RoomNid, list[Change]] = {room: [] for room in rooms}

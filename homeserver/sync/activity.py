@@ -30,8 +30,11 @@ class Activity:
         """Nothing is known of what happened up to here."""
         self._events: dict[RoomNid, int] = {}
         self._receipts: dict[RoomNid, int] = {}
+        self._members: dict[RoomNid, int] = {}
         self._users: dict[UserNid, int] = {}
         self._devices = position
+        self._latest_event = self._latest_receipt = position
+        """In any room."""
         self._reading = asyncio.Lock()
         self._waiting_rooms: dict[RoomNid, set[asyncio.Event]] = {}
         self._waiting_users: dict[UserNid, set[asyncio.Event]] = {}
@@ -64,13 +67,23 @@ class Activity:
         """Those of the rooms in which there may be events from after a position."""
         if since < self._floor:
             return list(rooms)
+        if since >= self._latest_event:
+            return []
         return [room for room in rooms if self._events.get(room, 0) > since]
 
     def with_receipts(self, rooms: Iterable[RoomNid], since: int) -> list[RoomNid]:
         """Those of the rooms in which somebody may have read on after a position."""
         if since < self._floor:
             return list(rooms)
+        if since >= self._latest_receipt:
+            return []
         return [room for room in rooms if self._receipts.get(room, 0) > since]
+
+    def members_moved(self, rooms: Iterable[RoomNid], since: int) -> bool:
+        """Whether anybody may have come into one of the rooms, or left it, after a position."""
+        if since < self._floor or since >= self._latest_event:
+            return since < self._floor
+        return any(self._members.get(room, 0) > since for room in rooms)
 
     def user_changed(self, user: UserNid, since: int) -> bool:
         """Whether something that is the user's own may have changed after a position."""
@@ -134,21 +147,31 @@ class Activity:
             apply(entries)
         for pos, kind, room, user, _ in entries:
             if room is not None:
-                (self._receipts if kind == Kind.RECEIPT else self._events)[room] = pos
+                self._note(kind, room, pos)
                 for woken in self._waiting_rooms.get(room, ()):
                     woken.set()
+            if room is not None and user is not None and kind == Kind.EVENT:
+                self._members[room] = pos
             if user is not None and kind != Kind.RECEIPT:
                 self._users[user] = pos
                 for woken in self._waiting_users.get(user, ()):
                     woken.set()
             if kind in _DEVICES:
                 self._devices = pos
-        if len(self._events) + len(self._receipts) + len(self._users) > _MOST:
+        remembered = len(self._events) + len(self._receipts) + len(self._members)
+        if remembered + len(self._users) > _MOST:
             self._forget(entries[-1].pos)
+
+    def _note(self, kind: int, room: RoomNid, pos: int) -> None:
+        if kind == Kind.RECEIPT:
+            self._receipts[room] = self._latest_receipt = pos
+        else:
+            self._events[room] = self._latest_event = pos
 
     def _forget(self, position: int) -> None:
         self._events.clear()
         self._receipts.clear()
+        self._members.clear()
         self._users.clear()
         self._floor = position
 

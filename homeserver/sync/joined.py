@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from federation.canonical_json import JsonObject
-from federation.identifiers import ServerName, UserID, domain_of
+from federation.identifiers import UserID
 from homeserver.rooms.filtering import everything
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.showing import Showing
@@ -27,13 +27,14 @@ from homeserver.storage.stream_tokens import StreamToken
 from homeserver.sync import shown
 from homeserver.sync.account import AccountSections, room_data, wants
 from homeserver.sync.activity import Activity
+from homeserver.sync.seeing import Seeing
 from homeserver.sync.states import SentMembers, after_timeline, before_timeline
+from homeserver.sync.summaries import Summary, summaries
 from homeserver.sync.timelines import News, Timelines, last_events
 from homeserver.sync.wishes import MOST_EVENTS, Wish
 
 _FILTERED = 10
 """How many times as many events are read where a filter leaves some out."""
-HEROES = 5
 
 
 class Means(NamedTuple):
@@ -71,6 +72,7 @@ class JoinedRooms:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._sent = SentMembers()
+        self._seeing = Seeing(means.process.server, means.standings, means.visibility)
 
     async def read(
         self, wish: Wish, reader: Reader, rooms: Sequence[RoomOf], up_to: int, stamp: int
@@ -184,15 +186,8 @@ class JoinedRooms:
         self, conn: Connection, wish: Wish, reader: Reader, rooms: Sequence[Room]
     ) -> dict[RoomNid, Standing]:
         """Fill the timelines with what the reader may see and wants."""
-        means = self._means
-        standings = _joined(rooms)
         events = [event for room in rooms for event in room.news.events]
-        if not _all_sure(events, standings, means.process.server):
-            nids = [room.of.room for room in rooms]
-            standings = await means.standings.read(conn, reader, nids)
-        visible = {
-            event.nid for event in await means.visibility.visible(conn, reader, events, standings)
-        }
+        visible, standings = await self._seeing.seen(conn, reader, [r.of for r in rooms], events)
         for room in rooms:
             seen = [e for e in room.news.events if e.nid in visible]
             wanted = [e for e in seen if wish.timeline_matches(e.event)]
@@ -333,26 +328,9 @@ class JoinedRooms:
         wanted = [room.of.room for room in rooms if room.members_changed]
         if not wanted:
             return {}
-        found: dict[RoomNid, JsonObject] = {
-            room: {"m.joined_member_count": 0, "m.invited_member_count": 0} for room in wanted
-        }
-        for count in await sync.counts(conn, wanted):
-            joined = count.membership is Membership.JOIN
-            name = "m.joined_member_count" if joined else "m.invited_member_count"
-            found[count.room][name] = count.users
-        nameless = await self._nameless(conn, wanted)
-        if nameless:
-            heroes = await sync.heroes(conn, nameless, wish.who.user, HEROES)
-            for room, users in heroes.items():
-                found[room]["m.heroes"] = list(users)
-        return found
-
-    async def _nameless(self, conn: Connection, rooms: Sequence[RoomNid]) -> list[RoomNid]:
-        names = [("m.room.name", ""), ("m.room.canonical_alias", "")]
-        keys = await self._means.process.numbers.state_keys.find(conn, names)
-        pairs = [(room, key) for room in rooms for key in keys.values()]
-        named = await sync.current_entries(conn, pairs) if pairs else {}
-        return [room for room in rooms if not any((room, key) in named for key in keys.values())]
+        numbers = self._means.process.numbers
+        read = await summaries(conn, numbers, wish.who.user, wanted)
+        return {room: _summary(summary) for room, summary in read.items()}
 
     async def _add_ephemeral(
         self,
@@ -396,21 +374,12 @@ def _state_position(room: Room, wish: Wish, up_to: int) -> int:
     return up_to if first.pos is None else first.pos - 1
 
 
-def _joined(rooms: Iterable[Room]) -> dict[RoomNid, Standing]:
-    return {
-        room.of.room: Standing(room.of.room, room.of.membership, room.of.pos, None)
-        for room in rooms
+def _summary(summary: Summary) -> JsonObject:
+    counted: JsonObject = {
+        "m.joined_member_count": summary.joined,
+        "m.invited_member_count": summary.invited,
     }
-
-
-def _all_sure(
-    events: Iterable[Placed], standings: Mapping[RoomNid, Standing], server: ServerName
-) -> bool:
-    """Whether all was sent here while the reader was in the room: they were meant to see it."""
-    return all(
-        domain_of(event.event.sender) == server and standings[event.room].joined_before(event)
-        for event in events
-    )
+    return {**counted, "m.heroes": list(summary.heroes)} if summary.heroes else counted
 
 
 def _says_something(section: JsonObject, room: Room, wish: Wish) -> bool:

@@ -5,13 +5,9 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing
 
 from collections.abc import Mapping, Sequence
 
-import orjson
-
 from federation.canonical_json import JsonObject
-from federation.events import StateKey
 from homeserver.rooms.standings import Reader
-from homeserver.rooms.stripped import KEYS, stripped
-from homeserver.storage import history, invites, sync
+from homeserver.storage import history, sync
 from homeserver.storage.batch import Membership
 from homeserver.storage.history import Placed
 from homeserver.storage.memberships import RoomOf
@@ -20,6 +16,7 @@ from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, KeyNid
 from homeserver.storage.stream_tokens import StreamToken
 from homeserver.sync import shown
+from homeserver.sync.invitations import inviter, stripped_states
 from homeserver.sync.joined import Means
 from homeserver.sync.states import after_timeline, before_timeline
 from homeserver.sync.timelines import News, last_events
@@ -51,35 +48,17 @@ class OtherRooms:
         found: dict[str, dict[str, JsonObject]] = {"invite": {}, "knock": {}, "leave": {}}
         async with self._means.process.database.reader() as conn:
             asked = [room for room in moved if room.membership in _SECTIONS]
-            states = await self._stripped(conn, wish, asked)
+            who, numbers = wish.who, self._means.process.numbers
+            states = await stripped_states(conn, numbers, who.user, who.user_id, asked)
             for room in asked:
                 section = _SECTIONS[room.membership]
                 events = states[room.room]
+                # "Servers must not send room invites from ignored users to clients."
+                if section == "invite" and inviter(events, who.user_id) in reader.ignores:
+                    continue
                 found[section][room.room_id] = {_STATES[section]: {"events": events}}
             left = [room for room in moved if room.membership not in _SECTIONS]
             found["leave"] = await self._left(conn, wish, reader, _wanted(left, wish), up_to)
-        return found
-
-    async def _stripped(
-        self, conn: Connection, wish: Wish, rooms: Sequence[RoomOf]
-    ) -> dict[RoomNid, list[JsonObject]]:
-        """What is shown of the rooms: as they are, or as the server that invites told us."""
-        if not rooms:
-            return {}
-        told = await invites.stripped_states(conn, [r.room for r in rooms], wish.who.user)
-        found: dict[RoomNid, list[JsonObject]] = {
-            room: orjson.loads(state) for room, state in told.items()
-        }
-        member: StateKey = ("m.room.member", wish.who.user_id)
-        keys = await self._means.process.numbers.state_keys.find(conn, [*KEYS, member])
-        pairs = [(r.room, key) for r in rooms if r.room not in told for key in keys.values()]
-        entries = await sync.current_entries(conn, pairs) if pairs else {}
-        # One who invited is shown, too.
-        events = await history.by_nid(conn, set(entries.values()))
-        for room in rooms:
-            if room.room not in found:
-                own = [events[n] for (r, _), n in entries.items() if r == room.room and n in events]
-                found[room.room] = stripped(event.event for event in own)
         return found
 
     async def _left(
@@ -98,7 +77,7 @@ class OtherRooms:
         after = wish.after if wish.since else None
         spans = {room.room: (after, min(room.pos, up_to)) for room in rooms}
         news = await last_events(conn, spans, max(1, wish.limit))
-        changes = await sync.changes(conn, list(spans), wish.after, up_to)
+        changes = await sync.changes(conn, dict.fromkeys(spans, wish.after), up_to)
         events = [event for room in rooms for event in news[room.room].events]
         visible = {e.nid for e in await means.visibility.visible(conn, reader, events)}
         standings = await means.standings.read(conn, reader, list(spans))

@@ -16,13 +16,13 @@ from homeserver.storage.raw_json import RawJson
 from homeserver.storage.stream_tokens import StreamToken
 from homeserver.sync.account import AccountSections
 from homeserver.sync.activity import Activity
-from homeserver.sync.joined import JoinedRooms
+from homeserver.sync.joined import JoinedRooms, Means
 from homeserver.sync.keys import Keys
 from homeserver.sync.other_rooms import OtherRooms
+from homeserver.sync.to_device import ToDevice
 from homeserver.sync.user_rooms import UserRooms
 from homeserver.sync.wishes import Wish
 
-TO_DEVICE_PAGE = 100
 LONGEST_WAIT = 120.0
 """Seconds, whatever is asked for."""
 
@@ -38,8 +38,11 @@ class Parts(NamedTuple):
     others: OtherRooms
     account: AccountSections
     keys: Keys
+    to_device: ToDevice
     ignoring: Ignoring
     presence: Presence
+    means: Means
+    """What rooms are read with."""
     stamp: Callable[[], int]
     """Milliseconds: now, for what is not in the log."""
 
@@ -48,12 +51,11 @@ class Syncing:
     """Answers `/sync`."""
 
     def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._acknowledged: dict[int, int] = {}
+        self.parts = parts
 
     def readable(self, since: StreamToken | None) -> StreamToken | None:
         """The token, or `None` if it is from before a backup was restored: then all is new."""
-        return since if since and since.epoch == self._parts.epoch else None
+        return since if since and since.epoch == self.parts.epoch else None
 
     async def sync(self, wish: Wish, seconds: float, stopping: asyncio.Event) -> JsonObject:
         """What is new; if nothing is, what is new once something is, or time is over.
@@ -64,10 +66,10 @@ class Syncing:
             stopping: ends the waiting.
 
         """
-        parts, loop = self._parts, asyncio.get_running_loop()
+        parts, loop = self.parts, asyncio.get_running_loop()
         ends = loop.time() + min(seconds, LONGEST_WAIT)
         if wish.since and wish.since.to_device:
-            await self._acknowledge(wish.who.device, wish.since.to_device)
+            await parts.to_device.acknowledge(wish.who.device, wish.since.to_device)
         while True:
             await parts.activity.catch_up(wish.after)
             await parts.process.tail.catch_up()
@@ -83,7 +85,7 @@ class Syncing:
 
     async def _answer(self, wish: Wish, up_to: int, stamp: int) -> JsonObject:
         """The sections that are not empty, and the token."""
-        parts = self._parts
+        parts = self.parts
         rooms = await parts.user_rooms.of(wish.who.user)
         ignores = await parts.ignoring.of(wish.who.user)
         reader = Reader(wish.who.user, wish.who.user_id, wish.who.device, ignores)
@@ -106,41 +108,32 @@ class Syncing:
     async def _to_device(self, wish: Wish, answer: JsonObject, up_to: int) -> int:
         """Add messages for the device; up to which position it has them all then."""
         after = wish.since.to_device if wish.since else 0
-        if not self._parts.activity.user_changed(wish.who.user, after):
-            return after
-        messages = await self._parts.keys.pending(wish.who.device, after, up_to)
-        if messages:
-            answer["to_device"] = {"events": [RawJson(message.json) for message in messages]}
-        return messages[-1].pos if len(messages) >= TO_DEVICE_PAGE else up_to
+        page = await self.parts.to_device.page(wish.who.user, wish.who.device, after, up_to)
+        if page.messages:
+            answer["to_device"] = {"events": [RawJson(message.json) for message in page.messages]}
+        return page.last
 
     async def _device_lists(self, wish: Wish, answer: JsonObject, up_to: int) -> None:
         # "optional [...] on incremental sync": a new client asks for all that it needs.
-        activity = self._parts.activity
+        activity = self.parts.activity
         if wish.since is None or not (
             activity.devices_changed(wish.after)
             or activity.user_changed(wish.who.user, wish.after)
             or _moves_members(answer.get("rooms", {}))
         ):
             return
-        found = await self._parts.keys.changed_since(wish.who.user, wish.after, up_to)
+        found = await self.parts.keys.changed_since(wish.who.user, wish.after, up_to)
         if found.changed or found.left:
             answer["device_lists"] = {"changed": list(found.changed), "left": list(found.left)}
 
     async def _finished(self, wish: Wish, answer: JsonObject) -> JsonObject:
         """With what is in every answer."""
-        counts = await self._parts.keys.counts(wish.who.device)
+        counts = await self.parts.keys.counts(wish.who.device)
         answer["device_one_time_keys_count"] = dict(counts.by_algorithm)
         answer["device_unused_fallback_key_types"] = list(counts.unused_fallback)
         # COMPAT(older clients of the Rust SDK)
         answer["org.matrix.msc2732.device_unused_fallback_key_types"] = list(counts.unused_fallback)
         return answer
-
-    async def _acknowledge(self, device: int, up_to: int) -> None:
-        if self._acknowledged.get(device, 0) < up_to:
-            await self._parts.keys.acknowledge(device, up_to)
-            if len(self._acknowledged) > 100_000:
-                self._acknowledged.clear()
-            self._acknowledged[device] = up_to
 
 
 def _moves_members(rooms: JsonObject) -> bool:

@@ -98,15 +98,18 @@ class Timelines:
 
 
 async def last_events(
-    conn: Connection, rooms: Mapping[RoomNid, tuple[int | None, int]], limit: int
+    conn: Connection,
+    rooms: Mapping[RoomNid, tuple[int | None, int]],
+    limit: int | Mapping[RoomNid, int],
 ) -> dict[RoomNid, News]:
     """The last events of rooms in a span of each; where it begins with `None`, of all time."""
+    limits = dict.fromkeys(rooms, limit) if isinstance(limit, int) else limit
     spans = {
         room: (None if after is None else end_of(after), end_of(up_to))
         for room, (after, up_to) in rooms.items()
     }
-    pages = await history.pages(conn, spans, limit + 1)
-    return {room: _cut(events, limit, ()) for room, events in pages.items()}
+    pages = await history.pages(conn, spans, {room: limits[room] + 1 for room in rooms})
+    return {room: _cut(events, limits[room], ()) for room, events in pages.items()}
 
 
 async def _read(
@@ -115,7 +118,7 @@ async def _read(
     span = end_of(after), end_of(up_to)
     pages = await history.pages(conn, dict.fromkeys(rooms, span), limit + 1)
     # A state changes only with an event, if perhaps with one that is not shown.
-    changes = await sync.changes(conn, rooms, after, up_to)
+    changes = await sync.changes(conn, dict.fromkeys(rooms, after), up_to)
     return {room: _cut(pages[room], limit, changes[room]) for room in rooms}
 
 

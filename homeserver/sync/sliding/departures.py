@@ -1,0 +1,54 @@
+"""How people left rooms: what becomes of a room in lists, and how much of it is shown.
+
+https://github.com/matrix-org/matrix-spec-proposals/pull/4186, "Lists"
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from homeserver.storage import history
+from homeserver.storage.memberships import RoomOf
+from homeserver.storage.numbers import RoomNid
+from homeserver.storage.process import Process
+from homeserver.storage.state_groups import EventNid
+
+_MOST = 100_000
+
+
+class Departure(NamedTuple):
+    """How somebody came to be out of a room."""
+
+    is_forced: bool
+    """Whether they were kicked or banned."""
+    was_joined: bool
+    """Whether they were in the room until then."""
+
+
+class Departures:
+    """Reads them; what never changes stays in memory."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._known: dict[EventNid, Departure] = {}
+
+    async def of(self, user_id: str, rooms: Sequence[RoomOf]) -> Mapping[RoomNid, Departure]:
+        """How the user left those of the rooms that they left."""
+        missing = [room.event for room in rooms if room.event not in self._known]
+        if missing:
+            await self._learn(user_id, missing)
+        return {room.room: self._known[room.event] for room in rooms}
+
+    async def _learn(self, user_id: str, missing: Sequence[EventNid]) -> None:
+        async with self._process.database.reader() as conn:
+            events = await history.by_nid(conn, missing)
+            replaced = {e.replaces for e in events.values() if e.replaces is not None}
+            before = await history.by_nid(conn, replaced) if replaced else {}
+        if len(self._known) > _MOST:
+            self._known.clear()
+        for nid in missing:
+            event = events.get(nid)
+            old = before.get(event.replaces) if event and event.replaces else None
+            self._known[nid] = Departure(
+                is_forced=event is not None and event.event.sender != user_id,
+                was_joined=old is not None and old.event.membership == "join",
+            )

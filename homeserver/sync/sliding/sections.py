@@ -1,0 +1,306 @@
+"""Rooms as they are answered: `RoomResult`.
+
+https://github.com/matrix-org/matrix-spec-proposals/pull/4186, "Response Body"
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from federation.canonical_json import JsonObject
+from federation.events import StateKey
+from federation.identifiers import UserID
+from homeserver.accounts.filters import Filter
+from homeserver.rooms.standings import Reader
+from homeserver.storage import history, sync
+from homeserver.storage.history import Placed
+from homeserver.storage.numbers import RoomNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import EventNid, KeyNid
+from homeserver.storage.stream_tokens import StreamToken
+from homeserver.sync import shown
+from homeserver.sync.invitations import stripped_states
+from homeserver.sync.joined import Means
+from homeserver.sync.sliding.bumps import bump_stamps
+from homeserver.sync.sliding.due import ASKED, Due
+from homeserver.sync.sliding.lines import Line, Lines
+from homeserver.sync.sliding.members import KnownMembers, Told
+from homeserver.sync.sliding.positions import Sent
+from homeserver.sync.sliding.required_state import (
+    AVATAR,
+    NAME,
+    changed_keys,
+    find_members,
+    find_states,
+    stub,
+    told_state,
+    wanted_events,
+)
+from homeserver.sync.sliding.state_wishes import MEMBER
+from homeserver.sync.sliding.wishes import SlidingWish
+from homeserver.sync.summaries import Summary, summaries
+
+_UNFILTERED = Filter()
+_ALIAS: StateKey = ("m.room.canonical_alias", "")
+
+
+@dataclass(slots=True)
+class Said:
+    """What is said of rooms."""
+
+    rooms: dict[str, JsonObject] = field(default_factory=dict)
+    sent: dict[RoomNid, Sent] = field(default_factory=dict)
+    """What the connection was sent of them then."""
+    members: dict[RoomNid, Told] = field(default_factory=dict)
+    timelines: dict[RoomNid, Sequence[Placed]] = field(default_factory=dict)
+    """Of rooms that are new to the client, or new again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What was read for some rooms."""
+
+    events: Mapping[EventNid, Placed]
+    summaries: Mapping[RoomNid, Summary]
+    heroes: Mapping[RoomNid, list[JsonObject]]
+    bumps: Mapping[RoomNid, int]
+
+
+class Sections:
+    """Puts them together."""
+
+    def __init__(self, means: Means, known: KnownMembers) -> None:
+        self._means = means
+        self._known = known
+        self._lines = Lines(means)
+
+    async def read(
+        self, wish: SlidingWish, reader: Reader, dues: Sequence[Due], up_to: int
+    ) -> Said:
+        """What is said of rooms; the number of queries does not depend on how many they are."""
+        said = Said()
+        if not dues:
+            return said
+        asked = [due for due in dues if due.match.room.membership in ASKED]
+        others = [due for due in dues if due.match.room.membership not in ASKED]
+        async with self._means.process.database.reader() as conn:
+            await self._add_asked(conn, wish, asked, said)
+            if others:
+                lines = await self._lines.read(conn, others, wish.after, up_to)
+                await self._add_lines(conn, wish, reader, lines, up_to, said)
+        return said
+
+    async def _add_asked(
+        self, conn: Connection, wish: SlidingWish, dues: Sequence[Due], said: Said
+    ) -> None:
+        rooms = [due.match.room for due in dues]
+        numbers = self._means.process.numbers
+        states = await stripped_states(conn, numbers, wish.who.user, wish.who.user_id, rooms)
+        for due in dues:
+            state = states[due.room]
+            # The name that was proposed, and the one that clients know.
+            section = {"stripped_state": state, "invite_state": state, "initial": True}
+            room = due.match.room
+            said.rooms[room.room_id] = _common(due) | section | {"bump_stamp": room.pos}
+            said.sent[due.room] = due.after_it(has_gap=True)
+
+    async def _add_lines(
+        self,
+        conn: Connection,
+        wish: SlidingWish,
+        reader: Reader,
+        lines: Sequence[Line],
+        up_to: int,
+        said: Said,
+    ) -> None:
+        standings = await self._lines.see(conn, reader, lines)
+        await find_states(conn, self._means.process.numbers, lines)
+        told = await self._find_members(conn, wish, lines)
+        material = await self._material(conn, wish, lines)
+        events = [event for line in lines for event in line.timeline]
+        showing = self._means.showing
+        rest = iter(await shown.timeline(conn, showing, reader, events, standings, _UNFILTERED))
+        for line in lines:
+            timeline = [next(rest) for _ in line.timeline]
+            section = self._section(wish, line, timeline, material, up_to)
+            said.sent[line.room] = line.due.after_it(has_gap=line.limited)
+            if not _says_something(section, line):
+                continue
+            said.rooms[line.due.match.room.room_id] = section
+            if line.room in told:
+                said.members[line.room] = told[line.room]
+            if line.is_initial:
+                said.timelines[line.room] = line.timeline
+
+    async def _find_members(
+        self, conn: Connection, wish: SlidingWish, lines: Sequence[Line]
+    ) -> dict[RoomNid, Told]:
+        """Members that turn up; "clients must flush any membership cache when limited is true"."""
+        lazy = [line for line in lines if line.is_joined and line.due.match.config.lazy]
+        device, known = int(wish.who.device), {}
+        for line in lazy:
+            is_anew = line.is_initial or line.limited
+            before = self._known.of(device, wish.conn_id, line.room)
+            known[line.room] = frozenset() if is_anew else before
+        found = await find_members(conn, self._means.process.numbers, lazy, known)
+        return {
+            line.room: Told(found.get(line.room, frozenset()), line.is_initial or line.limited)
+            for line in lazy
+            if line.room in found or line.limited
+        }
+
+    async def _material(
+        self, conn: Connection, wish: SlidingWish, lines: Sequence[Line]
+    ) -> _Material:
+        events = {event.nid: event for line in lines for event in line.news.events}
+        wanted = {nid for line in lines for nid in wanted_events(line)} - events.keys()
+        if wanted:
+            events |= await history.by_nid(conn, wanted)
+        counted = [ln.room for ln in lines if ln.is_joined and _moves_people(ln, events)]
+        found: Mapping[RoomNid, Summary] = {}
+        heroes: Mapping[RoomNid, list[JsonObject]] = {}
+        if counted:
+            numbers = self._means.process.numbers
+            found = await summaries(conn, numbers, wish.who.user, counted)
+            heroes = await self._heroes(conn, found)
+        return _Material(events, found, heroes, await bump_stamps(conn, lines))
+
+    async def _heroes(
+        self, conn: Connection, found: Mapping[RoomNid, Summary]
+    ) -> dict[RoomNid, list[JsonObject]]:
+        """Heroes with their names and pictures in the room."""
+        users = {user for summary in found.values() for user in summary.heroes}
+        if not users:
+            return {}
+        numbers = self._means.process.numbers
+        keys = await numbers.state_keys.find(conn, [(MEMBER, str(user)) for user in users])
+        pairs = [
+            (room, keys[MEMBER, str(user)])
+            for room, summary in found.items()
+            for user in summary.heroes
+            if (MEMBER, str(user)) in keys
+        ]
+        entries = await sync.current_entries(conn, pairs) if pairs else {}
+        events = await history.by_nid(conn, set(entries.values())) if entries else {}
+        heroes: dict[RoomNid, list[JsonObject]] = {}
+        for room, summary in found.items():
+            for user in summary.heroes:
+                nid = entries.get((room, keys.get((MEMBER, str(user)), _NO_KEY)))
+                event = events.get(nid) if nid is not None else None
+                heroes.setdefault(room, []).append(_hero(user, event))
+        return heroes
+
+    def _section(
+        self,
+        wish: SlidingWish,
+        line: Line,
+        timeline: list[JsonObject],
+        material: _Material,
+        up_to: int,
+    ) -> JsonObject:
+        section = _common(line.due)
+        if line.is_initial:
+            section["initial"] = True
+        if line.due.is_expanded:
+            section["expanded_timeline"] = section["unstable_expanded_timeline"] = True
+        section |= self._timeline(wish, line, timeline, up_to)
+        told, gone = told_state(line, material.events)
+        state = shown.state(self._means.showing, list(told.values()), _UNFILTERED)
+        if state or gone:
+            section["required_state"] = [*state, *map(stub, gone)]
+        if not line.is_joined and line.due.match.room.event not in material.events:
+            section["stripped_state"] = [_rejection(wish.who.user_id)]
+        section |= _names(line, material)
+        if line.room in material.bumps:
+            section["bump_stamp"] = material.bumps[line.room]
+        summary = material.summaries.get(line.room)
+        if summary is not None:
+            section |= {"joined_count": summary.joined, "invited_count": summary.invited}
+            if summary.heroes:
+                section["heroes"] = material.heroes[line.room]
+        return section
+
+    def _timeline(
+        self, wish: SlidingWish, line: Line, timeline: list[JsonObject], up_to: int
+    ) -> JsonObject:
+        if not timeline and not line.limited:
+            return {}
+        epoch = self._means.epoch
+        prev = StreamToken(epoch, min(line.until, up_to))
+        if line.timeline and line.timeline[0].order is not None:
+            prev = prev._replace(order=line.timeline[0].order - 1)
+        lives = [e for e in line.timeline if wish.after and (e.pos or 0) > wish.after]
+        found: JsonObject = {
+            "timeline": timeline,
+            "limited": line.limited,
+            "num_live": len(lives),
+            "prev_batch": str(prev),
+        }
+        return found
+
+
+def _common(due: Due) -> JsonObject:
+    room, lists = due.match.room, due.match.lists
+    section: JsonObject = {"membership": room.membership.name.lower()}
+    if lists:
+        section["lists"] = list(lists)
+    before = due.sent.is_dm if due.sent else False
+    if before != due.is_dm:
+        section["is_dm"] = due.is_dm
+    return section
+
+
+def _rejection(user_id: UserID) -> JsonObject:
+    """Stands for the user's answer to an invitation of which only another server has the event."""
+    content = {"membership": "leave"}
+    return {"type": MEMBER, "state_key": user_id, "sender": user_id, "content": content}
+
+
+def _names(line: Line, material: _Material) -> JsonObject:
+    """`name` and `avatar`, where they are not what they were; without one of them `None`."""
+    keyed: dict[StateKey, Placed | None] = dict(changed_keys(line, material.events))
+    if line.is_initial:
+        placed = [material.events[n] for n in line.state.values() if n in material.events]
+        keyed = {(e.event.type, e.event.state_key or ""): e for e in placed}
+    found: JsonObject = {}
+    for name, key, part in (("name", NAME, "name"), ("avatar", AVATAR, "url")):
+        text = _text(keyed.get(key), part)
+        if text is not None or (key in keyed and not line.is_initial):
+            found[name] = text
+    return found
+
+
+def _text(placed: Placed | None, name: str) -> str | None:
+    value: Any = placed.event.content.get(name) if placed else None
+    return value if isinstance(value, str) and value else None
+
+
+def _hero(user: str, placed: Placed | None) -> JsonObject:
+    found: JsonObject = {"user_id": user}
+    for name in ("displayname", "avatar_url"):
+        text = _text(placed, name)
+        if text is not None:
+            found[name] = text
+    return found
+
+
+def _moves_people(line: Line, events: Mapping[EventNid, Placed]) -> bool:
+    """Whether the counts of members or the heroes may be others than before."""
+    if line.is_initial:
+        return True
+    return any(key[0] == MEMBER or key in {NAME, _ALIAS} for key in changed_keys(line, events))
+
+
+def _says_something(section: JsonObject, line: Line) -> bool:
+    """Whether the client learns anything: what it could not see does not count."""
+    before = line.due.sent
+    if before is None or before.membership is not line.due.match.room.membership:
+        return True
+    if line.due.is_expanded:
+        return True
+    told = section.get("timeline") or section.get("limited") or section.keys() & _TELLING
+    return bool(told)
+
+
+_TELLING = frozenset({"required_state", "name", "avatar", "joined_count", "heroes", "is_dm"})
+_NO_KEY = KeyNid(-1)

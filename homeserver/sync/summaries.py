@@ -1,0 +1,47 @@
+"""How many people rooms have, and whom a room without a name may be named after.
+
+https://spec.matrix.org/v1.19/client-server-api/#syncing, `RoomSummary`
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from federation.identifiers import UserID
+from homeserver.storage import sync
+from homeserver.storage.batch import Membership
+from homeserver.storage.numbers import Numbers, RoomNid, UserNid
+from homeserver.storage.pool import Connection
+
+HEROES = 5
+
+
+class Summary(NamedTuple):
+    """Of one room, for one of its members."""
+
+    joined: int = 0
+    invited: int = 0
+    heroes: Sequence[UserID] = ()
+    """Empty where the room has a name."""
+
+
+async def summaries(
+    conn: Connection, numbers: Numbers, user: UserNid, rooms: Iterable[RoomNid]
+) -> dict[RoomNid, Summary]:
+    """The summary of each of the rooms: at most three queries."""
+    found = dict.fromkeys(rooms, Summary())
+    for room, membership, users in await sync.counts(conn, found):
+        if membership is Membership.JOIN:
+            found[room] = found[room]._replace(joined=users)
+        else:
+            found[room] = found[room]._replace(invited=users)
+    nameless = await _nameless(conn, numbers, list(found))
+    heroes = await sync.heroes(conn, nameless, user, HEROES) if nameless else {}
+    return {room: s._replace(heroes=heroes.get(room, ())) for room, s in found.items()}
+
+
+async def _nameless(conn: Connection, numbers: Numbers, rooms: Sequence[RoomNid]) -> list[RoomNid]:
+    names = [("m.room.name", ""), ("m.room.canonical_alias", "")]
+    keys = await numbers.state_keys.find(conn, names)
+    pairs = [(room, key) for room in rooms for key in keys.values()]
+    named = await sync.current_entries(conn, pairs) if pairs else {}
+    return [room for room in rooms if not any((room, key) in named for key in keys.values())]

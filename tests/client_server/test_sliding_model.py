@@ -1,0 +1,165 @@
+"""Clients that follow sliding sync through random windows, limits and lost answers know the truth.
+
+HEARTH_MODEL_STEPS says for how long, HEARTH_MODEL_SEED where to begin.
+"""
+
+import os
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.client_server.test_sliding_sync import V3, sliding
+from tests.database import Server
+from tests.servers import Client, Hearth, own_database, serving, test_settings
+
+STEPS = int(os.environ.get("HEARTH_MODEL_STEPS", "120"))
+SEED = int(os.environ.get("HEARTH_MODEL_SEED", "1"))
+EVERYTHING = {"required_state": [["*", "*"]], "timeline_limit": 3, "ranges": [[0, 99]]}
+KINDS = ("say",) * 8 + ("join",) * 4 + ("name", "topic", "leave", "kick", "invite", "redact")
+
+
+@dataclass
+class Room:
+    """A room as a client knows it."""
+
+    membership: str = ""
+    state: dict[tuple[str, str], str] = field(default_factory=dict)
+    timeline: list[str] = field(default_factory=list)
+    """Event IDs without a gap, up to the last one."""
+    name: str | None = None
+    joined: int = 0
+
+    def apply(self, section: dict[str, Any]) -> None:
+        if section.get("initial"):
+            self.state, self.timeline, self.name = {}, [], None
+        self.membership = section["membership"]
+        for event in section.get("required_state", ()):
+            key = event["type"], event["state_key"]
+            if "event_id" in event:
+                self.state[key] = event["event_id"]
+            else:
+                self.state.pop(key, None)
+        events = [event["event_id"] for event in section.get("timeline", ())]
+        if section.get("limited") or section.get("expanded_timeline"):
+            self.timeline = events
+        else:
+            assert not set(events) & set(self.timeline), "an event was told twice"
+            self.timeline += events
+        self.name = section.get("name", self.name)
+        self.joined = section.get("joined_count", self.joined)
+
+
+@dataclass
+class Model:
+    """A client, and what it has been told."""
+
+    client: Client
+    random: random.Random
+    pos: str | None = None
+    rooms: dict[str, Room] = field(default_factory=dict)
+
+    async def ask(self, lists: dict[str, Any], *, is_lost: bool = False) -> None:
+        found = await sliding(self.client, {"lists": lists}, self.pos)
+        if is_lost:
+            return
+        self.pos = found["pos"]
+        for room_id, section in found["rooms"].items():
+            self.rooms.setdefault(room_id, Room()).apply(section)
+
+    async def ask_something(self) -> None:
+        lists = {
+            str(number): {
+                "ranges": [[0, self.random.choice([0, 0, 1, 5])]],
+                "timeline_limit": self.random.choice([0, 1, 3, 3, 3, 8]),
+                "required_state": self.random.choice([[], *[[["*", "*"]]] * 4]),
+            }
+            for number in range(self.random.choice([1, 1, 2]))
+        }
+        await self.ask(lists, is_lost=self.random.random() < 0.3)
+
+    async def check(self) -> None:
+        """Ask for everything, and compare it with what the rooms say."""
+        await self.ask({"all": EVERYTHING})
+        joined = (await self.client.get(f"{V3}/joined_rooms")).ok()["joined_rooms"]
+        assert {r for r, room in self.rooms.items() if room.membership == "join"} == set(joined)
+        for room_id in joined:
+            await self._check_room(room_id, self.rooms[room_id])
+
+    async def _check_room(self, room_id: str, room: Room) -> None:
+        path = f"{V3}/rooms/{room_id}"
+        state = (await self.client.get(f"{path}/state")).ok()
+        assert room.state == {(e["type"], e["state_key"]): e["event_id"] for e in state}
+        by_key = {(e["type"], e["state_key"]): e["content"] for e in state}
+        assert room.name == by_key.get(("m.room.name", ""), {}).get("name")
+        members = [c for (kind, _), c in by_key.items() if kind == "m.room.member"]
+        assert room.joined == sum(c["membership"] == "join" for c in members)
+        page = (await self.client.get(f"{path}/messages", dir="b", limit="50")).ok()["chunk"]
+        last = [event["event_id"] for event in reversed(page)]
+        known = room.timeline[-50:]
+        assert len(known) >= min(3, len(last)), (known, last)
+        assert known == last[len(last) - len(known) :], (known, last)
+
+
+class Actions:
+    """What people do, at random; what they may not do comes to nothing."""
+
+    def __init__(self, people: list[Client], rooms: list[str], chance: random.Random) -> None:
+        self.people, self.rooms, self.random = people, rooms, chance
+        self.number = 0
+
+    async def act(self) -> None:
+        self.number += 1
+        who, whom = self.random.sample(self.people, 2)
+        path = f"{V3}/rooms/{self.random.choice(self.rooms)}"
+        text = f"{self.number}"
+        kind = self.random.choice(KINDS)
+        if kind == "say":
+            await who.put(f"{path}/send/m.room.message/{text}", {"body": text, "msgtype": "m.text"})
+        elif kind in {"name", "topic"}:
+            await who.put(f"{path}/state/m.room.{kind}", {kind: text})
+        elif kind in {"join", "leave"}:
+            await who.post(f"{path}/{kind}")
+        elif kind in {"kick", "invite"}:
+            await who.post(f"{path}/{kind}", {"user_id": whom.user_id})
+        else:
+            page = (await who.get(f"{path}/messages", dir="b", limit="3")).json
+            if page.get("chunk"):
+                event = self.random.choice(page["chunk"])
+                if event["type"] == "m.room.message":
+                    await who.put(f"{path}/redact/{event['event_id']}/{text}")
+
+
+@pytest.fixture
+async def two_workers(postgres: Server, tmp_path: Path) -> AsyncIterator[Hearth]:
+    """Whoever asks is answered by either of them."""
+    settings = test_settings("one.test", tmp_path)
+    async with (
+        own_database(postgres, f"hearth_{id(tmp_path)}") as where,
+        serving(settings, where, workers=2) as hearth,
+    ):
+        yield hearth
+
+
+async def test_what_is_told_is_true(two_workers: Hearth) -> None:
+    chance = random.Random(SEED)
+    people = [await two_workers.user(name) for name in ("ann", "bob", "cat")]
+    rooms = []
+    for person in [*people, *people]:
+        made = await person.post(f"{V3}/createRoom", {"preset": "public_chat"})
+        rooms.append(made.ok()["room_id"])
+    for person in people:
+        for room_id in rooms:
+            (await person.post(f"{V3}/join/{room_id}")).ok()
+    actions = Actions(people, rooms, chance)
+    models = [Model(person, chance) for person in people]
+    for step in range(STEPS):
+        await actions.act()
+        await chance.choice(models).ask_something()
+        if step % 20 == 19:
+            await chance.choice(models).check()
+    for model in models:
+        await model.check()
