@@ -254,6 +254,16 @@ TABLE missing_parents
     CONSTRAINT missing_parents_pkey PRIMARY KEY (room_nid, event_nid)
     CREATE INDEX missing_parents_by_child ON public.missing_parents USING btree (room_nid, child_order)
 
+TABLE notable
+    room_nid bigint NOT NULL
+    room_order bigint NOT NULL
+    event_nid bigint NOT NULL
+    sender_nid bigint NOT NULL
+    thread_nid bigint
+    flags smallint NOT NULL
+    mentioned bigint[]
+    CONSTRAINT notable_pkey PRIMARY KEY (room_nid, room_order)
+
 TABLE one_time_keys
     device_nid bigint NOT NULL
     algorithm text COLLATE "C" NOT NULL
@@ -460,7 +470,7 @@ TABLE users
     CONSTRAINT users_pkey PRIMARY KEY (user_nid)
     CONSTRAINT users_user_id_key UNIQUE (user_id)
 
-CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[], t_txn_id text[], x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[], l_event bigint[], l_parent bigint[], l_rel_type text[], l_type text[], l_sender text[], l_key text[])
+CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[], t_txn_id text[], x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[], l_event bigint[], l_parent bigint[], l_rel_type text[], l_type text[], l_sender text[], l_key text[], n_event bigint[], n_sender bigint[], n_thread bigint[], n_flags smallint[], n_mentioned text[])
  RETURNS TABLE(event_nid bigint, pos bigint)
  LANGUAGE plpgsql
 AS $function$
@@ -520,6 +530,10 @@ BEGIN
     DELETE FROM relations l
      USING unnest(x_room, x_event) AS x (room_nid, event_nid)
      WHERE l.event_nid = x.event_nid AND x.room_nid = ANY (locked);
+    DELETE FROM notable n
+     USING unnest(x_room, x_event) AS x (room_nid, event_nid), events e
+     WHERE e.event_nid = x.event_nid AND n.room_nid = e.room_nid AND n.room_order = e.room_order
+       AND x.room_nid = ANY (locked);
 
     -- Nothing below can wait for anybody: all of it is under the rooms' locks.
     PERFORM pg_advisory_xact_lock(7310868735949794660);
@@ -556,6 +570,14 @@ BEGIN
           FROM unnest(l_event, l_parent, l_rel_type, l_type, l_sender, l_key)
                AS l (event_nid, parent_nid, rel_type, type, sender, key)
           JOIN numbered n ON n.event_nid = l.event_nid
+    ), counted AS (
+        INSERT INTO notable (room_nid, room_order, event_nid, sender_nid, thread_nid, flags,
+                             mentioned)
+        SELECT n.room_nid, n.pos << 24, n.event_nid, c.sender_nid, c.thread_nid, c.flags,
+               c.mentioned::bigint[]
+          FROM unnest(n_event, n_sender, n_thread, n_flags, n_mentioned)
+               AS c (event_nid, sender_nid, thread_nid, flags, mentioned)
+          JOIN numbered n ON n.event_nid = c.event_nid
     ), changed AS (
         INSERT INTO state_changes (room_nid, pos, state_key_nid, old_event_nid, new_event_nid)
         SELECT c.room_nid, n.pos, c.key, c.old, c.new

@@ -107,6 +107,7 @@ from homeserver.sync.syncing import Parts as SyncParts
 from homeserver.sync.syncing import Syncing
 from homeserver.sync.timelines import Timelines
 from homeserver.sync.to_device import ToDevice
+from homeserver.sync.unread import Unread
 from homeserver.sync.user_rooms import UserRooms
 
 
@@ -483,6 +484,7 @@ def make_syncing(
         receipts=reading.receipts,
         typing=reading.typing,
         account=account,
+        unread=Unread(process, activity, rulesets),
     )
     typing, presence = reading.typing, reading.presence
     typing.on_change(lambda room: activity.wake([room]))

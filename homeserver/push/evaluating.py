@@ -4,12 +4,11 @@ https://spec.matrix.org/v1.19/client-server-api/#conditions-1
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from federation.canonical_json import JsonObject
-from federation.power_levels import Level, LevelError, PowerLevels
 from homeserver.push.changes import Rules
 from homeserver.push.default_rules import KINDS, Rule
 
@@ -24,7 +23,8 @@ class Around(NamedTuple):
 
     members: int
     """Who are joined to the room."""
-    levels: PowerLevels | None
+    permitted: Collection[str]
+    """What the sender may notify of with more than a message: `room`."""
     display_name: str | None
     """Of the user in the room."""
 
@@ -93,12 +93,10 @@ def _meets(
         return bool(event.get("room_id") == rule["rule_id"])
     if kind == "sender":
         return bool(event.get("sender") == rule["rule_id"])
-    return all(_holds(one, event, values, around) for one in rule["conditions"])
+    return all(_holds(one, values, around) for one in rule["conditions"])
 
 
-def _holds(
-    condition: Mapping[str, Any], event: JsonObject, values: Mapping[str, Any], around: Around
-) -> bool:
+def _holds(condition: Mapping[str, Any], values: Mapping[str, Any], around: Around) -> bool:
     match condition.get("kind"):
         case "event_match":
             return _matches(condition, values)
@@ -115,7 +113,7 @@ def _holds(
         case "room_member_count":
             return _counts(condition.get("is"), around.members)
         case "sender_notification_permission":
-            return _may_notify(str(condition.get("key")), str(event.get("sender")), around.levels)
+            return str(condition.get("key")) in around.permitted
     # "Unrecognised conditions MUST NOT match any events"
     return False
 
@@ -171,16 +169,6 @@ def _counts(wanted: object, members: int) -> bool:
         case ">=":
             return members >= number
     return members == number
-
-
-def _may_notify(key: str, sender: str, levels: PowerLevels | None) -> bool:
-    if levels is None:
-        return False
-    try:
-        level: Level = levels.of(sender)
-        return level >= levels.notification(key)
-    except LevelError:
-        return False
 
 
 def _is_same(one: object, other: object) -> bool:

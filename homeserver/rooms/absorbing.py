@@ -13,14 +13,17 @@ from federation.auth import auth_events_for
 from federation.decision import Denied
 from federation.events import Event, StateKey
 from federation.identifiers import EventID, RoomID, domain_of
+from federation.power_levels import PowerLevels
 from federation.verdict import Outcome, Ruling
-from homeserver.rooms import redacting
+from homeserver.rooms import notices, redacting
 from homeserver.rooms.claims import Claims
 from homeserver.rooms.heads import Head, Tip
 from homeserver.rooms.intake import Means
+from homeserver.rooms.interning import Nids, intern
 from homeserver.rooms.judging import CREATE, Judging, States, cited_by, redact_early, version_of
+from homeserver.rooms.mentions import calls_room
 from homeserver.rooms.resolving import Resolving
-from homeserver.rooms.rows import Nids, intern, membership_of
+from homeserver.rooms.rows import membership_of
 from homeserver.storage import received, redactions
 from homeserver.storage.batch import (
     Batch,
@@ -37,6 +40,7 @@ from homeserver.storage.received import Stored
 from homeserver.storage.state_groups import GONE, EventNid, KeyNid, StateGroup, changes_between
 from homeserver.storage.stream_tokens import ORDER_BITS
 
+POWER_LEVELS: StateKey = ("m.room.power_levels", "")
 _AT_ONCE = 50
 _TRIES = 5
 
@@ -134,8 +138,20 @@ class Absorbing:
             room.batch.events += room.judging.rows
             room.batch.groups += room.judging.groups
             room.batch.relations += room.judging.relations(nids)
+            await self._add_notable(room, nids)
             await self._finish(conn, room, room.group)
         return rulings
+
+    async def _add_notable(self, room: _Room, nids: Nids) -> None:
+        accepted = room.judging.accepted()
+        may: set[EventID] = set()
+        if any(calls_room(event) for event in accepted):
+            state = await room.judging.entries(room.group, [CREATE, POWER_LEVELS])
+            levels = PowerLevels(state[CREATE], state.get(POWER_LEVELS))
+            may = {e.event_id for e in accepted if notices.may_call_room(e, levels)}
+        room.batch.notable += notices.rows(
+            accepted, nids, self._means.signer.server, lambda event: event.event_id in may
+        )
 
     async def _add(
         self, room: _Room, nids: Nids, event: Event, before: StateGroup | None
@@ -161,11 +177,11 @@ class Absorbing:
         batch.rooms.append(RoomRow(head.room, head.number, version, group.nid, extremities))
 
     async def _add_redacted(self, conn: Connection, room: _Room, group: StateGroup) -> None:
-        accepted = _accepted(room.judging)
+        accepted = room.judging.accepted()
         named = redacting.targets_of(accepted)
         if named:
             targets = await received.by_ids(conn, named)
-            keys = [CREATE, ("m.room.power_levels", "")]
+            keys = [CREATE, POWER_LEVELS]
             state = await room.judging.entries(group, keys)
             numbers = {s.event.event_id: s.nid for s in room.judging.known.values()}
             room.batch.redacted += redacting.rows(room.head.room, accepted, numbers, targets, state)
@@ -206,7 +222,7 @@ class Absorbing:
 
     async def _note_early(self, conn: Connection, room: _Room) -> None:
         """Remember redactions whose targets are not here: they may come."""
-        accepted = {e.event_id: e for e in _accepted(room.judging)}
+        accepted = {e.event_id: e for e in room.judging.accepted()}
         named = redacting.targets_of(accepted.values())
         absent = named - (await received.by_ids(conn, named)).keys() if named else ()
         if absent:
@@ -235,11 +251,6 @@ def refusal_of(ruling: Ruling | None) -> Denied | None:
     if ruling is None or ruling.outcome is Outcome.ACCEPTED:
         return None
     return ruling.denial or Denied("event.refused", "the event was refused")
-
-
-def _accepted(judging: Judging) -> list[Event]:
-    events = {stored.nid: stored.event for stored in judging.known.values()}
-    return [events[row.event] for row in judging.rows if row.fate is Fate.ACCEPTED]
 
 
 def _event(stored: Mapping[EventNid, Stored], nid: EventNid | None) -> Event | None:

@@ -20,11 +20,11 @@ from federation.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.logs import get_logger
 from homeserver.rooms.claims import Claims
 from homeserver.rooms.intake import Means
+from homeserver.rooms.interning import intern
 from homeserver.rooms.judging import CREATE, Judging, States, cited_by, redact_early
 from homeserver.rooms.receiving import Receiving
 from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.rooms.resolving import Resolving
-from homeserver.rooms.rows import intern
 from homeserver.storage import memberships, received
 from homeserver.storage.batch import RelationRow
 from homeserver.storage.events import get_rooms

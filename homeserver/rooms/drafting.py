@@ -90,20 +90,20 @@ class Work:
         """The current entry, if the draft would only repeat it: it answers for a new event."""
         if draft.state_key is None:
             return None
-        now = self._entry((draft.type, draft.state_key))
+        now = self.entry((draft.type, draft.state_key))
         is_same = now and now.sender == draft.sender and now.content == draft.content
         return now if is_same else None
 
     def _build(self, draft: Draft) -> Event:
         keys = select(draft.type, draft.sender, draft.state_key, draft.content, self.version)
-        auth_events = [event for key in keys if (event := self._entry(key))]
+        auth_events = [event for key in keys if (event := self.entry(key))]
         place = Place(parents_of(self.tips), auth_events)
         opaque_id = next(self.opaque_ids)
         return build(draft, place, self.version, self.signer, now=self.now, opaque_id=opaque_id)
 
     def _accept(self, event: Event) -> Event | Denied:
         keys = [*auth_events_for(event), ("m.room.create", "")]
-        state = {key: found for key in keys if (found := self._entry(key))}
+        state = {key: found for key in keys if (found := self.entry(key))}
         cited = [state[key] for key in auth_events_for(event) if key in state]
         for decision in (check_auth_events(event, cited), authorise(event, state)):
             if isinstance(decision, Denied):
@@ -114,7 +114,8 @@ class Work:
             self.changed[(event.type, event.state_key)] = event
         return event
 
-    def _entry(self, key: StateKey) -> Event | None:
+    def entry(self, key: StateKey) -> Event | None:
+        """An entry of the state as it is by now, if the head knows it."""
         if key in self.changed:
             return self.changed[key]
         tip = self.head.known.get(key)

@@ -25,7 +25,8 @@ from federation.room_versions import RoomVersion
 from homeserver.rooms import redacting
 from homeserver.rooms.drafting import Submission, Work, Written
 from homeserver.rooms.heads import Head, Heads
-from homeserver.rooms.rows import RoomRows, intern
+from homeserver.rooms.interning import intern
+from homeserver.rooms.rows import RoomRows
 from homeserver.storage.batch import Batch, append
 from homeserver.storage.events import claim_rooms, get_sent, release_rooms
 from homeserver.storage.numbers import Numbers, RoomNid
@@ -37,6 +38,8 @@ MOST_IN_BATCH = 100
 """Submissions that are committed together."""
 
 _CONTENDED_BATCHES = 20
+_MOST_FAILURES = 3
+"""Tries after which somebody is told that it does not work, whatever the reason is."""
 _PATIENCE = 100
 """Milliseconds that a batch waits for a room that somebody else has, before it goes without it."""
 
@@ -58,6 +61,8 @@ class _Waiting:
     room_id: RoomID
     submission: Submission
     answer: asyncio.Future[Answer]
+    failures: int = 0
+    """How many times it was in a batch that could not be written."""
 
     def settle(self, answer: Answer | FederationError) -> None:
         if self.answer.done():
@@ -158,7 +163,8 @@ class Intake:
 
     def _may_repeat(self, waiting: _Waiting, error: BaseException) -> bool:
         """Whether trying again is safe, whatever became of the batch."""
-        if not isinstance(error, OUTAGES):
+        waiting.failures += 1
+        if not isinstance(error, OUTAGES) or waiting.failures > _MOST_FAILURES:
             return False
         submission = waiting.submission
         # The same state again is no event, and a transaction ID is used once.

@@ -16,8 +16,8 @@ from federation.verdict import Evidence, Outcome, Ruling, judge
 from homeserver.rooms import redacting, relating
 from homeserver.rooms.heads import Head
 from homeserver.rooms.intake import Means
+from homeserver.rooms.interning import Nids
 from homeserver.rooms.resolving import Resolving
-from homeserver.rooms.rows import Nids
 from homeserver.storage import received, redactions
 from homeserver.storage.batch import EventRow, Fate, GroupRow, RelationRow
 from homeserver.storage.pool import Connection
@@ -119,9 +119,12 @@ class Judging:
 
     def relations(self, nids: Nids) -> list[RelationRow]:
         """What those of the events that were accepted are to others."""
-        accepted = {row.event for row in self.rows if row.fate is Fate.ACCEPTED}
-        events = [stored.event for stored in self.known.values() if stored.nid in accepted]
-        return list(relating.rows(events, nids.events))
+        return list(relating.rows(self.accepted(), nids.events))
+
+    def accepted(self) -> list[Event]:
+        """Those of the events that were accepted, in their order."""
+        events = {stored.nid: stored.event for stored in self.known.values()}
+        return [events[row.event] for row in self.rows if row.fate is Fate.ACCEPTED]
 
     async def _evidence(
         self, event: Event, before: StateGroup | None, current: StateGroup | None

@@ -9,8 +9,8 @@ from federation.events import Event
 from federation.graph import in_causal_order
 from federation.identifiers import EventID
 from federation.verdict import Evidence, judge
+from homeserver.rooms.interning import intern
 from homeserver.rooms.judging import FATES
-from homeserver.rooms.rows import intern
 from homeserver.storage import received
 from homeserver.storage.batch import EventRow, Fate
 from homeserver.storage.numbers import Numbers, RoomNid

@@ -1,13 +1,15 @@
 """From new events to the rows that are written with them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
-from federation.events import Event, StateKey
+from federation.events import Event
 from federation.identifiers import EventID, domain_of
-from homeserver.rooms import redacting, relating
+from federation.power_levels import PowerLevels
+from homeserver.rooms import notices, redacting, relating
 from homeserver.rooms.drafting import Work, Written
 from homeserver.rooms.heads import Head, Known, Tip
+from homeserver.rooms.interning import Nids
 from homeserver.storage.batch import (
     Batch,
     ChangeRow,
@@ -20,8 +22,7 @@ from homeserver.storage.batch import (
     SentRow,
     ServerRow,
 )
-from homeserver.storage.numbers import Numbers, ServerNid, UserNid
-from homeserver.storage.pool import Connection
+from homeserver.storage.numbers import ServerNid
 from homeserver.storage.received import Stored
 from homeserver.storage.state_groups import (
     EventNid,
@@ -46,30 +47,6 @@ def membership_of(event: Event | None) -> Membership:
     return _MEMBERSHIPS.get(said or "leave", Membership.LEAVE)
 
 
-@dataclass(frozen=True, slots=True)
-class Nids:
-    """The numbers of every name in a batch."""
-
-    events: Mapping[str, EventNid]
-    keys: Mapping[StateKey, KeyNid]
-    users: Mapping[str, UserNid]
-    servers: Mapping[str, ServerNid]
-
-
-async def intern(conn: Connection, numbers: Numbers, events: Sequence[Event]) -> Nids:
-    """Give numbers to all that the events name."""
-    state = [(e.type, e.state_key) for e in events if e.state_key is not None]
-    members = {key for kind, key in state if kind == "m.room.member"}
-    named = {i for e in events for i in (e.event_id, *e.auth_events)}
-    named |= {relation.parent for e in events if (relation := relating.relation_of(e))}
-    return Nids(
-        await numbers.events.intern(conn, named),
-        await numbers.state_keys.intern(conn, state),
-        await numbers.users.intern(conn, members),
-        await numbers.servers.intern(conn, map(domain_of, members)),
-    )
-
-
 class RoomRows:
     """Fills the rows of one room, and knows the head that results from them."""
 
@@ -92,11 +69,22 @@ class RoomRows:
         for event in self._work.made:
             self._add_event(event)
         self._batch.relations += relating.rows(self._work.made, self._nids.events)
+        self._batch.notable += notices.rows(
+            self._work.made, self._nids, self._work.signer.server, self._may_call
+        )
         self._add_redacted(targets)
         self._batch.servers += [ServerRow(self._room, *count) for count in self._joined().items()]
         for submission in written:
             self._add_sent(submission)
         return self._add_room()
+
+    def _may_call(self, event: Event) -> bool:
+        """Whether the sender may call the whole room: their message cites the power levels."""
+        create = self._work.entry(("m.room.create", ""))
+        if create is None:
+            return False
+        levels = PowerLevels(create, self._work.entry(("m.room.power_levels", "")))
+        return notices.may_call_room(event, levels)
 
     def _add_redacted(self, targets: Mapping[EventID, Stored]) -> None:
         if targets:

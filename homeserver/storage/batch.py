@@ -136,6 +136,18 @@ class RelationRow(NamedTuple):
     """Of an annotation."""
 
 
+class NotableRow(NamedTuple):
+    """A message that somebody may have to be told of."""
+
+    event: EventNid
+    sender: UserNid
+    thread: EventNid | None
+    """The root of its thread."""
+    flags: int
+    """Of `unread.Flag`."""
+    mentioned: Sequence[UserNid]
+
+
 @dataclass(slots=True)
 class Batch:
     """Rows for any number of rooms; a room is written whole or not at all."""
@@ -149,6 +161,7 @@ class Batch:
     sent: list[SentRow] = field(default_factory=list)
     redacted: list[RedactedRow] = field(default_factory=list)
     relations: list[RelationRow] = field(default_factory=list)
+    notable: list[NotableRow] = field(default_factory=list)
 
 
 async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
@@ -159,6 +172,9 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
     """
     rooms = [(*row[:4], array_literal(row.extremities)) for row in batch.rooms]
     events = [(*row[:8], array_literal(row.auth), row.json) for row in batch.events]
+    notable = [
+        (*row[:4], array_literal(row.mentioned) if row.mentioned else None) for row in batch.notable
+    ]
     columns = [
         *_columns(rooms, 5),
         *_columns(events, 10),
@@ -169,12 +185,13 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
         *_columns(batch.sent, 6),
         *_columns(batch.redacted, 4),
         *_columns(batch.relations, 6),
+        *_columns(notable, 5),
     ]
     rows = await conn.fetch(_APPEND, *columns)
     return {EventNid(row[0]): row[1] for row in rows}
 
 
-_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 51))})"  # noqa: S608
+_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 56))})"  # noqa: S608
 
 
 def array_literal(numbers: Iterable[int]) -> str:

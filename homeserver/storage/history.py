@@ -176,6 +176,14 @@ async def by_id(conn: Connection, room: RoomNid, event_id: EventID) -> Placed | 
     return _read(row) if row else None
 
 
+async def names(conn: Connection, nids: Iterable[EventNid]) -> dict[EventNid, str]:
+    """The IDs of events, stored or not."""
+    rows = await conn.fetch(
+        "SELECT event_nid, event_id FROM event_ids WHERE event_nid = ANY ($1)", list(nids)
+    )
+    return {EventNid(row[0]): row[1] for row in rows}
+
+
 async def transactions(
     conn: Connection, device: int, nids: Iterable[EventNid]
 ) -> dict[EventNid, str]:

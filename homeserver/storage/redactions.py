@@ -46,6 +46,10 @@ async def redact(conn: Connection, rows: Sequence[RedactedRow]) -> None:
                           AS x (event_nid, redaction, json)
         ), unrelated AS (
             DELETE FROM relations l USING x WHERE l.event_nid = x.event_nid
+        ), uncounted AS (
+            DELETE FROM notable n USING x, events e
+             WHERE e.event_nid = x.event_nid
+               AND n.room_nid = e.room_nid AND n.room_order = e.room_order
         )
         UPDATE events e
            SET json = x.json, redacted_by = x.redaction

@@ -24,6 +24,7 @@ from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 from homeserver.storage.state_groups import EventNid, KeyNid
 from homeserver.storage.stream_tokens import StreamToken
+from homeserver.storage.unread import MAIN
 from homeserver.sync import shown
 from homeserver.sync.account import AccountSections, room_data, wants
 from homeserver.sync.activity import Activity
@@ -31,6 +32,7 @@ from homeserver.sync.seeing import Seeing
 from homeserver.sync.states import SentMembers, after_timeline, before_timeline
 from homeserver.sync.summaries import Summary, summaries
 from homeserver.sync.timelines import News, Timelines, last_events
+from homeserver.sync.unread import Tally, Unread, main_only, room_total
 from homeserver.sync.wishes import MOST_EVENTS, Wish
 
 _FILTERED = 10
@@ -50,6 +52,7 @@ class Means(NamedTuple):
     receipts: Receipts
     typing: Typing
     account: AccountSections
+    unread: Unread
 
 
 @dataclass(slots=True)
@@ -104,6 +107,7 @@ class JoinedRooms:
                 ).items():
                     found[mine[room].room_id] = section
         await self._add_ephemeral(wish, mine, found, up_to, stamp)
+        await self._add_counts(wish, mine, found, up_to)
         for room, events in room_data(await means.account.data(wish, up_to), wish).items():
             if room in mine:
                 found.setdefault(mine[room].room_id, {})["account_data"] = {"events": events}
@@ -331,6 +335,45 @@ class JoinedRooms:
         numbers = self._means.process.numbers
         read = await summaries(conn, numbers, wish.who.user, wanted)
         return {room: _summary(summary) for room, summary in read.items()}
+
+    async def _add_counts(
+        self,
+        wish: Wish,
+        mine: Mapping[RoomNid, RoomOf],
+        found: dict[str, JsonObject],
+        up_to: int,
+    ) -> None:
+        """How much is unread, where anything is told of a room.
+
+        https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
+        """
+        if not found:
+            return
+        means, who = self._means, wish.who
+        rooms = [room for room in mine.values() if room.room_id in found]
+        counted = await means.unread.of(who.user, who.user_id, rooms, up_to)
+        apart = wish.filter.room.timeline.unread_thread_notifications
+        names = await self._thread_names(counted) if apart else {}
+        for room in rooms:
+            threads = counted[room.room]
+            section = found[room.room_id]
+            total = main_only(threads) if apart else room_total(threads)
+            section["unread_notifications"] = total.shown()
+            if names:
+                section["unread_thread_notifications"] = {
+                    names[thread]: tally.shown()
+                    for thread, tally in threads.items()
+                    if thread in names and tally.notifications
+                }
+
+    async def _thread_names(
+        self, counted: Mapping[RoomNid, Mapping[EventNid, Tally]]
+    ) -> Mapping[EventNid, str]:
+        nids = {thread for threads in counted.values() for thread in threads} - {MAIN}
+        if not nids:
+            return {}
+        async with self._means.process.database.reader() as conn:
+            return await history.names(conn, nids)
 
     async def _add_ephemeral(
         self,

@@ -102,6 +102,19 @@ CREATE INDEX relations_by_parent ON relations (parent_nid, rel_type, room_order)
 CREATE INDEX relations_by_thread ON relations (room_nid, parent_nid, room_order)
     WHERE rel_type = 'm.thread';
 
+-- Live messages as unread counts see them: who may have to be told. What one has sent oneself, and
+-- what was sent before one's receipt, is left out when they are counted.
+CREATE TABLE notable (
+    room_nid bigint NOT NULL,
+    room_order bigint NOT NULL,
+    event_nid bigint NOT NULL,
+    sender_nid bigint NOT NULL,
+    thread_nid bigint,                           -- the root of its thread
+    flags smallint NOT NULL,                     -- homeserver.storage.unread.Flag
+    mentioned bigint[],                          -- users of this server who are named
+    PRIMARY KEY (room_nid, room_order)
+);
+
 -- Redactions of events that are not here yet.
 CREATE TABLE early_redactions (
     target_nid bigint NOT NULL,
@@ -202,7 +215,7 @@ $$;
 -- position, in the order of the arrays; answered are the events that were written.
 --
 -- Prefixes: r_ rooms, e_ events, c_ changes of current state, m_ memberships, s_ servers' counts,
--- g_ state groups, t_ transaction ids, x_ redacted events, l_ relations.
+-- g_ state groups, t_ transaction ids, x_ redacted events, l_ relations, n_ notable events.
 CREATE FUNCTION append_batch(
     r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[],
     e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[],
@@ -216,7 +229,8 @@ CREATE FUNCTION append_batch(
     t_txn_id text[],
     x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[],
     l_event bigint[], l_parent bigint[], l_rel_type text[], l_type text[], l_sender text[],
-    l_key text[]
+    l_key text[],
+    n_event bigint[], n_sender bigint[], n_thread bigint[], n_flags smallint[], n_mentioned text[]
 ) RETURNS TABLE (event_nid bigint, pos bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -275,6 +289,10 @@ BEGIN
     DELETE FROM relations l
      USING unnest(x_room, x_event) AS x (room_nid, event_nid)
      WHERE l.event_nid = x.event_nid AND x.room_nid = ANY (locked);
+    DELETE FROM notable n
+     USING unnest(x_room, x_event) AS x (room_nid, event_nid), events e
+     WHERE e.event_nid = x.event_nid AND n.room_nid = e.room_nid AND n.room_order = e.room_order
+       AND x.room_nid = ANY (locked);
 
     -- Nothing below can wait for anybody: all of it is under the rooms' locks.
     PERFORM pg_advisory_xact_lock(7310868735949794660);
@@ -311,6 +329,14 @@ BEGIN
           FROM unnest(l_event, l_parent, l_rel_type, l_type, l_sender, l_key)
                AS l (event_nid, parent_nid, rel_type, type, sender, key)
           JOIN numbered n ON n.event_nid = l.event_nid
+    ), counted AS (
+        INSERT INTO notable (room_nid, room_order, event_nid, sender_nid, thread_nid, flags,
+                             mentioned)
+        SELECT n.room_nid, n.pos << 24, n.event_nid, c.sender_nid, c.thread_nid, c.flags,
+               c.mentioned::bigint[]
+          FROM unnest(n_event, n_sender, n_thread, n_flags, n_mentioned)
+               AS c (event_nid, sender_nid, thread_nid, flags, mentioned)
+          JOIN numbered n ON n.event_nid = c.event_nid
     ), changed AS (
         INSERT INTO state_changes (room_nid, pos, state_key_nid, old_event_nid, new_event_nid)
         SELECT c.room_nid, n.pos, c.key, c.old, c.new

@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 
 from federation.identifiers import UserID
-from federation.power_levels import PowerLevels
-from federation.room_versions import V11
 from homeserver.push.changes import Changed, Changes, merged
 from homeserver.push.evaluating import Around, Outcome, evaluate, flattened
-from tests.federation.rooms import ANN, BOB, Room
+from tests.federation.rooms import ANN, BOB
 
 ME = UserID("@me:one.test")
-AROUND = Around(members=5, levels=None, display_name="Me Myself")
+AROUND = Around(members=5, permitted=(), display_name="Me Myself")
 
 
 def event(content: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -65,12 +63,8 @@ def test_predefined_rules(wanted: dict[str, Any], notify: bool, highlight: bool)
 
 
 def test_who_may_call_the_whole_room() -> None:
-    room = Room(V11)
-    room.join(BOB)
-    levels = PowerLevels(room.create, room.state["m.room.power_levels", ""])
-    around = AROUND._replace(levels=levels)
-    assert by_default(event(ROOM, sender=ANN), around).highlight
-    assert not by_default(event(ROOM, sender=BOB), around).highlight
+    assert by_default(event(ROOM), AROUND._replace(permitted={"room"})).highlight
+    assert not by_default(event(ROOM), AROUND._replace(permitted={"lobby"})).highlight
 
 
 def test_sounds() -> None:

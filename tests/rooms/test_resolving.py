@@ -11,8 +11,8 @@ from federation.graph import EventGraph
 from federation.identifiers import EventID
 from federation.room_versions import V1, V11, V12, RoomVersion
 from federation.state_resolution import resolve
+from homeserver.rooms.interning import intern
 from homeserver.rooms.resolving import Resolving
-from homeserver.rooms.rows import intern
 from homeserver.storage import received
 from homeserver.storage.batch import EventRow, Fate
 from homeserver.storage.numbers import Numbers

@@ -13,6 +13,7 @@ from federation.identifiers import UserID
 from homeserver.accounts.filters import Filter
 from homeserver.rooms.standings import Reader
 from homeserver.storage import history, sync
+from homeserver.storage.batch import Membership
 from homeserver.storage.history import Placed
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
@@ -39,6 +40,7 @@ from homeserver.sync.sliding.required_state import (
 from homeserver.sync.sliding.state_wishes import MEMBER
 from homeserver.sync.sliding.wishes import SlidingWish
 from homeserver.sync.summaries import Summary, summaries
+from homeserver.sync.unread import room_total
 
 _UNFILTERED = Filter()
 _ALIAS: StateKey = ("m.room.canonical_alias", "")
@@ -88,7 +90,24 @@ class Sections:
             if others:
                 lines = await self._lines.read(conn, others, wish.after, up_to)
                 await self._add_lines(conn, wish, reader, lines, up_to, said)
+        await self._add_counts(wish, others, up_to, said)
         return said
+
+    async def _add_counts(
+        self, wish: SlidingWish, dues: Sequence[Due], up_to: int, said: Said
+    ) -> None:
+        """How much is unread in the rooms of which anything is said."""
+        rooms = [
+            due.match.room
+            for due in dues
+            if due.match.room.membership is Membership.JOIN and due.match.room.room_id in said.rooms
+        ]
+        if not rooms:
+            return
+        who = wish.who
+        counted = await self._means.unread.of(who.user, who.user_id, rooms, up_to)
+        for room in rooms:
+            said.rooms[room.room_id] |= room_total(counted[room.room]).shown()
 
     async def _add_asked(
         self, conn: Connection, wish: SlidingWish, dues: Sequence[Due], said: Said

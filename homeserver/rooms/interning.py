@@ -1,0 +1,38 @@
+"""The numbers of all that events name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from federation.events import Event, StateKey
+from federation.identifiers import domain_of
+from homeserver.rooms import mentions, relating
+from homeserver.storage.numbers import Numbers, ServerNid, UserNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.state_groups import EventNid, KeyNid
+
+
+@dataclass(frozen=True, slots=True)
+class Nids:
+    """The numbers of every name in a batch."""
+
+    events: Mapping[str, EventNid]
+    keys: Mapping[StateKey, KeyNid]
+    users: Mapping[str, UserNid]
+    servers: Mapping[str, ServerNid]
+
+
+async def intern(conn: Connection, numbers: Numbers, events: Sequence[Event]) -> Nids:
+    """Give numbers to all that the events name."""
+    state = [(e.type, e.state_key) for e in events if e.state_key is not None]
+    members = {key for kind, key in state if kind == "m.room.member"}
+    senders = {str(e.sender) for e in events if e.state_key is None or e.type == "m.room.tombstone"}
+    mentioned = {user for e in events for user in mentions.mentioned_in(e)} - senders - members
+    named = {i for e in events for i in (e.event_id, *e.auth_events)}
+    named |= {relation.parent for e in events if (relation := relating.relation_of(e))}
+    return Nids(
+        await numbers.events.intern(conn, named),
+        await numbers.state_keys.intern(conn, state),
+        await numbers.users.intern(conn, members | senders)
+        | await numbers.users.find(conn, mentioned),
+        await numbers.servers.intern(conn, map(domain_of, members)),
+    )
