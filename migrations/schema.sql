@@ -351,6 +351,17 @@ TABLE relations
     CREATE INDEX relations_by_parent ON public.relations USING btree (parent_nid, rel_type, room_order)
     CREATE INDEX relations_by_thread ON public.relations USING btree (room_nid, parent_nid, room_order) WHERE (rel_type = 'm.thread'::text)
 
+TABLE reports
+    report_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+    user_nid bigint NOT NULL
+    room_nid bigint
+    event_nid bigint
+    reported_nid bigint
+    reason text NOT NULL
+    ts bigint NOT NULL
+    CONSTRAINT reports_pkey PRIMARY KEY (report_nid)
+    CREATE INDEX reports_by_user ON public.reports USING btree (user_nid, ts)
+
 TABLE room_servers WITH (fillfactor=80)
     room_nid bigint NOT NULL
     server_nid bigint NOT NULL
@@ -367,6 +378,15 @@ TABLE rooms WITH (fillfactor=50)
     extremities bigint[] NOT NULL DEFAULT '{}'::bigint[]
     CONSTRAINT rooms_pkey PRIMARY KEY (room_nid)
     CONSTRAINT rooms_room_id_key UNIQUE (room_id)
+
+TABLE searchable
+    event_nid bigint NOT NULL
+    room_nid bigint NOT NULL
+    room_order bigint NOT NULL
+    key smallint NOT NULL
+    words tsvector NOT NULL
+    CONSTRAINT searchable_pkey PRIMARY KEY (event_nid)
+    CREATE INDEX searchable_by_word ON public.searchable USING gin (words)
 
 TABLE sent
     device_nid bigint NOT NULL
@@ -470,7 +490,7 @@ TABLE users
     CONSTRAINT users_pkey PRIMARY KEY (user_nid)
     CONSTRAINT users_user_id_key UNIQUE (user_id)
 
-CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[], t_txn_id text[], x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[], l_event bigint[], l_parent bigint[], l_rel_type text[], l_type text[], l_sender text[], l_key text[], n_event bigint[], n_sender bigint[], n_thread bigint[], n_flags smallint[], n_mentioned text[])
+CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[], t_txn_id text[], x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[], l_event bigint[], l_parent bigint[], l_rel_type text[], l_type text[], l_sender text[], l_key text[], n_event bigint[], n_sender bigint[], n_thread bigint[], n_flags smallint[], n_mentioned text[], f_event bigint[], f_key smallint[], f_text text[])
  RETURNS TABLE(event_nid bigint, pos bigint)
  LANGUAGE plpgsql
 AS $function$
@@ -530,6 +550,9 @@ BEGIN
     DELETE FROM relations l
      USING unnest(x_room, x_event) AS x (room_nid, event_nid)
      WHERE l.event_nid = x.event_nid AND x.room_nid = ANY (locked);
+    DELETE FROM searchable f
+     USING unnest(x_room, x_event) AS x (room_nid, event_nid)
+     WHERE f.event_nid = x.event_nid AND x.room_nid = ANY (locked);
     DELETE FROM notable n
      USING unnest(x_room, x_event) AS x (room_nid, event_nid), events e
      WHERE e.event_nid = x.event_nid AND n.room_nid = e.room_nid AND n.room_order = e.room_order
@@ -578,6 +601,11 @@ BEGIN
           FROM unnest(n_event, n_sender, n_thread, n_flags, n_mentioned)
                AS c (event_nid, sender_nid, thread_nid, flags, mentioned)
           JOIN numbered n ON n.event_nid = c.event_nid
+    ), findable AS (
+        INSERT INTO searchable (event_nid, room_nid, room_order, key, words)
+        SELECT f.event_nid, n.room_nid, n.pos << 24, f.key, to_tsvector('simple', f.text)
+          FROM unnest(f_event, f_key, f_text) AS f (event_nid, key, text)
+          JOIN numbered n ON n.event_nid = f.event_nid
     ), changed AS (
         INSERT INTO state_changes (room_nid, pos, state_key_nid, old_event_nid, new_event_nid)
         SELECT c.room_nid, n.pos, c.key, c.old, c.new

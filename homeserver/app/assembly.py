@@ -70,9 +70,11 @@ from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.receiving import Receiving
 from homeserver.rooms.relations import Relations
 from homeserver.rooms.remote_events import RemoteEvents
+from homeserver.rooms.reporting import Reporting
 from homeserver.rooms.resident import Resident
 from homeserver.rooms.resolving import Resolving
 from homeserver.rooms.room_states import RoomStates
+from homeserver.rooms.searching import Searching
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.standings import Standings
@@ -191,6 +193,8 @@ class Reading:
     history: History
     contexts: Contexts
     relations: Relations
+    reporting: Reporting
+    searching: Searching
     room_states: RoomStates
     read_markers: ReadMarkers
     receipts: Receipts
@@ -434,6 +438,8 @@ def make_reading(base: Base, rooms: Rooms, backfilling: Backfilling) -> Reading:
         history=History(process, epoch, access, pages, showing, moments, backfilling),
         contexts=Contexts(process, epoch, access, pages, showing, moments),
         relations=Relations(process, epoch, access, pages, visibility, showing),
+        reporting=Reporting(process, access, pages),
+        searching=Searching(process, epoch, visibility, showing, moments),
         room_states=RoomStates(process, access, showing),
         read_markers=ReadMarkers(process, access),
         receipts=Receipts(process, access),
@@ -602,6 +608,8 @@ def client_house(
         history=reading.history,
         contexts=reading.contexts,
         relations=reading.relations,
+        reporting=reading.reporting,
+        searching=reading.searching,
         room_states=reading.room_states,
         read_markers=reading.read_markers,
         receipts=reading.receipts,

@@ -39,7 +39,9 @@ from homeserver.rooms.presence import Presence
 from homeserver.rooms.read_markers import ReadMarkers
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.relations import Relations
+from homeserver.rooms.reporting import Reporting
 from homeserver.rooms.room_states import RoomStates
+from homeserver.rooms.searching import Searching
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.standings import Standings
@@ -111,6 +113,8 @@ class House:
     history: History
     contexts: Contexts
     relations: Relations
+    reporting: Reporting
+    searching: Searching
     room_states: RoomStates
     read_markers: ReadMarkers
     receipts: Receipts

@@ -15,7 +15,7 @@ from federation.events import Event, StateKey
 from federation.identifiers import EventID, RoomID, domain_of
 from federation.power_levels import PowerLevels
 from federation.verdict import Outcome, Ruling
-from homeserver.rooms import notices, redacting
+from homeserver.rooms import notices, redacting, searchable
 from homeserver.rooms.claims import Claims
 from homeserver.rooms.heads import Head, Tip
 from homeserver.rooms.intake import Means
@@ -139,6 +139,8 @@ class Absorbing:
             room.batch.groups += room.judging.groups
             room.batch.relations += room.judging.relations(nids)
             await self._add_notable(room, nids)
+            accepted = room.judging.accepted()
+            room.batch.searchable += searchable.rows(accepted, nids.events)
             await self._finish(conn, room, room.group)
         return rulings
 

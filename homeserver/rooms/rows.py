@@ -6,7 +6,7 @@ from dataclasses import replace
 from federation.events import Event
 from federation.identifiers import EventID, domain_of
 from federation.power_levels import PowerLevels
-from homeserver.rooms import notices, redacting, relating
+from homeserver.rooms import notices, redacting, relating, searchable
 from homeserver.rooms.drafting import Work, Written
 from homeserver.rooms.heads import Head, Known, Tip
 from homeserver.rooms.interning import Nids
@@ -69,6 +69,7 @@ class RoomRows:
         for event in self._work.made:
             self._add_event(event)
         self._batch.relations += relating.rows(self._work.made, self._nids.events)
+        self._batch.searchable += searchable.rows(self._work.made, self._nids.events)
         self._batch.notable += notices.rows(
             self._work.made, self._nids, self._work.signer.server, self._may_call
         )

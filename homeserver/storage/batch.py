@@ -136,6 +136,22 @@ class RelationRow(NamedTuple):
     """Of an annotation."""
 
 
+class SearchKey(IntEnum):
+    """Which part of an event can be searched, as it is stored."""
+
+    BODY = 0
+    NAME = 1
+    TOPIC = 2
+
+
+class SearchRow(NamedTuple):
+    """The text by which an accepted event of the batch can be found."""
+
+    event: EventNid
+    key: SearchKey
+    text: str
+
+
 class NotableRow(NamedTuple):
     """A message that somebody may have to be told of."""
 
@@ -162,6 +178,7 @@ class Batch:
     redacted: list[RedactedRow] = field(default_factory=list)
     relations: list[RelationRow] = field(default_factory=list)
     notable: list[NotableRow] = field(default_factory=list)
+    searchable: list[SearchRow] = field(default_factory=list)
 
 
 async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
@@ -186,12 +203,13 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
         *_columns(batch.redacted, 4),
         *_columns(batch.relations, 6),
         *_columns(notable, 5),
+        *_columns(batch.searchable, 3),
     ]
     rows = await conn.fetch(_APPEND, *columns)
     return {EventNid(row[0]): row[1] for row in rows}
 
 
-_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 56))})"  # noqa: S608
+_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 59))})"  # noqa: S608
 
 
 def array_literal(numbers: Iterable[int]) -> str:

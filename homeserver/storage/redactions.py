@@ -46,6 +46,8 @@ async def redact(conn: Connection, rows: Sequence[RedactedRow]) -> None:
                           AS x (event_nid, redaction, json)
         ), unrelated AS (
             DELETE FROM relations l USING x WHERE l.event_nid = x.event_nid
+        ), unfindable AS (
+            DELETE FROM searchable f USING x WHERE f.event_nid = x.event_nid
         ), uncounted AS (
             DELETE FROM notable n USING x, events e
              WHERE e.event_nid = x.event_nid

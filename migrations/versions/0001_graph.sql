@@ -102,6 +102,16 @@ CREATE INDEX relations_by_parent ON relations (parent_nid, rel_type, room_order)
 CREATE INDEX relations_by_thread ON relations (room_nid, parent_nid, room_order)
     WHERE rel_type = 'm.thread';
 
+-- The words of what can be searched: events that were accepted and not redacted.
+CREATE TABLE searchable (
+    event_nid bigint PRIMARY KEY,
+    room_nid bigint NOT NULL,
+    room_order bigint NOT NULL,
+    key smallint NOT NULL,                       -- homeserver.storage.batch.SearchKey
+    words tsvector NOT NULL
+);
+CREATE INDEX searchable_by_word ON searchable USING gin (words);
+
 -- Live messages as unread counts see them: who may have to be told. What one has sent oneself, and
 -- what was sent before one's receipt, is left out when they are counted.
 CREATE TABLE notable (
@@ -215,7 +225,8 @@ $$;
 -- position, in the order of the arrays; answered are the events that were written.
 --
 -- Prefixes: r_ rooms, e_ events, c_ changes of current state, m_ memberships, s_ servers' counts,
--- g_ state groups, t_ transaction ids, x_ redacted events, l_ relations, n_ notable events.
+-- g_ state groups, t_ transaction ids, x_ redacted events, l_ relations, n_ notable events,
+-- f_ words to find them by.
 CREATE FUNCTION append_batch(
     r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[],
     e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[],
@@ -230,7 +241,8 @@ CREATE FUNCTION append_batch(
     x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[],
     l_event bigint[], l_parent bigint[], l_rel_type text[], l_type text[], l_sender text[],
     l_key text[],
-    n_event bigint[], n_sender bigint[], n_thread bigint[], n_flags smallint[], n_mentioned text[]
+    n_event bigint[], n_sender bigint[], n_thread bigint[], n_flags smallint[], n_mentioned text[],
+    f_event bigint[], f_key smallint[], f_text text[]
 ) RETURNS TABLE (event_nid bigint, pos bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -289,6 +301,9 @@ BEGIN
     DELETE FROM relations l
      USING unnest(x_room, x_event) AS x (room_nid, event_nid)
      WHERE l.event_nid = x.event_nid AND x.room_nid = ANY (locked);
+    DELETE FROM searchable f
+     USING unnest(x_room, x_event) AS x (room_nid, event_nid)
+     WHERE f.event_nid = x.event_nid AND x.room_nid = ANY (locked);
     DELETE FROM notable n
      USING unnest(x_room, x_event) AS x (room_nid, event_nid), events e
      WHERE e.event_nid = x.event_nid AND n.room_nid = e.room_nid AND n.room_order = e.room_order
@@ -337,6 +352,11 @@ BEGIN
           FROM unnest(n_event, n_sender, n_thread, n_flags, n_mentioned)
                AS c (event_nid, sender_nid, thread_nid, flags, mentioned)
           JOIN numbered n ON n.event_nid = c.event_nid
+    ), findable AS (
+        INSERT INTO searchable (event_nid, room_nid, room_order, key, words)
+        SELECT f.event_nid, n.room_nid, n.pos << 24, f.key, to_tsvector('simple', f.text)
+          FROM unnest(f_event, f_key, f_text) AS f (event_nid, key, text)
+          JOIN numbered n ON n.event_nid = f.event_nid
     ), changed AS (
         INSERT INTO state_changes (room_nid, pos, state_key_nid, old_event_nid, new_event_nid)
         SELECT c.room_nid, n.pos, c.key, c.old, c.new

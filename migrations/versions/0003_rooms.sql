@@ -19,3 +19,15 @@ CREATE TABLE forgotten (
     pos bigint NOT NULL,                         -- a membership from after it counts again
     PRIMARY KEY (user_nid, room_nid)
 );
+
+-- What people of this server reported, for its administrators to read.
+CREATE TABLE reports (
+    report_nid bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_nid bigint NOT NULL,                    -- who reports
+    room_nid bigint,                             -- a room, or where an event is
+    event_nid bigint,
+    reported_nid bigint,                         -- a user
+    reason text NOT NULL,
+    ts bigint NOT NULL
+);
+CREATE INDEX reports_by_user ON reports (user_nid, ts);
