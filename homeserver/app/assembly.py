@@ -77,6 +77,7 @@ from homeserver.storage.process import Process
 from homeserver.storage.states import States
 from homeserver.sync.account import AccountSections
 from homeserver.sync.activity import Activity
+from homeserver.sync.device_news import DeviceNews
 from homeserver.sync.joined import JoinedRooms
 from homeserver.sync.joined import Means as SyncMeans
 from homeserver.sync.other_rooms import OtherRooms
@@ -429,6 +430,7 @@ def make_syncing(
     process, epoch = base.process, base.installation.epoch
     account = AccountSections(process, activity, reading.presence)
     keys = SyncKeys(process, encryption.uploads, encryption.lists)
+    DeviceNews(process, activity)
     means = SyncMeans(
         process=process,
         epoch=epoch,

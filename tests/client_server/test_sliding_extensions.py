@@ -100,6 +100,23 @@ async def test_devices_that_changed(ann: Client, bob: Client) -> None:
     assert fifth["extensions"]["e2ee"]["device_lists"]["left"] == [bob.user_id]
 
 
+async def test_a_device_that_changes_wakes_who_shares_a_room(ann: Client, bob: Client) -> None:
+    await room_of(ann, bob)
+    other = await bob.log_in_again()
+    asking = {"extensions": {"e2ee": {"enabled": True}}, "conn_id": "encryption"}
+    pos = (await sliding(ann, asking))["pos"]
+    pos = (await sliding(ann, asking, pos))["pos"]
+    since = (await ann.get(f"{V3}/sync")).ok()["next_batch"]
+    waiting = asyncio.create_task(sliding(ann, asking, pos, timeout="20000"))
+    old_way = asyncio.create_task(ann.get(f"{V3}/sync", since=since, timeout="20000"))
+    await asyncio.sleep(0.1)
+    (await other.post(f"{V3}/logout")).ok()
+    async with asyncio.timeout(5):
+        found, v3 = await waiting, (await old_way).ok()
+    assert found["extensions"]["e2ee"]["device_lists"]["changed"] == [bob.user_id]
+    assert v3["device_lists"]["changed"] == [bob.user_id]
+
+
 async def test_account_data(ann: Client) -> None:
     room_id, other = await room_of(ann), await room_of(ann)
     await data(ann, "org.one", {"n": 1})
