@@ -469,7 +469,7 @@ def make_sliding_sync(parts: SyncParts) -> SlidingSync:
     means, process = parts.means, parts.process
     epoch, activity = parts.epoch, parts.activity
     members = KnownMembers()
-    facts = RoomFacts(process, activity)
+    facts, recency = RoomFacts(process, activity), Recency(process, activity)
     extensions = ExtensionMeans(
         process=process,
         epoch=epoch,
@@ -491,7 +491,8 @@ def make_sliding_sync(parts: SyncParts) -> SlidingSync:
             to_device=parts.to_device,
             connections=Connections(process, epoch),
             personal=PersonalData(process),
-            lists=Lists(Recency(process, activity), facts, Departures(process)),
+            recency=recency,
+            lists=Lists(recency, facts, Departures(process)),
             sections=Sections(means, members),
             members=members,
             extensions=ExtensionSections(extensions),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from homeserver.app.housekeeping import tidy
+from homeserver.storage import history
 from homeserver.storage.pool import Connection, Database
 from homeserver.storage.process import DAY
 from tests.client_server.test_sliding_sync import ALL, V3, asked, listing, sliding, texts
@@ -375,3 +376,28 @@ async def test_an_unused_connection_ends(
     monkeypatch.setattr(type(process), "today", later // DAY)
     await tidy(hearth.parts)
     assert (await asked(ann, ALL, pos)).errcode == "M_UNKNOWN_POS"
+
+
+async def test_after_a_restart_only_what_happened_is_read(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = test_settings("one.test", tmp_path)
+    async with own_database(postgres, f"hearth_{id(tmp_path)}") as where:
+        async with serving(settings, where) as before:
+            ann = await before.user("ann")
+            rooms = [await room_of(ann) for _ in range(3)]
+            first = await sliding(ann, ALL)
+            await say(ann, rooms[1], "two")
+        async with serving(settings, where) as after:
+            again = Client(after, ann.token, ann.user_id, ann.device_id)
+            asked_for: list[int] = []
+            pages = history.pages
+
+            async def counted(conn: Connection, spans: Any, limit: Any) -> Any:
+                asked_for.extend(spans)
+                return await pages(conn, spans, limit)
+
+            monkeypatch.setattr(history, "pages", counted)
+            second = await sliding(again, ALL, first["pos"])
+            assert list(second["rooms"]) == [rooms[1]]
+            assert len(asked_for) == 1
