@@ -358,9 +358,9 @@ async def test_what_is_stored_is_bounded(hearth: Hearth, ann: Client) -> None:
         await sliding(ann, body, base)
     assert await stored(hearth) <= 4
     assert (await asked(ann, body, base)).status == 200
-    for number in range(70):
+    for number in range(40):
         await sliding(ann, {"conn_id": str(number)})
-    assert await stored(hearth) <= 61
+    assert await stored(hearth) <= 31
     (await ann.post(f"{V3}/logout")).ok()
     assert await stored(hearth) == 0
 

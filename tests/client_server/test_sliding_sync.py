@@ -368,8 +368,16 @@ async def test_subscriptions_are_for_those_who_may(ann: Client, bob: Client) -> 
 async def test_unknown_positions(hearth: Hearth, ann: Client, bob: Client) -> None:
     await room_of(ann)
     pos = (await sliding(ann, ALL))["pos"]
-    stream = pos.partition("~")[0]
-    for bad in ("nonsense", stream, f"{stream}~999.1", pos.replace("h", "h9", 1), "h0.1.0.0~1.1"):
+    stream, _, own = pos.partition("~")
+    later = f"{stream.replace('.', '.9999', 1)}~{own}"
+    for bad in (
+        "nonsense",
+        later,
+        stream,
+        f"{stream}~999.1",
+        pos.replace("h", "h9", 1),
+        "h0.1.0.0~1.1",
+    ):
         answer = await asked(ann, ALL, bad)
         assert (answer.status, answer.errcode) == (400, "M_UNKNOWN_POS"), bad
     for who, body in ((bob, ALL), (ann, ALL | {"conn_id": "other"})):
