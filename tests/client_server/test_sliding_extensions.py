@@ -277,6 +277,12 @@ async def test_what_cannot_be_asked(ann: Client) -> None:
         ({"conn_id": "\0"}, "M_INVALID_PARAM"),
         ({"room_subscriptions": {"nonsense": {"timeline_limit": 1}}}, "M_INVALID_PARAM"),
         ({"lists": {"all": {}}}, "M_MISSING_PARAM"),
+        (listing(required_state=[["m.room.name\0", ""]]), "M_INVALID_PARAM"),
+        (listing(required_state=[["m.room.name", "\0"]]), "M_INVALID_PARAM"),
+        (listing(required_state={"include": [{"type": "\0"}]}), "M_INVALID_PARAM"),
+        ({"conn_id": "\ud800"}, "M_NOT_JSON"),
+        (listing(required_state=[["\ud800", ""]]), "M_NOT_JSON"),
+        ({"lists": {"\ud800": {"timeline_limit": 1}}}, "M_NOT_JSON"),
     ):
         answer = await asked(ann, body)
         assert (answer.status, answer.errcode) == (400, errcode), body
