@@ -89,6 +89,7 @@ from homeserver.storage.process import Process
 from homeserver.storage.states import States
 from homeserver.sync.account import AccountSections
 from homeserver.sync.activity import Activity
+from homeserver.sync.device_news import DeviceNews
 from homeserver.sync.joined import JoinedRooms
 from homeserver.sync.joined import Means as SyncMeans
 from homeserver.sync.other_rooms import OtherRooms
@@ -479,6 +480,7 @@ def make_syncing(
     process, epoch = base.process, base.installation.epoch
     account = AccountSections(process, activity, reading.presence, rulesets)
     keys = SyncKeys(process, encryption.uploads, encryption.lists)
+    DeviceNews(process, activity)
     means = SyncMeans(
         process=process,
         epoch=epoch,
@@ -520,7 +522,7 @@ def make_sliding_sync(parts: SyncParts) -> SlidingSync:
     means, process = parts.means, parts.process
     epoch, activity = parts.epoch, parts.activity
     members = KnownMembers()
-    facts = RoomFacts(process, activity)
+    facts, recency = RoomFacts(process, activity), Recency(process, activity)
     extensions = ExtensionMeans(
         process=process,
         epoch=epoch,
@@ -542,7 +544,8 @@ def make_sliding_sync(parts: SyncParts) -> SlidingSync:
             to_device=parts.to_device,
             connections=Connections(process, epoch),
             personal=PersonalData(process),
-            lists=Lists(Recency(process, activity), facts, Departures(process)),
+            recency=recency,
+            lists=Lists(recency, facts, Departures(process)),
             sections=Sections(means, members),
             members=members,
             extensions=ExtensionSections(extensions),

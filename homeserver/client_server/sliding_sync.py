@@ -205,8 +205,11 @@ def _list(who: Session, body: ListBody) -> ListRule:
 def _config(who: Session, body: ConfigBody) -> RoomConfig:
     asked = body.required_state
     wish = _state(asked) if isinstance(asked, RequiredStateBody) else _pairs(who, asked)
-    if len(wish.include) + len(wish.exclude) > _MOST_ELEMENTS:
+    elements = wish.include | wish.exclude
+    if len(elements) > _MOST_ELEMENTS:
         raise InvalidParam(f"required_state can have {_MOST_ELEMENTS} elements")
+    if any("\0" in part for element in elements for part in element if part):
+        raise InvalidParam("no event has a type or a state_key with a NUL")
     return RoomConfig(min(body.timeline_limit, MOST_EVENTS), frozenset({wish}))
 
 

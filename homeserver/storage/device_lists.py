@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from federation.identifiers import ServerName, UserID
 from homeserver.storage.log import Kind
-from homeserver.storage.numbers import ServerNid, UserNid
+from homeserver.storage.numbers import RoomNid, ServerNid, UserNid
 from homeserver.storage.pool import Connection
 
 _KINDS = [Kind.DEVICE_KEYS, Kind.DEVICE_GONE]
@@ -67,6 +67,15 @@ async def left(conn: Connection, user: UserNid, after: int) -> list[UserID]:
         after,
     )
     return [UserID(row[0]) for row in rows]
+
+
+async def rooms_of(conn: Connection, users: Collection[UserNid]) -> list[RoomNid]:
+    """The rooms that any of the users is in."""
+    rows = await conn.fetch(
+        "SELECT DISTINCT room_nid FROM memberships WHERE user_nid = ANY ($1) AND membership = 1",
+        list(users),
+    )
+    return [RoomNid(row[0]) for row in rows]
 
 
 async def touch(conn: Connection, users: Collection[UserNid]) -> int | None:

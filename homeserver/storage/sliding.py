@@ -13,7 +13,7 @@ from homeserver.storage.state_groups import EventNid, KeyNid
 
 _KEPT = 3
 """Positions of one connection: the client may not have got the last ones."""
-_MOST = 60
+_MOST = 30
 """Positions of one device, of all its connections."""
 
 

@@ -93,6 +93,11 @@ class Activity:
         """Whether anybody's device may have changed after a position."""
         return since < self._floor or self._devices > since
 
+    @property
+    def has_waiters(self) -> bool:
+        """Whether anybody waits for a room."""
+        return bool(self._waiting_rooms)
+
     async def wait(
         self,
         user: UserNid,

@@ -4,18 +4,20 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from federation.canonical_json import JsonObject
 from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.presence import Presence
 from homeserver.rooms.standings import Reader
+from homeserver.storage.memberships import RoomOf
 from homeserver.storage.process import Process
 from homeserver.storage.raw_json import RawJson
 from homeserver.storage.stream_tokens import StreamToken
 from homeserver.sync.account import AccountSections
 from homeserver.sync.activity import Activity
+from homeserver.sync.device_changes import device_changes
 from homeserver.sync.joined import JoinedRooms, Means
 from homeserver.sync.keys import Keys
 from homeserver.sync.other_rooms import OtherRooms
@@ -101,7 +103,7 @@ class Syncing:
         if parts.presence.enabled:
             answer |= await parts.account.presence(wish, since)
         last = await self._to_device(wish, answer, up_to)
-        await self._device_lists(wish, answer, up_to)
+        await self._device_lists(wish, rooms, answer, up_to)
         answer["next_batch"] = str(StreamToken(parts.epoch, up_to, last, max(stamp, since)))
         return answer
 
@@ -113,16 +115,14 @@ class Syncing:
             answer["to_device"] = {"events": [RawJson(message.json) for message in page.messages]}
         return page.last
 
-    async def _device_lists(self, wish: Wish, answer: JsonObject, up_to: int) -> None:
+    async def _device_lists(
+        self, wish: Wish, rooms: Sequence[RoomOf], answer: JsonObject, up_to: int
+    ) -> None:
         # "optional [...] on incremental sync": a new client asks for all that it needs.
-        activity = self.parts.activity
-        if wish.since is None or not (
-            activity.devices_changed(wish.after)
-            or activity.user_changed(wish.who.user, wish.after)
-            or _moves_members(answer.get("rooms", {}))
-        ):
+        if wish.since is None:
             return
-        found = await self.parts.keys.changed_since(wish.who.user, wish.after, up_to)
+        keys, activity, user = self.parts.keys, self.parts.activity, wish.who.user
+        found = await device_changes(keys, activity, user, rooms, wish.after, up_to)
         if found.changed or found.left:
             answer["device_lists"] = {"changed": list(found.changed), "left": list(found.left)}
 
@@ -134,18 +134,6 @@ class Syncing:
         # COMPAT(older clients of the Rust SDK)
         answer["org.matrix.msc2732.device_unused_fallback_key_types"] = list(counts.unused_fallback)
         return answer
-
-
-def _moves_members(rooms: JsonObject) -> bool:
-    """Whether anybody may have come into the rooms, or left them."""
-    if rooms.keys() - {"join"}:
-        return True
-    timelines = [room.get("timeline", {}) for room in rooms.get("join", {}).values()]
-    return any(
-        timeline.get("limited") or any(e["type"] == "m.room.member" for e in timeline["events"])
-        for timeline in timelines
-        if timeline
-    )
 
 
 _ALWAYS = frozenset({"next_batch"})

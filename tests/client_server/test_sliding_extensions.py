@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from homeserver.app.housekeeping import tidy
+from homeserver.storage import history
 from homeserver.storage.pool import Connection, Database
 from homeserver.storage.process import DAY
 from tests.client_server.test_sliding_sync import ALL, V3, asked, listing, sliding, texts
@@ -98,6 +99,23 @@ async def test_devices_that_changed(ann: Client, bob: Client) -> None:
     (await bob.post(f"{V3}/rooms/{room_id}/leave")).ok()
     fifth = await sliding(ann, asking, fourth["pos"])
     assert fifth["extensions"]["e2ee"]["device_lists"]["left"] == [bob.user_id]
+
+
+async def test_a_device_that_changes_wakes_who_shares_a_room(ann: Client, bob: Client) -> None:
+    await room_of(ann, bob)
+    other = await bob.log_in_again()
+    asking = {"extensions": {"e2ee": {"enabled": True}}, "conn_id": "encryption"}
+    pos = (await sliding(ann, asking))["pos"]
+    pos = (await sliding(ann, asking, pos))["pos"]
+    since = (await ann.get(f"{V3}/sync")).ok()["next_batch"]
+    waiting = asyncio.create_task(sliding(ann, asking, pos, timeout="20000"))
+    old_way = asyncio.create_task(ann.get(f"{V3}/sync", since=since, timeout="20000"))
+    await asyncio.sleep(0.1)
+    (await other.post(f"{V3}/logout")).ok()
+    async with asyncio.timeout(5):
+        found, v3 = await waiting, (await old_way).ok()
+    assert found["extensions"]["e2ee"]["device_lists"]["changed"] == [bob.user_id]
+    assert v3["device_lists"]["changed"] == [bob.user_id]
 
 
 async def test_account_data(ann: Client) -> None:
@@ -259,6 +277,12 @@ async def test_what_cannot_be_asked(ann: Client) -> None:
         ({"conn_id": "\0"}, "M_INVALID_PARAM"),
         ({"room_subscriptions": {"nonsense": {"timeline_limit": 1}}}, "M_INVALID_PARAM"),
         ({"lists": {"all": {}}}, "M_MISSING_PARAM"),
+        (listing(required_state=[["m.room.name\0", ""]]), "M_INVALID_PARAM"),
+        (listing(required_state=[["m.room.name", "\0"]]), "M_INVALID_PARAM"),
+        (listing(required_state={"include": [{"type": "\0"}]}), "M_INVALID_PARAM"),
+        ({"conn_id": "\ud800"}, "M_NOT_JSON"),
+        (listing(required_state=[["\ud800", ""]]), "M_NOT_JSON"),
+        ({"lists": {"\ud800": {"timeline_limit": 1}}}, "M_NOT_JSON"),
     ):
         answer = await asked(ann, body)
         assert (answer.status, answer.errcode) == (400, errcode), body
@@ -340,9 +364,9 @@ async def test_what_is_stored_is_bounded(hearth: Hearth, ann: Client) -> None:
         await sliding(ann, body, base)
     assert await stored(hearth) <= 4
     assert (await asked(ann, body, base)).status == 200
-    for number in range(70):
+    for number in range(40):
         await sliding(ann, {"conn_id": str(number)})
-    assert await stored(hearth) <= 61
+    assert await stored(hearth) <= 31
     (await ann.post(f"{V3}/logout")).ok()
     assert await stored(hearth) == 0
 
@@ -358,3 +382,28 @@ async def test_an_unused_connection_ends(
     monkeypatch.setattr(type(process), "today", later // DAY)
     await tidy(hearth.parts)
     assert (await asked(ann, ALL, pos)).errcode == "M_UNKNOWN_POS"
+
+
+async def test_after_a_restart_only_what_happened_is_read(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = test_settings("one.test", tmp_path)
+    async with own_database(postgres, f"hearth_{id(tmp_path)}") as where:
+        async with serving(settings, where) as before:
+            ann = await before.user("ann")
+            rooms = [await room_of(ann) for _ in range(3)]
+            first = await sliding(ann, ALL)
+            await say(ann, rooms[1], "two")
+        async with serving(settings, where) as after:
+            again = Client(after, ann.token, ann.user_id, ann.device_id)
+            asked_for: list[int] = []
+            pages = history.pages
+
+            async def counted(conn: Connection, spans: Any, limit: Any) -> Any:
+                asked_for.extend(spans)
+                return await pages(conn, spans, limit)
+
+            monkeypatch.setattr(history, "pages", counted)
+            second = await sliding(again, ALL, first["pos"])
+            assert list(second["rooms"]) == [rooms[1]]
+            assert len(asked_for) == 1

@@ -115,8 +115,9 @@ async def test_a_remote_join_arrives_at_once(pair: tuple[Hearth, Hearth]) -> Non
     here, there = pair
     ann, eve = await here.user("ann"), await there.user("eve")
     room_id = await room_of(ann)
-    pos = (await sliding(ann, ALL))["pos"]
-    waiting = asyncio.create_task(sliding(ann, ALL, pos, timeout="20000"))
+    body = ALL | {"extensions": {"e2ee": {"enabled": True}}}
+    pos = (await sliding(ann, body))["pos"]
+    waiting = asyncio.create_task(sliding(ann, body, pos, timeout="20000"))
     await asyncio.sleep(0.1)
     (await eve.post(f"{V3}/join/{room_id}", server_name=here.name)).ok()
     async with asyncio.timeout(5):
@@ -125,6 +126,7 @@ async def test_a_remote_join_arrives_at_once(pair: tuple[Hearth, Hearth]) -> Non
     assert room["joined_count"] == 2
     assert [e["state_key"] for e in room["timeline"]] == [eve.user_id]
     assert state_of(room)["m.room.member", eve.user_id]["membership"] == "join"
+    assert found["extensions"]["e2ee"]["device_lists"]["changed"] == [eve.user_id]
     # And the room in a list of the one who joined, with what was said before.
     theirs = await sliding(eve, ALL)
     assert theirs["rooms"][room_id]["membership"] == "join"
@@ -368,8 +370,16 @@ async def test_subscriptions_are_for_those_who_may(ann: Client, bob: Client) -> 
 async def test_unknown_positions(hearth: Hearth, ann: Client, bob: Client) -> None:
     await room_of(ann)
     pos = (await sliding(ann, ALL))["pos"]
-    stream = pos.partition("~")[0]
-    for bad in ("nonsense", stream, f"{stream}~999.1", pos.replace("h", "h9", 1), "h0.1.0.0~1.1"):
+    stream, _, own = pos.partition("~")
+    later = f"{stream.replace('.', '.9999', 1)}~{own}"
+    for bad in (
+        "nonsense",
+        later,
+        stream,
+        f"{stream}~999.1",
+        pos.replace("h", "h9", 1),
+        "h0.1.0.0~1.1",
+    ):
         answer = await asked(ann, ALL, bad)
         assert (answer.status, answer.errcode) == (400, "M_UNKNOWN_POS"), bad
     for who, body in ((bob, ALL), (ann, ALL | {"conn_id": "other"})):

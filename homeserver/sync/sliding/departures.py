@@ -33,22 +33,26 @@ class Departures:
 
     async def of(self, user_id: str, rooms: Sequence[RoomOf]) -> Mapping[RoomNid, Departure]:
         """How the user left those of the rooms that they left."""
-        missing = [room.event for room in rooms if room.event not in self._known]
-        if missing:
-            await self._learn(user_id, missing)
-        return {room.room: self._known[room.event] for room in rooms}
+        found = {room.event: self._known.get(room.event) for room in rooms}
+        missing = [event for event, departure in found.items() if departure is None]
+        learnt = await self._learn(user_id, missing) if missing else {}
+        known = {event: departure for event, departure in found.items() if departure} | learnt
+        return {room.room: known[room.event] for room in rooms}
 
-    async def _learn(self, user_id: str, missing: Sequence[EventNid]) -> None:
+    async def _learn(self, user_id: str, missing: Sequence[EventNid]) -> dict[EventNid, Departure]:
         async with self._process.database.reader() as conn:
             events = await history.by_nid(conn, missing)
             replaced = {e.replaces for e in events.values() if e.replaces is not None}
             before = await history.by_nid(conn, replaced) if replaced else {}
-        if len(self._known) > _MOST:
-            self._known.clear()
+        learnt = {}
         for nid in missing:
             event = events.get(nid)
             old = before.get(event.replaces) if event and event.replaces else None
-            self._known[nid] = Departure(
+            learnt[nid] = Departure(
                 is_forced=event is not None and event.event.sender != user_id,
                 was_joined=old is not None and old.event.membership == "join",
             )
+        if len(self._known) > _MOST:
+            self._known.clear()
+        self._known |= learnt
+        return learnt

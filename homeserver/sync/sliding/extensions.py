@@ -22,6 +22,7 @@ from homeserver.storage.raw_json import RawJson
 from homeserver.storage.stream_tokens import StreamToken
 from homeserver.sync.account import AccountSections, room_data
 from homeserver.sync.activity import Activity
+from homeserver.sync.device_changes import device_changes
 from homeserver.sync.keys import Keys
 from homeserver.sync.sliding.lists import Match, Windows
 from homeserver.sync.sliding.positions import Position
@@ -110,16 +111,11 @@ class ExtensionSections:
             "device_one_time_keys_count": dict(counts.by_algorithm),
             "device_unused_fallback_key_types": list(counts.unused_fallback),
         }
-        joined = [room.room for room in moment.rooms if room.membership is Membership.JOIN]
-        activity, after = self._means.activity, wish.after
         # As in `/sync`, a new client asks for all that it needs.
-        if wish.pos is None or not (
-            activity.devices_changed(after)
-            or activity.user_changed(wish.who.user, after)
-            or activity.members_moved(joined, after)
-        ):
+        if wish.pos is None:
             return found
-        lists = await self._means.keys.changed_since(wish.who.user, after, moment.up_to)
+        keys, activity, user = self._means.keys, self._means.activity, wish.who.user
+        lists = await device_changes(keys, activity, user, moment.rooms, wish.after, moment.up_to)
         if lists.changed or lists.left:
             found["device_lists"] = {"changed": list(lists.changed), "left": list(lists.left)}
         return found

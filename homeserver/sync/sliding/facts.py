@@ -56,14 +56,15 @@ class RoomFacts:
         """The facts of rooms that the user is or was in, or is invited to."""
         asked = [room for room in rooms if room.membership in _ASKED]
         others = [room.room for room in rooms if room.membership not in _ASKED]
-        unsure = [room for room in others if not self._is_sure(room)]
-        strange = [room for room in asked if room.event not in self._asked]
+        found = {room: self._joined[room].facts for room in others if self._is_sure(room)}
+        found |= {r.room: self._asked[r.event] for r in asked if r.event in self._asked}
+        unsure = [room for room in others if room not in found]
+        strange = [room for room in asked if room.room not in found]
         if unsure or strange:
             async with self._process.database.reader() as conn:
-                await self._learn(conn, unsure)
-                await self._learn_asked(conn, who, strange)
-        found = {room: self._joined[room].facts for room in others}
-        return found | {room.room: self._asked[room.event] for room in asked}
+                found |= await self._learn(conn, unsure)
+                found |= await self._learn_asked(conn, who, strange)
+        return found
 
     async def children(self, spaces: Iterable[RoomNid]) -> set[str]:
         """The IDs of the rooms that are directly in any of the spaces."""
@@ -84,32 +85,36 @@ class RoomFacts:
             return False
         return known.facts.is_encrypted or not self._activity.changed([room], known.up_to)
 
-    async def _learn(self, conn: Connection, rooms: Sequence[RoomNid]) -> None:
+    async def _learn(self, conn: Connection, rooms: Sequence[RoomNid]) -> dict[RoomNid, Facts]:
         if not rooms:
-            return
+            return {}
         up_to = self._activity.position
+        types = {room: self._joined[room].facts.type for room in rooms if room in self._joined}
         keys = await self._process.numbers.state_keys.find(conn, [CREATE, ENCRYPTION])
         pairs = [(room, key) for room in rooms for key in keys.values()]
         entries = await sync.current_entries(conn, pairs) if pairs else {}
         created = {room: nid for (room, key), nid in entries.items() if key == keys.get(CREATE)}
-        new = {nid for room, nid in created.items() if room not in self._joined}
-        events = await history.by_nid(conn, new) if new else {}
+        new = {nid for room, nid in created.items() if room not in types}
+        for create in (await history.by_nid(conn, new) if new else {}).values():
+            types[create.room] = _type(create.event.content)
+        encrypted = {room for room, key in entries if key == keys.get(ENCRYPTION)}
+        learnt = {room: Facts(types.get(room), room in encrypted) for room in rooms}
         if len(self._joined) > _MOST:
-            self._joined = {room: self._joined[room] for room in rooms if room in self._joined}
-        for room in rooms:
-            before = self._joined.get(room)
-            create = events.get(created.get(room, EventNid(0)))
-            kind = before.facts.type if before else _type(create.event.content if create else {})
-            is_encrypted = (room, keys.get(ENCRYPTION)) in entries
-            self._joined[room] = _Known(Facts(kind, is_encrypted), up_to)
+            self._joined.clear()
+        # Of a room that we were never in nothing is known yet.
+        self._joined |= {room: _Known(learnt[room], up_to) for room in created}
+        return learnt
 
-    async def _learn_asked(self, conn: Connection, who: Session, rooms: Sequence[RoomOf]) -> None:
+    async def _learn_asked(
+        self, conn: Connection, who: Session, rooms: Sequence[RoomOf]
+    ) -> dict[RoomNid, Facts]:
         numbers = self._process.numbers
         states = await stripped_states(conn, numbers, who.user, who.user_id, rooms)
+        learnt = {r.room: _stripped_facts(states[r.room], who.user_id) for r in rooms}
         if len(self._asked) > _MOST:
             self._asked.clear()
-        for room in rooms:
-            self._asked[room.event] = _stripped_facts(states[room.room], who.user_id)
+        self._asked |= {room.event: learnt[room.room] for room in rooms}
+        return learnt
 
 
 def _stripped_facts(state: Sequence[JsonObject], user_id: UserID) -> Facts:

@@ -87,9 +87,10 @@ class Lists:
                 named.setdefault(room.room, []).append(name)
         matches = {}
         for room in rooms:
-            match = _match(room, rules, named.get(room.room, ()), departures)
-            if match is not None:
-                matches[room.room] = match
+            if room.room in named or room.room_id in rules.subscriptions:
+                match = _match(room, rules, named.get(room.room, ()), departures)
+                if match is not None:
+                    matches[room.room] = match
         return Windows(counts, matches)
 
     async def _without_ignored(

@@ -3,7 +3,7 @@
 https://github.com/matrix-org/matrix-spec-proposals/pull/4186, "Activity ordering"
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from homeserver.storage import sliding
 from homeserver.storage.batch import Membership
@@ -22,6 +22,7 @@ class Recency:
 
     def __init__(self, process: Process, activity: Activity) -> None:
         self._process = process
+        self._activity = activity
         self._last: dict[RoomNid, int] = {}
         self._heard: dict[RoomNid, int] = {}
         """What happened since this began, also of rooms that are just being read."""
@@ -29,25 +30,40 @@ class Recency:
 
     async def sorted(self, rooms: Sequence[RoomOf]) -> list[RoomOf]:
         """The rooms, the latest first; one that the user is not in counts from their membership."""
-        joined = [room.room for room in rooms if room.membership is Membership.JOIN]
-        missing = [room for room in joined if room not in self._last]
-        if missing:
-            await self._learn(missing)
-        return sorted(rooms, key=self._place, reverse=True)
+        places = await self._places(rooms)
+        return sorted(rooms, key=lambda room: (places[room.room], room.room), reverse=True)
 
-    def _place(self, room: RoomOf) -> tuple[int, int]:
-        is_joined = room.membership is Membership.JOIN
-        if not is_joined:
-            return room.pos, room.room
-        return max(self._last.get(room.room, 0), self._heard.get(room.room, 0)), room.room
+    async def changed(self, rooms: Sequence[RoomOf], after: int) -> set[RoomNid]:
+        """Those of the rooms in which something happened after a position.
 
-    async def _learn(self, rooms: Sequence[RoomNid]) -> None:
+        No query but for what happened before this process began.
+        """
+        suspects = set(self._activity.changed([room.room for room in rooms], after))
+        if not suspects:
+            return suspects
+        places = await self._places([room for room in rooms if room.room in suspects])
+        return {room for room, place in places.items() if place > after}
+
+    async def _places(self, rooms: Sequence[RoomOf]) -> dict[RoomNid, int]:
+        """The position that counts of each room."""
+        joined = {room.room for room in rooms if room.membership is Membership.JOIN}
+        found = {room.room: room.pos for room in rooms if room.room not in joined}
+        # Before anybody else has their turn: then this is not older than what the caller knows.
+        for room in joined & self._last.keys():
+            found[room] = max(self._last[room], self._heard.get(room, 0))
+        missing = joined - found.keys()
+        return found | await self._learn(missing) if missing else found
+
+    async def _learn(self, rooms: Collection[RoomNid]) -> dict[RoomNid, int]:
         async with self._process.database.reader() as conn:
-            found = await sliding.last_moves(conn, rooms)
+            last = await sliding.last_moves(conn, rooms)
+        # What the log told meanwhile is later.
+        found = {room: max(last.get(room, 0), self._heard.get(room, 0)) for room in rooms}
         if len(self._last) + len(self._heard) > _MOST:
             self._last.clear()
             self._heard.clear()
-        self._last |= {room: found.get(room, 0) for room in rooms}
+        self._last |= found
+        return found
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

@@ -27,6 +27,7 @@ from homeserver.sync.sliding.lists import Lists, Windows
 from homeserver.sync.sliding.members import KnownMembers
 from homeserver.sync.sliding.personal import PersonalData
 from homeserver.sync.sliding.positions import Position
+from homeserver.sync.sliding.recency import Recency
 from homeserver.sync.sliding.sections import Said, Sections
 from homeserver.sync.sliding.wishes import Rules, SlidingToken, SlidingWish
 from homeserver.sync.syncing import LONGEST_WAIT
@@ -50,6 +51,7 @@ class Parts(NamedTuple):
     to_device: ToDevice
     connections: Connections
     personal: PersonalData
+    recency: Recency
     lists: Lists
     sections: Sections
     members: KnownMembers
@@ -165,7 +167,7 @@ class SlidingSync:
             return Windows(), []
         directs = (await parts.personal.of(who.user)).directs
         nids = [room.room for room in rooms]
-        changed = set(parts.activity.changed(nids, wish.after))
+        changed = await parts.recency.changed(rooms, wish.after)
         known = self._selected.get((int(who.device), wish.conn_id))
         if known and self._still_holds(known, wish, position, nids):
             # All else was said when it was selected.
@@ -202,10 +204,11 @@ class SlidingSync:
         others = position.rooms.keys() - windows.matches.keys()
         if not others:
             return set()
-        missed = set(activity.changed(others, after))
+        hidden = [room for room in rooms if room.room in others]
+        missed = await self._parts.recency.changed(hidden, after)
         if "receipts" in position.extensions:
             missed.update(activity.with_receipts(others, after))
-        missed.update(room.room for room in rooms if room.room in others and room.pos > after)
+        missed.update(room.room for room in hidden if room.pos > after)
         if "account_data" in position.extensions and wish.pos is not None:
             data = await self._parts.account.data(Wish(wish.who, wish.pos.stream), up_to)
             missed.update(datum.room for datum in data if datum.room in others)
