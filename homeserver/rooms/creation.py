@@ -34,7 +34,7 @@ from homeserver.errors import (
 )
 from homeserver.rooms.create import InitialState, NewRoom, Preset, create_event, first_events
 from homeserver.rooms.intake import Intake
-from homeserver.rooms.posting import post_all
+from homeserver.rooms.posting import RoomExists, post_all
 from homeserver.rooms.remote import RemoteRooms
 from homeserver.storage import aliases
 from homeserver.storage.numbers import UserNid
@@ -42,6 +42,8 @@ from homeserver.storage.process import Process
 
 MOST_INVITES = 100
 MOST_STATE = 1000
+_MOST_LATER = 1000
+"""Milliseconds that a create event may be ahead of its time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,24 +114,35 @@ class Creation:
         # Made elsewhere, they have to be asked of that server, once the room is there.
         elsewhere = [user for user in new.invites if domain_of(user) != self._process.server]
         local = [user for user in new.invites if domain_of(user) == self._process.server]
-        created = self._create_event(new)
-        room_id = created.room_id
-        drafts = await self._drafts(new, room_id, local)
-        if new.alias is not None:
-            await self._reserve(wish.user, new.alias, room_id)
-        try:
-            await post_all(self._intake, room_id, drafts, created)
-        except MatrixError as error:
-            if new.alias is not None:
-                await self._release(new.alias)
-            if isinstance(error, Forbidden):
-                raise InvalidRoomState(error.message) from error
-            raise
+        room_id = await self._begin(wish, new, local)
         if wish.is_public:
             await self._publish(room_id)
         for user in elsewhere:
             await self._invite(new, room_id, user)
         return room_id
+
+    async def _begin(self, wish: RoomWish, new: NewRoom, local: Sequence[UserID]) -> RoomID:
+        """Write the first events; answer the ID that follows from them."""
+        later = 0
+        while True:
+            created = self._create_event(new, later)
+            room_id = created.room_id
+            drafts = await self._drafts(new, room_id, local)
+            if new.alias is not None:
+                await self._reserve(wish.user, new.alias, room_id)
+            try:
+                await post_all(self._intake, room_id, drafts, created)
+            except MatrixError as error:
+                if new.alias is not None:
+                    await self._release(new.alias)
+                if isinstance(error, RoomExists) and later < _MOST_LATER:
+                    # Two rooms that somebody begins alike in the same millisecond would be one.
+                    later += 1
+                    continue
+                if isinstance(error, Forbidden):
+                    raise InvalidRoomState(error.message) from error
+                raise
+            return room_id
 
     async def _plan(self, wish: RoomWish) -> NewRoom:
         version = _version(wish.version or self._settings.default_version)
@@ -163,7 +176,7 @@ class Creation:
         except IdentifierError as error:
             raise InvalidParam("room_alias_name cannot be part of an alias") from error
 
-    def _create_event(self, new: NewRoom) -> Event:
+    def _create_event(self, new: NewRoom, later: int) -> Event:
         needs_id = not new.version.room_id_is_create_id
         room_id = RoomID(f"!{self._new_id()}:{self._process.server}") if needs_id else None
         try:
@@ -172,7 +185,7 @@ class Creation:
                 Place(),
                 new.version,
                 self._signer,
-                now=self._process.now(),
+                now=self._process.now() + later,
                 opaque_id=self._new_id(),
             )
         except EventSizeError as error:

@@ -16,6 +16,9 @@ from federation.events import MAX_PREV_EVENTS, Event, StateKey
 from federation.room_versions import RoomVersion
 from homeserver.rooms.heads import Head
 
+ROOM_EXISTS = "room.exists"
+"""The rule that is broken by creating a room twice."""
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:
@@ -82,9 +85,15 @@ class Work:
 
     def _events(self, submission: Submission) -> Iterator[Event | Denied]:
         if submission.created is not None:
-            yield self._accept(submission.created)
+            yield self._begin(submission.created)
         for draft in submission.drafts:
             yield self._same(draft) or self._accept(self._build(draft))
+
+    def _begin(self, create: Event) -> Event | Denied:
+        """The first event; a room begins once."""
+        if self.tips:
+            return Denied(ROOM_EXISTS, "there is such a room already")
+        return self._accept(create)
 
     def _same(self, draft: Draft) -> Event | None:
         """The current entry, if the draft would only repeat it: it answers for a new event."""

@@ -8,8 +8,12 @@ from federation.errors import CanonicalJSONError, EventFormatError, EventSizeErr
 from federation.events import Event
 from federation.identifiers import EventID, RoomID
 from homeserver.errors import BadJson, Forbidden, TooLarge
-from homeserver.rooms.drafting import Submission, Written
+from homeserver.rooms.drafting import ROOM_EXISTS, Submission, Written
 from homeserver.rooms.intake import Answer, Intake
+
+
+class RoomExists(Forbidden):
+    """The create event that was given is that of another room."""
 
 
 async def post(intake: Intake, room_id: RoomID, submission: Submission) -> Answer:
@@ -34,12 +38,15 @@ async def post_all(
     """Let all of it happen, or nothing.
 
     Raises:
+        RoomExists: a room begins with just this create event.
         Forbidden: a rule of the room forbids it; others as `post`.
 
     """
     answer = await post(intake, room_id, Submission(drafts, created))
     if isinstance(answer, Written):
         return answer.events
+    if isinstance(answer, Denied) and answer.rule == ROOM_EXISTS:
+        raise RoomExists
     raise refusal(answer if isinstance(answer, Denied) else None)
 
 

@@ -3,6 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#creation
 """
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -151,3 +152,12 @@ async def test_there_is_one_beginning(hearth: Hearth) -> None:
     ):
         answer = await ann.put(path, {"room_version": "12"})
         assert answer.status in {400, 403}
+
+
+async def test_many_at_the_same_moment_are_rooms_of_their_own(hearth: Hearth) -> None:
+    """The ID of a version 12 room follows from its create event, and that from the moment."""
+    ann = await hearth.user("ann")
+    answers = await asyncio.gather(*(ann.post(f"{V3}/createRoom", {}) for _ in range(30)))
+    rooms = {answer.ok()["room_id"] for answer in answers}
+    assert len(rooms) == 30
+    assert set((await ann.get(f"{V3}/joined_rooms")).ok()["joined_rooms"]) == rooms

@@ -138,7 +138,10 @@ class Sections:
         material = await self._material(conn, wish, lines)
         events = [event for line in lines for event in line.timeline]
         showing = self._means.showing
-        rest = iter(await shown.timeline(conn, showing, reader, events, standings, _UNFILTERED))
+        limited = {line.room for line in lines if line.limited}
+        rest = iter(
+            await shown.timeline(conn, showing, reader, events, standings, _UNFILTERED, limited)
+        )
         for line in lines:
             timeline = [next(rest) for _ in line.timeline]
             section = self._section(wish, line, timeline, material, up_to)
