@@ -123,18 +123,22 @@ class Sending:
         target = self._process.clock.position
         while pos < target:
             async with self._process.database.reader() as conn:
-                events, reached = await destinations.local_events(conn, pos, target, _READ)
-                rows = await self._addressed(conn, events)
+                me = await self._me_as_server(conn)
+                news = await destinations.news(conn, pos, target, _READ, me)
+                rows = await self._addressed(conn, news.events)
                 queued = [(server, e.pos, e.room, e.event) for e, server in rows]
                 # Where nothing was found there is nothing to find again: that need not be noted.
                 if queued and not await outgoing.queue_events(
-                    conn, queued, DUTY, self._me, reached
+                    conn, queued, DUTY, self._me, news.reached
                 ):
                     return pos
-                told = await outgoing.told_servers(conn, pos, reached)
-            pos = reached
-            self._wake({server for _, server in rows} | set(told))
+            pos = news.reached
+            self._wake({server for _, server in rows} | set(news.told))
         return pos
+
+    async def _me_as_server(self, conn: Any) -> ServerNid:
+        name = self._process.server
+        return (await self._process.numbers.servers.intern(conn, [name]))[name]
 
     async def _addressed(
         self, conn: Any, events: Iterable[LocalEvent]

@@ -311,7 +311,7 @@ class Intake:
 
     async def _rows(self, rooms: Sequence[_Room]) -> tuple[Batch, list[Head]]:
         made = [event for room in rooms for event in room.work.made]
-        nids = await intern(self._conn, self._means.numbers, made)
+        nids = await intern(self._conn, self._means.numbers, made, are_new=True)
         most = sum(event.is_state for event in made)
         groups = iter(await self._means.states.number(self._conn, most) if most else [])
         batch = Batch()

@@ -21,8 +21,10 @@ class Nids:
     servers: Mapping[str, ServerNid]
 
 
-async def intern(conn: Connection, numbers: Numbers, events: Sequence[Event]) -> Nids:
-    """Give numbers to all that the events name."""
+async def intern(
+    conn: Connection, numbers: Numbers, events: Sequence[Event], *, are_new: bool = False
+) -> Nids:
+    """Give numbers to all that the events name; with `are_new`, they were just made here."""
     state = [(e.type, e.state_key) for e in events if e.state_key is not None]
     members = {key for kind, key in state if kind == "m.room.member"}
     senders = {str(e.sender) for e in events if e.state_key is None or e.type == "m.room.tombstone"}
@@ -30,7 +32,7 @@ async def intern(conn: Connection, numbers: Numbers, events: Sequence[Event]) ->
     named = {i for e in events for i in (e.event_id, *e.auth_events)}
     named |= {relation.parent for e in events if (relation := relating.relation_of(e))}
     return Nids(
-        await numbers.events.intern(conn, named),
+        await numbers.events.intern(conn, named, are_new=are_new),
         await numbers.state_keys.intern(conn, state),
         await numbers.users.intern(conn, members | senders)
         | await numbers.users.find(conn, mentioned),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from federation.identifiers import ServerName
 from homeserver.storage.batch import Fate
+from homeserver.storage.log import Kind
 from homeserver.storage.numbers import RoomNid, ServerNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid
@@ -114,27 +115,49 @@ async def fail(conn: Connection, server: ServerNid, pause: int, retry_ts: int) -
     )
 
 
-async def local_events(
-    conn: Connection, after: int, up_to: int, limit: int
-) -> tuple[list[LocalEvent], int]:
-    """The first accepted live events in a span of the log, and up to which position they reach."""
+class News(NamedTuple):
+    """What a span of the log has for other servers."""
+
+    events: list[LocalEvent]
+    told: list[ServerNid]
+    """For whom EDUs were queued."""
+    reached: int
+    """Up to which position that is all."""
+
+
+async def news(conn: Connection, after: int, up_to: int, limit: int, me: ServerNid) -> News:
+    """The first accepted live events that others may have to know, and for whom EDUs wait.
+
+    Events of rooms in which nobody else is are left out, but for memberships: somebody else's may
+    be the last.
+    """
     rows = await conn.fetch(
         """
-        SELECT l.pos, e.room_nid, e.event_nid, e.json, u.user_id, e.fate
+        SELECT l.pos, l.kind, l.item, e.room_nid, e.json, u.user_id
           FROM log l
-          JOIN events e ON e.event_nid = l.item
-          LEFT JOIN users u ON u.user_nid = l.user_nid
-         WHERE l.kind = 1 AND l.pos > $1 AND l.pos <= $2
+          LEFT JOIN events e
+            ON l.kind = 1 AND e.event_nid = l.item AND e.fate = $5
+           AND (l.user_nid IS NOT NULL
+                OR EXISTS (SELECT FROM room_servers s
+                            WHERE s.room_nid = l.room_nid AND s.server_nid <> $6
+                              AND s.joined > 0))
+          LEFT JOIN users u ON l.kind = 1 AND u.user_nid = l.user_nid
+         WHERE l.pos > $1 AND l.pos <= $2 AND l.kind IN (1, $4)
          ORDER BY l.pos
          LIMIT $3
         """,
         after,
         up_to,
         limit,
+        Kind.OUTGOING,
+        Fate.ACCEPTED,
+        me,
     )
-    reached = rows[-1][0] if len(rows) == limit else up_to
-    found = [LocalEvent(*row[:5]) for row in rows if row[5] == Fate.ACCEPTED]
-    return found, reached
+    events = [
+        LocalEvent(pos, room, item, raw, user) for pos, _, item, room, raw, user in rows if raw
+    ]
+    told = [ServerNid(row[2]) for row in rows if row[1] == Kind.OUTGOING]
+    return News(events, told, rows[-1][0] if len(rows) == limit else up_to)
 
 
 async def servers_of(conn: Connection, rooms: Collection[RoomNid]) -> dict[RoomNid, set[ServerNid]]:

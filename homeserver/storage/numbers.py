@@ -115,10 +115,16 @@ class Names(Generic[_Name, _Nid]):
             found |= self._learn(await conn.fetch(self._kind.find, *self._kind.columns(missing)))
         return found
 
-    async def intern(self, conn: Connection, names: Iterable[_Name]) -> dict[_Name, _Nid]:
-        """The numbers of all the names; new ones are added, so `conn` must be in no transaction."""
+    async def intern(
+        self, conn: Connection, names: Iterable[_Name], *, are_new: bool = False
+    ) -> dict[_Name, _Nid]:
+        """The numbers of all the names; new ones are added, so `conn` must be in no transaction.
+
+        With `are_new`, those that are not in memory were most likely never seen: they are added
+        without a look, which burns a number for each that was.
+        """
         wanted = set(names)
-        found = await self.find(conn, wanted)
+        found = self._recalled(wanted)[0] if are_new else await self.find(conn, wanted)
         while missing := sorted(wanted - found.keys()):  # type: ignore[type-var]
             found |= self._learn(await conn.fetch(self._kind.add, *self._kind.columns(missing)))
             # Whoever was quicker has committed by now.

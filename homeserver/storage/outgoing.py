@@ -148,17 +148,6 @@ async def keep_newest(conn: Connection, server: ServerNid, most: int) -> None:
     )
 
 
-async def told_servers(conn: Connection, after: int, up_to: int) -> list[ServerNid]:
-    """The servers for which EDUs were queued in a span of the log."""
-    rows = await conn.fetch(
-        "SELECT DISTINCT item FROM log WHERE kind = $3 AND kind <> 1 AND pos > $1 AND pos <= $2",
-        after,
-        up_to,
-        Kind.OUTGOING,
-    )
-    return [ServerNid(row[0]) for row in rows]
-
-
 async def waiting_servers(conn: Connection) -> list[ServerNid]:
     """The servers for which something waits."""
     rows = await conn.fetch(

@@ -16,6 +16,8 @@ from homeserver.storage.process import Process
 _MOST = 500_000
 """Rooms and users that are remembered, at some 100 bytes each."""
 
+_UNHURRIED = 0.25
+"""Seconds for which the log may move on while nobody waits."""
 _DEVICES = frozenset({Kind.DEVICE, Kind.DEVICE_GONE, Kind.DEVICE_KEYS})
 
 
@@ -37,6 +39,7 @@ class Activity:
         """In any room."""
         self._reading = asyncio.Lock()
         self._waiting_rooms: dict[RoomNid, set[asyncio.Event]] = {}
+        self._somebody_waits = asyncio.Event()
         self._waiting_users: dict[UserNid, set[asyncio.Event]] = {}
         self._appliers: list[Apply] = []
 
@@ -48,6 +51,12 @@ class Activity:
         """Follow the log for ever."""
         while True:
             await self._process.clock.wait_beyond(self.position)
+            if not self._waiting_users:
+                # Whoever asks catches up first: nobody need be woken, so many rows can be read
+                # together.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_UNHURRIED):
+                        await self._somebody_waits.wait()
             await self.catch_up()
 
     async def catch_up(self, at_least: int = 0) -> None:
@@ -128,11 +137,14 @@ class Activity:
 
     def _wait_for(self, woken: asyncio.Event, user: UserNid, rooms: Iterable[RoomNid]) -> None:
         self._waiting_users.setdefault(user, set()).add(woken)
+        self._somebody_waits.set()
         for room in rooms:
             self._waiting_rooms.setdefault(room, set()).add(woken)
 
     def _wait_no_more(self, woken: asyncio.Event, user: UserNid, rooms: Iterable[RoomNid]) -> None:
         _discard(self._waiting_users, user, woken)
+        if not self._waiting_users:
+            self._somebody_waits.clear()
         for room in rooms:
             _discard(self._waiting_rooms, room, woken)
 
