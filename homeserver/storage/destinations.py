@@ -133,18 +133,22 @@ async def news(conn: Connection, after: int, up_to: int, limit: int, me: ServerN
     """
     rows = await conn.fetch(
         """
-        SELECT l.pos, l.kind, l.item, e.room_nid, e.json, u.user_id
-          FROM log l
-          LEFT JOIN events e
-            ON l.kind = 1 AND e.event_nid = l.item AND e.fate = $5
-           AND (l.user_nid IS NOT NULL
-                OR EXISTS (SELECT FROM room_servers s
-                            WHERE s.room_nid = l.room_nid AND s.server_nid <> $6
-                              AND s.joined > 0))
-          LEFT JOIN users u ON l.kind = 1 AND u.user_nid = l.user_nid
-         WHERE l.pos > $1 AND l.pos <= $2 AND l.kind IN (1, $4)
+        SELECT l.pos, l.kind, l.item, e.room_nid, e.json, e.user_id
+          FROM (SELECT * FROM log
+                 WHERE pos > $1 AND pos <= $2 AND kind IN (1, $4)
+                 ORDER BY pos LIMIT $3) l
+          -- Row by row: there are few, and no plan that looks at whole tables is a good one.
+          LEFT JOIN LATERAL (
+               SELECT e.room_nid, e.json,
+                      (SELECT user_id FROM users WHERE user_nid = l.user_nid) AS user_id
+                 FROM events e
+                WHERE l.kind = 1 AND e.event_nid = l.item AND e.fate = $5
+                  AND (l.user_nid IS NOT NULL
+                       OR EXISTS (SELECT FROM room_servers s
+                                   WHERE s.room_nid = l.room_nid AND s.server_nid <> $6
+                                     AND s.joined > 0))
+               OFFSET 0) e ON true
          ORDER BY l.pos
-         LIMIT $3
         """,
         after,
         up_to,
