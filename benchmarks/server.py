@@ -38,6 +38,7 @@ def main() -> None:
         [sys.executable, "-m", "homeserver", "serve", "-c", str(file)],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _wait(server, f"http://127.0.0.1:{options.port}/_matrix/client/versions")
         print(_target(options, server.pid), flush=True)
