@@ -77,6 +77,7 @@ from homeserver.rooms.room_states import RoomStates
 from homeserver.rooms.searching import Searching
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
+from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
@@ -178,6 +179,7 @@ class Writing:
     sending: Sending
     creation: Creation
     directory: Directory
+    spaces: Spaces
     welcoming: Welcoming
     upgrading: Upgrading
     carrying_over: CarryingOver
@@ -397,6 +399,7 @@ def make_writing(base: Base, accounts: Accounts, rooms: Rooms, federating: Feder
         aliases=aliases,
         memberships=memberships,
         directory=Directory(process, federating.peers),
+        spaces=Spaces(process, federating.peers),
         welcoming=Welcoming(aliases, memberships, base.settings.registration.auto_join),
         sending=Sending(process, rooms.intake, current, aliases),
         creation=Creation(
@@ -591,6 +594,7 @@ def client_house(
         sending=writing.sending,
         creation=writing.creation,
         directory=writing.directory,
+        spaces=writing.spaces,
         welcoming=writing.welcoming,
         upgrading=writing.upgrading,
         carrying_over=writing.carrying_over,
@@ -641,6 +645,7 @@ def server_house(
         devices=accounts.devices,
         aliases=writing.aliases,
         directory=writing.directory,
+        spaces=writing.spaces,
         resident=Resident(
             base.process,
             rooms.current,

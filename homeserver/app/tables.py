@@ -29,6 +29,7 @@ from homeserver.client_server import (
     search,
     sending,
     sliding_sync,
+    spaces,
     sync,
     to_device,
     typing,
@@ -43,6 +44,7 @@ from homeserver.server_server import media as server_media
 from homeserver.server_server import membership as server_membership
 from homeserver.server_server import public_rooms as server_public_rooms
 from homeserver.server_server import publishing, queries, transactions, version
+from homeserver.server_server import spaces as server_spaces
 
 CLIENT: Sequence[Routes] = (
     account.routes,
@@ -70,6 +72,7 @@ CLIENT: Sequence[Routes] = (
     search.routes,
     typing.routes,
     sending.routes,
+    spaces.routes,
     sliding_sync.routes,
     sync.routes,
     to_device.routes,
@@ -90,6 +93,7 @@ FEDERATION: Sequence[Routes] = (
     server_media.routes,
     server_membership.routes,
     server_public_rooms.routes,
+    server_spaces.routes,
     transactions.routes,
     version.routes,
 )

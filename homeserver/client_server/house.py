@@ -44,6 +44,7 @@ from homeserver.rooms.room_states import RoomStates
 from homeserver.rooms.searching import Searching
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
+from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
@@ -87,6 +88,7 @@ class House:
     sending: Sending
     creation: Creation
     directory: Directory
+    spaces: Spaces
     welcoming: Welcoming
     upgrading: Upgrading
     carrying_over: CarryingOver

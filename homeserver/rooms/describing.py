@@ -24,6 +24,7 @@ KEYS: tuple[StateKey, ...] = tuple(
     )
 )
 """What the description is made of."""
+_RESTRICTED = frozenset({"restricted", "knock_restricted"})
 _OPEN = frozenset({"public", "knock", "restricted", "knock_restricted"})
 
 
@@ -44,6 +45,28 @@ def described(counted: Counted, state: Mapping[StateKey, Event]) -> JsonObject:
         "room_type": _says(state, "create", "type"),
     }
     return found | {key: text for key, text in texts.items() if text}
+
+
+def summarised(room: JsonObject, state: Mapping[StateKey, Event]) -> JsonObject:
+    """The same with what is told of one room at a time, and in hierarchies."""
+    found: JsonObject = {"room_version": _version(state)}
+    encryption = _says(state, "encryption", "algorithm")
+    if encryption:
+        found["encryption"] = encryption
+    rules = state.get(("m.room.join_rules", ""))
+    allow = rules.content.get("allow") if rules else None
+    if room["join_rule"] in _RESTRICTED and isinstance(allow, list):
+        found["allowed_room_ids"] = [
+            one["room_id"]
+            for one in allow
+            if isinstance(one, dict) and isinstance(one.get("room_id"), str)
+        ]
+    return room | found
+
+
+def _version(state: Mapping[StateKey, Event]) -> str:
+    create = state.get(("m.room.create", ""))
+    return create.version.name if create else "1"
 
 
 def may_be_listed(room: Mapping[str, object]) -> bool:

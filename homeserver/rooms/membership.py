@@ -250,6 +250,10 @@ class Memberships:
         profile = await self._profiles.get(user)
         return {key: profile[key] for key in ("displayname", "avatar_url") if key in profile}
 
+    async def standing(self, user: UserID, room_id: RoomID) -> str | None:
+        """The user's membership; `None` if they never had any."""
+        return (await self._standing(user, room_id))[0]
+
     async def _standing(self, user: UserID, room_id: RoomID) -> tuple[str | None, bool]:
         """The user's membership, and whether this server is in the room."""
         async with self._process.database.reader() as conn:

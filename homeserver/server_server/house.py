@@ -18,6 +18,7 @@ from homeserver.rooms.presence import Presence
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.receiving import Receiving
 from homeserver.rooms.resident import Resident
+from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.typing import Typing
 from homeserver.storage.process import Process
 
@@ -37,6 +38,7 @@ class House:
 
     aliases: Aliases
     directory: Directory
+    spaces: Spaces
     resident: Resident
     receiving: Receiving
     receipts: Receipts

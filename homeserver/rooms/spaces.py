@@ -1,0 +1,371 @@
+"""Rooms seen from outside: one by one, and as trees of spaces; ours, and others' through them.
+
+https://spec.matrix.org/v1.19/client-server-api/#spaces
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from federation.canonical_json import JsonObject
+from federation.errors import FederationError, IdentifierError
+from federation.events import Event, StateKey
+from federation.identifiers import RoomID, ServerName, parse_room_id, parse_server_name
+from federation.net.target import encode_target
+from homeserver.errors import Forbidden, InvalidParam, NotFound
+from homeserver.peers.peers import Peers
+from homeserver.rooms.describing import KEYS, described, summarised
+from homeserver.storage import memberships, public_rooms, room_states
+from homeserver.storage.batch import Membership
+from homeserver.storage.numbers import RoomNid, UserNid
+from homeserver.storage.pool import Connection
+from homeserver.storage.process import Process
+
+MOST = 50
+"""Rooms of a page."""
+_MOST_SEEN = 2000
+"""Rooms of a tree."""
+_MOST_CHILDREN = 500
+_MOST_SERVERS = 3
+_FRESH = 300.0
+"""Seconds for which another server's answer is good."""
+_REMEMBERED = 1000
+_OPEN = frozenset({"public", "knock"})
+_RESTRICTED = frozenset({"restricted", "knock_restricted"})
+
+
+class Child(NamedTuple):
+    """A room that a space names."""
+
+    room_id: RoomID
+    via: Sequence[ServerName]
+    suggested: bool
+    state: JsonObject
+    """The event, as it is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A room as it is told of."""
+
+    summary: JsonObject
+    children: Sequence[Child] = ()
+    below: Mapping[RoomID, JsonObject] = field(default_factory=dict)
+    """What another server told of the children with it."""
+
+    @property
+    def is_space(self) -> bool:
+        """Whether its children are to be looked at."""
+        return self.summary.get("room_type") == "m.space"
+
+    def shown(self) -> JsonObject:
+        """As it is listed in a hierarchy."""
+        states = [child.state for child in self.children] if self.is_space else []
+        return {**self.summary, "children_state": states}
+
+
+class Viewer(NamedTuple):
+    """Who looks: somebody here, or another server."""
+
+    user: UserNid | None = None
+    server: ServerName | None = None
+
+
+class Wish(NamedTuple):
+    """Which part of a tree is wanted."""
+
+    suggested_only: bool = False
+    max_depth: int | None = None
+    limit: int = MOST
+    start: str | None = None
+
+
+class Spaces:
+    """Looks at rooms from outside.
+
+    Args:
+        process: the one that this is part of.
+        peers: for rooms that we are not in.
+
+    """
+
+    def __init__(self, process: Process, peers: Peers) -> None:
+        self._process = process
+        self._peers = peers
+        self._remote: OrderedDict[RoomID, tuple[float, Seen]] = OrderedDict()
+
+    async def hierarchy(self, viewer: Viewer, room_id: RoomID, wish: Wish) -> JsonObject:
+        """A page of the tree below a room, depth first, each space's children in their order.
+
+        Raises:
+            Forbidden: the viewer may not see the room, or there is none.
+            InvalidParam: `start` is not of a hierarchy.
+
+        """
+        start, limit = _read(wish.start), max(1, min(wish.limit, MOST))
+        rooms: list[JsonObject] = []
+        pending: list[tuple[RoomID, Sequence[ServerName], int]] = [(room_id, (), 0)]
+        told: dict[RoomID, JsonObject] = {}
+        done: set[RoomID] = set()
+        while pending and len(rooms) <= start + limit and len(done) < _MOST_SEEN:
+            room, via, depth = pending.pop()
+            if room in done:
+                continue
+            done.add(room)
+            seen = await self._see(viewer, room, via, told)
+            if seen is None:
+                if not rooms:
+                    raise Forbidden("there is no such room, or you may not see it")
+                continue
+            rooms.append(seen.shown())
+            told |= seen.below
+            if seen.is_space and (wish.max_depth is None or depth < wish.max_depth):
+                below = [c for c in seen.children if c.suggested or not wish.suggested_only]
+                pending += [(child.room_id, child.via, depth + 1) for child in reversed(below)]
+        answer: JsonObject = {"rooms": rooms[start : start + limit]}
+        if len(rooms) > start + limit:
+            answer["next_batch"] = str(start + limit)
+        return answer
+
+    async def summary(
+        self, viewer: Viewer, room_id: RoomID, via: Sequence[ServerName]
+    ) -> JsonObject:
+        """One room, or raise `NotFound`: it cannot be seen, or there is none."""
+        seen = await self._see(viewer, room_id, via, {})
+        if seen is None:
+            raise NotFound("there is no such room, or you may not see it")
+        return seen.summary
+
+    async def for_server(
+        self, server: ServerName, room_id: RoomID, *, suggested_only: bool
+    ) -> JsonObject:
+        """A room with its children, as far as people of another server could see them.
+
+        Raises:
+            NotFound: they cannot see the room, or we are not in it.
+
+        """
+        viewer = Viewer(server=server)
+        seen = await self._local(viewer, room_id)
+        if seen is None:
+            raise NotFound("there is no such room, or your people may not see it")
+        children, closed = [], []
+        wanted = [c for c in seen.children if c.suggested or not suggested_only]
+        for child in wanted if seen.is_space else ():
+            if not await self._is_here(child.room_id):
+                continue
+            below = await self._local(viewer, child.room_id)
+            if below is None:
+                closed.append(child.room_id)
+            else:
+                children.append(below.summary)
+        return {"room": seen.shown(), "children": children, "inaccessible_children": closed}
+
+    async def _see(
+        self,
+        viewer: Viewer,
+        room_id: RoomID,
+        via: Sequence[ServerName],
+        told: Mapping[RoomID, JsonObject],
+    ) -> Seen | None:
+        if await self._is_here(room_id):
+            return await self._local(viewer, room_id)
+        return await self._elsewhere(viewer, room_id, via, told)
+
+    async def _is_here(self, room_id: RoomID) -> bool:
+        async with self._process.database.reader() as conn:
+            room = (await self._process.numbers.rooms.find(conn, [room_id])).get(room_id)
+            return room is not None and await memberships.has_server(
+                conn, room, self._process.server
+            )
+
+    async def _local(self, viewer: Viewer, room_id: RoomID) -> Seen | None:
+        """A room that we are in, if the viewer may see it."""
+        numbers = self._process.numbers
+        async with self._process.database.reader() as conn:
+            room = (await numbers.rooms.find(conn, [room_id])).get(room_id)
+            counted = (await public_rooms.counted(conn, [room])).get(room) if room else None
+            if room is None or counted is None:
+                return None
+            named = await room_states.keys_of(conn, room, "m.space.child", _MOST_CHILDREN)
+            keys: list[StateKey] = [*KEYS, *(("m.space.child", one) for one in named)]
+            nids = await numbers.state_keys.find(conn, keys)
+            state = (await public_rooms.states(conn, [room], nids.values()))[room]
+            if not await self._may_see(conn, viewer, room, state):
+                return None
+        children = _children(event for key, event in state.items() if key[0] == "m.space.child")
+        return Seen(summarised(described(counted, state), state), children)
+
+    async def _may_see(
+        self, conn: Connection, viewer: Viewer, room: RoomNid, state: Mapping[StateKey, Event]
+    ) -> bool:
+        rules = state.get(("m.room.join_rules", ""))
+        rule = rules.content.get("join_rule") if rules else None
+        shown = state.get(("m.room.history_visibility", ""))
+        if rule in _OPEN or (shown and shown.content.get("history_visibility") == "world_readable"):
+            return True
+        if await self._is_in(conn, viewer, [room]):
+            return True
+        if rules is None or rule not in _RESTRICTED:
+            return False
+        names = allowed_rooms(rules)
+        found = await self._process.numbers.rooms.find(conn, names)
+        return await self._is_in(conn, viewer, list(found.values()))
+
+    async def _is_in(self, conn: Connection, viewer: Viewer, rooms: Sequence[RoomNid]) -> bool:
+        """Whether the viewer is, or is wanted, in one of the rooms."""
+        for room in rooms[:10]:
+            if viewer.server is not None:
+                if await memberships.has_server(conn, room, viewer.server):
+                    return True
+            elif viewer.user is not None and await memberships.membership_of(
+                conn, room, viewer.user
+            ) in {Membership.JOIN, Membership.INVITE}:
+                return True
+        return False
+
+    async def _elsewhere(
+        self,
+        viewer: Viewer,
+        room_id: RoomID,
+        via: Sequence[ServerName],
+        told: Mapping[RoomID, JsonObject],
+    ) -> Seen | None:
+        """A room that we are not in, as another server tells of it."""
+        known = self._remote.get(room_id)
+        if known is None or known[0] < time.monotonic() - _FRESH:
+            seen = await self._ask(room_id, via)
+            if seen is None:
+                # What came with its parent is better than nothing.
+                summary = told.get(room_id)
+                seen = Seen(summary) if summary else None
+            if seen is None:
+                return None
+            known = (time.monotonic(), seen)
+            self._remote[room_id] = known
+            if len(self._remote) > _REMEMBERED:
+                self._remote.popitem(last=False)
+        return known[1] if await self._is_open_to(viewer, known[1].summary) else None
+
+    async def _is_open_to(self, viewer: Viewer, summary: JsonObject) -> bool:
+        # "The requesting server is responsible for filtering the results further down"
+        rule = summary.get("join_rule", "public")
+        if rule in _OPEN or summary.get("world_readable") is True:
+            return True
+        if rule not in _RESTRICTED or viewer.user is None:
+            return False
+        names = summary.get("allowed_room_ids")
+        wanted = (
+            [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+        )
+        async with self._process.database.reader() as conn:
+            return await memberships.is_in_one_of(conn, viewer.user, wanted[:100])
+
+    async def _ask(self, room_id: RoomID, via: Sequence[ServerName]) -> Seen | None:
+        target = encode_target("_matrix", "federation", "v1", "hierarchy", room_id)
+        for server in [name for name in via if name != self._process.server][:_MOST_SERVERS]:
+            try:
+                answer = await self._peers.client.get_json(server, target)
+            except FederationError:
+                continue
+            seen = _told(answer, room_id)
+            if seen is not None:
+                return seen
+        return None
+
+
+def allowed_rooms(rules: Event) -> list[str]:
+    """The rooms whose members a restricted room lets in."""
+    allow = rules.content.get("allow")
+    return [
+        one["room_id"]
+        for one in (allow if isinstance(allow, list) else [])
+        if isinstance(one, dict)
+        and one.get("type") == "m.room_membership"
+        and isinstance(one.get("room_id"), str)
+    ]
+
+
+def _children(events: Iterable[Event]) -> list[Child]:
+    """The children that a space names, in their order.
+
+    https://spec.matrix.org/v1.19/client-server-api/#ordering-of-children-within-a-space
+    """
+    found = []
+    for event in events:
+        state = {
+            "type": event.type,
+            "state_key": event.state_key or "",
+            "content": event.content,
+            "sender": event.sender,
+            "origin_server_ts": event.origin_server_ts,
+        }
+        child = _child(state)
+        if child is not None:
+            found.append(child)
+    return sorted(found, key=_place)
+
+
+def _child(state: Mapping[str, Any]) -> Child | None:
+    content = state.get("content")
+    via = content.get("via") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(via, list):
+        return None
+    try:
+        room_id = parse_room_id(str(state.get("state_key")))
+        servers = [parse_server_name(name) for name in via[:20] if isinstance(name, str)]
+    except IdentifierError:
+        return None
+    return Child(room_id, servers, content.get("suggested") is True, dict(state))
+
+
+def _place(child: Child) -> tuple[bool, str, int, str]:
+    """Where a child comes: by `order`, then those without one by their age, then by room ID."""
+    order = child.state["content"].get("order")
+    is_valid = (
+        isinstance(order, str) and len(order) <= 50 and all(" " <= char <= "~" for char in order)
+    )
+    ts = child.state.get("origin_server_ts")
+    return not is_valid, order if is_valid else "", ts if type(ts) is int else 0, child.room_id
+
+
+def _told(answer: JsonObject, room_id: RoomID) -> Seen | None:
+    """What another server told of a room, as far as it is what it should be."""
+    room, below = answer.get("room"), answer.get("children")
+    if not isinstance(room, dict) or room.get("room_id") != room_id:
+        return None
+    if type(room.get("num_joined_members")) is not int:
+        return None
+    states = room.get("children_state")
+    children = [
+        child
+        for state in (states[:_MOST_CHILDREN] if isinstance(states, list) else [])
+        if isinstance(state, dict) and (child := _child(state)) is not None
+    ]
+    listed = below[:_MOST_CHILDREN] if isinstance(below, list) else []
+    return Seen(
+        _summary(room),
+        sorted(children, key=_place),
+        {
+            RoomID(one["room_id"]): _summary(one)
+            for one in listed
+            if isinstance(one, dict)
+            and isinstance(one.get("room_id"), str)
+            and type(one.get("num_joined_members")) is int
+        },
+    )
+
+
+def _summary(room: Mapping[str, Any]) -> JsonObject:
+    kept = {key: value for key, value in room.items() if key != "children_state"}
+    return {"world_readable": False, "guest_can_join": False, **kept}
+
+
+def _read(start: str | None) -> int:
+    if not start:
+        return 0
+    if not start.isascii() or not start.isdecimal() or len(start) > 6:
+        raise InvalidParam("from is not a token of a hierarchy")
+    return int(start)
