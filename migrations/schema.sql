@@ -484,6 +484,12 @@ TABLE uia_sessions
     CONSTRAINT uia_sessions_pkey PRIMARY KEY (session_hash)
     CREATE INDEX uia_sessions_by_expiry ON public.uia_sessions USING btree (expires_ts)
 
+TABLE user_words
+    word text COLLATE "C" NOT NULL
+    user_nid bigint NOT NULL
+    CONSTRAINT user_words_pkey PRIMARY KEY (word, user_nid)
+    CREATE INDEX user_words_by_user ON public.user_words USING btree (user_nid)
+
 TABLE users
     user_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
     user_id text COLLATE "C" NOT NULL

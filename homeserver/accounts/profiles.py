@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from federation.identifiers import UserID
+from homeserver.accounts.name_words import words_in
 from homeserver.accounts.profile_fields import (
     Changeable,
     Profile,
@@ -101,7 +102,8 @@ class Profiles:
                 # Written, because Python takes `true` for 1.
                 if new == (stored or written({})):
                     return Change(before, after)
-                pos = await profiles.replace(conn, user, stored, new)
+                words = words_in(after.get("displayname"))
+                pos = await profiles.replace(conn, user, stored, new, words)
                 if self._process.committed(pos):
                     return Change(before, after)
 

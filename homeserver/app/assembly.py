@@ -81,6 +81,7 @@ from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
+from homeserver.rooms.user_directory import UserDirectory
 from homeserver.rooms.visibility import Visibility
 from homeserver.rooms.welcoming import Welcoming
 from homeserver.server_server import house as server_server
@@ -180,6 +181,7 @@ class Writing:
     creation: Creation
     directory: Directory
     spaces: Spaces
+    user_directory: UserDirectory
     welcoming: Welcoming
     upgrading: Upgrading
     carrying_over: CarryingOver
@@ -400,6 +402,9 @@ def make_writing(base: Base, accounts: Accounts, rooms: Rooms, federating: Feder
         memberships=memberships,
         directory=Directory(process, federating.peers),
         spaces=Spaces(process, federating.peers),
+        user_directory=UserDirectory(
+            process, everybody=base.settings.privacy.directory_of_everybody
+        ),
         welcoming=Welcoming(aliases, memberships, base.settings.registration.auto_join),
         sending=Sending(process, rooms.intake, current, aliases),
         creation=Creation(
@@ -595,6 +600,7 @@ def client_house(
         creation=writing.creation,
         directory=writing.directory,
         spaces=writing.spaces,
+        user_directory=writing.user_directory,
         welcoming=writing.welcoming,
         upgrading=writing.upgrading,
         carrying_over=writing.carrying_over,

@@ -34,6 +34,7 @@ from homeserver.client_server import (
     to_device,
     typing,
     upgrade,
+    user_directory,
     versions,
     well_known,
 )
@@ -77,6 +78,7 @@ CLIENT: Sequence[Routes] = (
     sync.routes,
     to_device.routes,
     upgrade.routes,
+    user_directory.routes,
     versions.routes,
     well_known.routes,
 )

@@ -48,6 +48,7 @@ from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
+from homeserver.rooms.user_directory import UserDirectory
 from homeserver.rooms.visibility import Visibility
 from homeserver.rooms.welcoming import Welcoming
 from homeserver.storage.bus import Bus
@@ -89,6 +90,7 @@ class House:
     creation: Creation
     directory: Directory
     spaces: Spaces
+    user_directory: UserDirectory
     welcoming: Welcoming
     upgrading: Upgrading
     carrying_over: CarryingOver

@@ -15,7 +15,6 @@ NOT_BUILT = (
     "accounts.change_3pid",
     "accounts.identity_servers",
     "privacy.client_addresses",
-    "privacy.directory_of_everybody",
     "push",
     "smtp",
     "captcha",

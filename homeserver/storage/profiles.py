@@ -3,6 +3,8 @@
 https://spec.matrix.org/v1.19/client-server-api/#profiles
 """
 
+from collections.abc import Sequence
+
 from homeserver.storage.log import Kind
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.pool import Connection
@@ -16,14 +18,27 @@ async def find(conn: Connection, user: UserNid) -> bytes | None:
     return fields
 
 
-async def replace(conn: Connection, user: UserNid, old: bytes | None, new: bytes) -> int | None:
-    """Store `new` in place of `old`; answer the position, or `None` if something else is there."""
+async def replace(
+    conn: Connection, user: UserNid, old: bytes | None, new: bytes, words: Sequence[str]
+) -> int | None:
+    """Store `new` in place of `old`; answer the position, or `None` if something else is there.
+
+    `words` are those by which the user is found from now on.
+    """
     pos: int | None = await conn.fetchval(
         """
         WITH written AS (
             INSERT INTO profiles AS p (user_nid, fields) VALUES ($1, $2)
             ON CONFLICT (user_nid) DO UPDATE SET fields = excluded.fields WHERE p.fields = $3
             RETURNING user_nid
+        ), gone AS (
+            DELETE FROM user_words w USING written n
+             WHERE w.user_nid = n.user_nid AND w.word <> ALL ($5)
+        ), added AS (
+            INSERT INTO user_words (word, user_nid)
+            SELECT word, n.user_nid FROM written n, unnest($5::text[]) AS word
+             ORDER BY word
+            ON CONFLICT DO NOTHING
         )
         SELECT append_log(array_agg($4::smallint), array_agg(NULL::bigint),
                           array_agg(user_nid), array_agg(NULL::bigint))
@@ -33,5 +48,6 @@ async def replace(conn: Connection, user: UserNid, old: bytes | None, new: bytes
         new,
         old,
         Kind.PROFILE,
+        list(words),
     )
     return pos

@@ -145,3 +145,11 @@ CREATE TABLE push_rules (
     changes bytea NOT NULL,                      -- homeserver.push.rulesets.Changes, as JSON
     pos bigint NOT NULL
 );
+
+-- The words of people's display names, folded, to find them by.
+CREATE TABLE user_words (
+    word text COLLATE "C" NOT NULL,
+    user_nid bigint NOT NULL,
+    PRIMARY KEY (word, user_nid)
+);
+CREATE INDEX user_words_by_user ON user_words (user_nid);
