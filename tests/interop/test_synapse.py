@@ -81,9 +81,13 @@ async def test_we_join_synapse_and_talk(ours: Hearth, peer: Synapse, version: st
     ann, syd = await ours.user("ann"), await peer.user("syd")
     wanted = {"preset": "public_chat", "room_version": version, "name": "theirs"}
     room_id = (await syd.post(f"{V3}/createRoom", wanted))["room_id"]
-    await say(syd, room_id, "before")
+    before = [f"before {number}" for number in range(12)]
+    for text in before:
+        await say(syd, room_id, text)
     joined = await ann.post(f"{V3}/join/{quote(room_id)}", {}, server_name=peer.name)
     assert joined.ok() == {"room_id": room_id}
+    # What was said before we came is Synapse's to tell.
+    assert (await bodies(ann.get, room_id))[-12:] == before
     await say(syd, room_id, "hello Ann")
     await hears(ann, room_id, "hello Ann")
     await say(ann, room_id, "hello Syd")
@@ -103,12 +107,14 @@ async def test_synapse_joins_us_and_talks(ours: Hearth, peer: Synapse, version: 
     ann, syd = await ours.user("ann"), await peer.user("syd")
     wanted = {"preset": "private_chat", "room_version": version, "invite": [syd.user_id]}
     room_id = (await ann.post(f"{V3}/createRoom", wanted)).ok()["room_id"]
+    await say(ann, room_id, "before")
 
     async def invited() -> bool:
         return room_id in (await syd.get(f"{V3}/sync"))["rooms"].get("invite", {})
 
     await eventually(invited, within=10)
     await syd.post(f"{V3}/join/{quote(room_id)}", {}, server_name=ours.name)
+    await hears(syd, room_id, "before")
     await say(ann, room_id, "hello Syd")
     await hears(syd, room_id, "hello Syd")
     await say(syd, room_id, "hello Ann")
