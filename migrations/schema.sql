@@ -63,11 +63,6 @@ TABLE backup_versions
     deleted boolean NOT NULL DEFAULT false
     CONSTRAINT backup_versions_pkey PRIMARY KEY (user_nid, version)
 
-TABLE blame
-    event_nid bigint NOT NULL
-    blamed_nid bigint NOT NULL
-    CONSTRAINT blame_pkey PRIMARY KEY (blamed_nid, event_nid)
-
 TABLE cross_signing_keys
     user_nid bigint NOT NULL
     usage text COLLATE "C" NOT NULL

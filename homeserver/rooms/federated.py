@@ -16,7 +16,7 @@ from federation.errors import (
     FederationError,
     HttpError,
 )
-from federation.events import Event, StateKey
+from federation.events import Event
 from federation.identifiers import EventID, RoomAlias, RoomID, ServerName, UserID, domain_of
 from federation.net.target import encode_target
 from federation.net.transport import Limits
@@ -35,7 +35,7 @@ from homeserver.rooms.aliases import Place
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission, Work
 from homeserver.rooms.intake import Means
-from homeserver.rooms.remote_events import RemoteEvents
+from homeserver.rooms.remote_events import RemoteEvents, read
 from homeserver.rooms.stripped import KEYS, stripped
 from homeserver.storage import invites, received
 from homeserver.storage.batch import Membership
@@ -261,14 +261,16 @@ class FederatedRooms:
             # Of a restricted room: with the signature of who let us in.
             signed = await self._remote.verified(version, [theirs], room_id, [server])
             event = signed[0] if signed and signed[0].event_id == event.event_id else event
-        events = await self._remote.verified(version, [*state, *chain], room_id, [server])
-        entries = await self._remote_state(version, state, events)
-        if ("m.room.create", "") not in entries:
+        pdus = read(version, [*state, *chain], room_id)
+        named = {pdu.event.event_id for pdu in read(version, state, room_id)}
+        events = await self._remote.checked(pdus, [server])
+        if not any(e.type == "m.room.create" for e in events if e.event_id in named):
             raise BadGateway("the other server told of a room without a beginning")
         async with self._process.database.reader() as conn:
             room = (await self._process.numbers.rooms.intern(conn, [room_id]))[room_id]
             await received.set_version(conn, room, version.name)
             await outliers.store(conn, self._process.numbers, room, events)
+            entries = await received.state_of(conn, room, named)
             await invites.forget(conn, room)
         self._means.heads.drop(room)
         rulings = await self._absorbing.absorb(
@@ -277,20 +279,6 @@ class FederatedRooms:
         denied = refusal_of(rulings.get(event.event_id))
         if denied is not None:
             raise Forbidden(denied.reason)
-
-    async def _remote_state(
-        self, version: RoomVersion, state: Sequence[object], events: Sequence[Event]
-    ) -> dict[StateKey, EventID]:
-        """The entries that the state is made of, as far as they are good."""
-        good = {event.event_id: event for event in events}
-        # What is in the state is told from the rest by its bytes: an ID has to be computed.
-        count = len([one for one in state if isinstance(one, dict)])
-        entries = await self._remote.verified(version, state[:count], None)
-        return {
-            (event.type, event.state_key): event.event_id
-            for event in entries
-            if event.state_key is not None and event.event_id in good
-        }
 
     async def _invitation(
         self, draft: Draft, room_id: RoomID

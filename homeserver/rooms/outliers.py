@@ -20,7 +20,8 @@ from homeserver.storage.pool import Connection
 async def store(conn: Connection, numbers: Numbers, room: RoomNid, events: Sequence[Event]) -> None:
     """Judge events by what they cite, and store those that are not here yet.
 
-    Their signatures are good, and so is what they cite, or it is among them.
+    Their signatures are good. An event that cites what is neither here nor among them is left out:
+    nobody can say yet whether it is good, and it may come again.
     """
     ordered = in_causal_order(events)
     cited = {i for event in ordered for i in (event.event_id, *event.auth_events)}
@@ -34,11 +35,13 @@ async def store(conn: Connection, numbers: Numbers, room: RoomNid, events: Seque
     nids = await intern(conn, numbers, new)
     rows = []
     for event in new:
-        auth = [at_hand[i] for i in event.auth_events if i in fates]
+        if not {*event.auth_events, *_creates([event])} <= fates.keys():
+            continue
+        auth = [at_hand[i] for i in event.auth_events]
         evidence = Evidence(
             auth_events=auth,
             create=next((at_hand[i] for i in _creates([event]) if i in at_hand), None),
-            rejected={i for i in event.auth_events if fates.get(i) is Fate.REJECTED},
+            rejected={i for i in event.auth_events if fates[i] is Fate.REJECTED},
         )
         fate = FATES[judge(event, evidence).outcome]
         fates[event.event_id] = fate

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from federation.errors import FederationError
 from federation.events import Event, StateKey
 from federation.graph import in_causal_order
-from federation.identifiers import EventID, RoomID, ServerName, UserID, is_user_id
+from federation.identifiers import EventID, RoomID, ServerName, UserID, domain_of, is_user_id
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
 from federation.verdict import Outcome, Ruling
 from homeserver.logs import get_logger
@@ -128,10 +128,11 @@ class Receiving:
         """
         await self._bring_auth_events(server, room_id, room, version, events)
         async with self._process.database.reader() as conn:
+            groundless = await _unknown_auth_events(conn, events)
             missing = await _unknown_parents(conn, events)
         gaps = [event for event in events if missing & set(event.prev_events)]
         states = await self._states(server, room_id, room, version, gaps)
-        return _reachable(events, states, missing), states
+        return _reachable(events, states, missing, groundless), states
 
     async def _room(
         self, conn: Connection, room_id: RoomID
@@ -186,20 +187,21 @@ class Receiving:
         events: Sequence[Event],
     ) -> None:
         """Store the auth events that are neither here nor among the events."""
-        mine = {event.event_id for event in events}
-        for event in events:
-            async with self._process.database.reader() as conn:
-                cited = set(event.auth_events) - mine
-                missing = cited - (await received.by_ids(conn, cited)).keys()
-            if not missing:
-                continue
-            try:
-                raw = await self._remote.event_auth(origin, room_id, event.event_id)
-            except FederationError:
-                continue  # then the event is judged without them, and rejected
-            chain = await self._remote.verified(version, raw, room_id, [origin])
-            async with self._process.database.reader() as conn:
-                await outliers.store(conn, self._process.numbers, room, chain)
+        async with self._process.database.reader() as conn:
+            unknown = await _unknown_auth_events(conn, events)
+        for event in (e for e in events if unknown & set(e.auth_events)):
+            for server in dict.fromkeys([origin, domain_of(event.sender)]):
+                if not unknown & set(event.auth_events) or server == self._process.server:
+                    break
+                try:
+                    raw = await self._remote.event_auth(server, room_id, event.event_id)
+                except FederationError as error:
+                    log.debug("auth events cannot be had", reason=str(error))
+                    continue
+                chain = await self._remote.verified(version, raw, room_id, [server])
+                async with self._process.database.reader() as conn:
+                    await outliers.store(conn, self._process.numbers, room, chain)
+                    unknown = await _unknown_auth_events(conn, events)
 
     async def _states(
         self,
@@ -246,12 +248,7 @@ class Receiving:
         events = await self._remote.verified(version, raw, room_id, [origin])
         async with self._process.database.reader() as conn:
             await outliers.store(conn, self._process.numbers, room, events)
-            stored = await received.by_ids(conn, ids)
-        return {
-            (s.event.type, s.event.state_key): i
-            for i, s in stored.items()
-            if s.event.state_key is not None and s.room == room
-        }
+            return await received.state_of(conn, room, ids)
 
 
 async def _unknown_parents(conn: Connection, events: Iterable[Event]) -> set[EventID]:
@@ -261,16 +258,38 @@ async def _unknown_parents(conn: Connection, events: Iterable[Event]) -> set[Eve
     return {p for p in parents if p not in known or known[p].order is None}
 
 
+async def _unknown_auth_events(conn: Connection, events: Iterable[Event]) -> set[EventID]:
+    listed = list(events)
+    cited = {i for e in listed for i in e.auth_events} - {e.event_id for e in listed}
+    return cited - (await received.by_ids(conn, cited)).keys()
+
+
 def _reachable(
-    events: Sequence[Event], states: Collection[EventID], missing: Collection[EventID]
+    events: Sequence[Event],
+    states: Collection[EventID],
+    missing: Collection[EventID],
+    groundless: Collection[EventID],
 ) -> list[Event]:
-    """The events, but those before which something is missing, and what builds on them."""
-    unreachable, able = set(missing), []
+    """The events, but those before which something is missing, and what builds on them.
+
+    Whoever cites what nobody can show is not rejected for it: that would stand for ever, when
+    perhaps only the server lied that told us of it. The event may come again.
+
+    Args:
+        events: in causal order.
+        states: of which events the state before them is known.
+        missing: parents that are not here.
+        groundless: auth events that are not here.
+
+    """
+    unreachable, unknown, able = set(missing), set(groundless), []
     for event in events:
-        if event.event_id in states or not unreachable & set(event.prev_events):
+        is_placed = event.event_id in states or not unreachable & set(event.prev_events)
+        if is_placed and not unknown & set(event.auth_events):
             able.append(event)
         else:
             unreachable.add(event.event_id)
+            unknown.add(event.event_id)
     return able
 
 

@@ -54,9 +54,16 @@ class RemoteEvents:
             sources: servers that may have keys of those that cannot be reached.
 
         """
-        pdus = [pdu for one in raw if (pdu := _read(one, version)) is not None]
-        if room_id is not None:
-            pdus = [pdu for pdu in pdus if pdu.event.room_id == room_id]
+        return await self.checked(read(version, raw, room_id), sources)
+
+    async def checked(self, pdus: Sequence[Pdu], sources: Iterable[ServerName] = ()) -> list[Event]:
+        """Those of the events that are signed by whom they must be.
+
+        Args:
+            pdus: as `read` answers them.
+            sources: servers that may have keys of those that cannot be reached.
+
+        """
         wanted = [
             KeyRequest(server, key_id, pdu.event.origin_server_ts)
             for pdu in pdus
@@ -129,6 +136,14 @@ class RemoteEvents:
         target = encode_target(*_V1, "backfill", room_id, query=query)
         answer = await self._peers.client.get_json(server, target, limits=_LARGE)
         return _list(answer, "pdus")[: 2 * limit]
+
+
+def read(version: RoomVersion, raw: Iterable[object], room_id: RoomID | None) -> list[Pdu]:
+    """Those of the events that are well formed and of the room, each once."""
+    pdus = [pdu for one in raw if (pdu := _read(one, version)) is not None]
+    if room_id is not None:
+        pdus = [pdu for pdu in pdus if pdu.event.room_id == room_id]
+    return list({pdu.event.event_id: pdu for pdu in pdus}.values())
 
 
 def _read(raw: object, version: RoomVersion) -> Pdu | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from federation.events import Event, load
+from federation.events import Event, StateKey, load
 from federation.identifiers import EventID, UserID
 from federation.room_versions import ROOM_VERSIONS
 from homeserver.storage.batch import EventRow, Fate, GroupRow, RelationRow, array_literal
@@ -72,6 +72,22 @@ async def by_nids(conn: Connection, nids: Iterable[EventNid]) -> dict[EventNid, 
         list(nids),
     )
     return {EventNid(row[0]): _stored(row) for row in rows}
+
+
+async def state_of(conn: Connection, room: RoomNid, ids: Iterable[str]) -> dict[StateKey, EventID]:
+    """The state that these events of the room make, as far as they are stored and good."""
+    rows = await conn.fetch(
+        """
+        SELECT k.type, k.state_key, i.event_id
+          FROM event_ids i
+          JOIN events e ON e.event_nid = i.event_nid
+          JOIN state_keys k ON k.state_key_nid = e.state_key_nid
+         WHERE i.event_id = ANY ($1) AND e.room_nid = $2 AND e.fate <> 2
+        """,
+        list(ids),
+        room,
+    )
+    return {(row[0], row[1]): EventID(row[2]) for row in rows}
 
 
 def _stored(row: Sequence[object]) -> Stored:

@@ -79,13 +79,6 @@ CREATE TABLE missing_parents (
 );
 CREATE INDEX missing_parents_by_child ON missing_parents (room_nid, child_order);
 
--- Cited events on account of which an event was rejected; it is judged again when they turn out good.
-CREATE TABLE blame (
-    event_nid bigint NOT NULL,
-    blamed_nid bigint NOT NULL,
-    PRIMARY KEY (blamed_nid, event_nid)
-);
-
 -- What events say they are to other events (m.relates_to), as far as they were accepted and not
 -- redacted. The other one need not be here.
 CREATE TABLE relations (

@@ -7,6 +7,7 @@ import asyncio
 import json
 from typing import Any
 
+from federation.auth import select
 from federation.building import Place
 from federation.identifiers import EventID, UserID
 from federation.signing import SigningKey
@@ -133,6 +134,26 @@ async def test_ancestors_that_nobody_has(scene: Scene) -> None:
     assert await scene.texts() == []
     await scene.say("we go on")
     assert await scene.texts() == ["we go on"]
+
+
+async def test_authority_that_nobody_can_show(scene: Scene) -> None:
+    """What cites an event that nobody has is not rejected for ever: it is taken when it comes."""
+    peer, eve = scene.peer, scene.peer.user("eve")
+    content = {"membership": "join", "displayname": "Eve"}
+    join = peer.make(scene.room, "m.room.member", content, eve, eve)
+    known = {**scene.room.state, ("m.room.member", eve): join}
+    auth = [known[key] for key in select("m.room.message", eve, None, {}, scene.room.version)]
+    said = peer.say(scene.room, "who am i", eve, place=Place(scene.room.tips, auth))
+    later = peer.say(scene.room, "me again", eve, place=Place([said], auth))
+    del peer.known[join.event_id]
+    results = await peer.send([said, later])
+    assert all("cannot be had" in results[e.event_id]["error"] for e in (said, later))
+    # Once the join comes, the events do too.
+    peer.known[join.event_id] = join
+    assert await peer.send([join]) == {join.event_id: {}}
+    assert await peer.send([later]) == {later.event_id: {}}
+    await scene.say("now i hear you")
+    assert set(await scene.texts()) == {"now i hear you", "me again", "who am i"}
 
 
 async def test_a_circle_of_events(scene: Scene) -> None:
