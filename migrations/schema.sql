@@ -139,6 +139,7 @@ TABLE events
     redacted_by bigint
     json bytea NOT NULL
     CONSTRAINT events_pkey PRIMARY KEY (event_nid)
+    CREATE INDEX events_by_time ON public.events USING btree (room_nid, origin_server_ts) WHERE (room_order IS NOT NULL)
     CREATE UNIQUE INDEX events_by_room_order ON public.events USING btree (room_nid, room_order) WHERE (room_order IS NOT NULL)
 
 TABLE fallback_keys

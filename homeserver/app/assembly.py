@@ -79,6 +79,7 @@ from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
+from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
 from homeserver.rooms.user_directory import UserDirectory
@@ -197,6 +198,7 @@ class Reading:
     showing: Showing
     history: History
     contexts: Contexts
+    timestamps: Timestamps
     relations: Relations
     reporting: Reporting
     searching: Searching
@@ -243,7 +245,7 @@ def assemble(base: Base) -> Parts:
     rooms = make_rooms(base)
     federating = make_federating(base, rooms)
     writing = make_writing(base, accounts, rooms, federating)
-    reading = make_reading(base, rooms, federating.backfilling)
+    reading = make_reading(base, rooms, federating)
     encryption = make_encryption(base, federating)
     activity = Activity(base.process, base.process.tail.position)
     rulesets = Rulesets(base.process)
@@ -428,7 +430,7 @@ def make_writing(base: Base, accounts: Accounts, rooms: Rooms, federating: Feder
     )
 
 
-def make_reading(base: Base, rooms: Rooms, backfilling: Backfilling) -> Reading:
+def make_reading(base: Base, rooms: Rooms, federating: Federating) -> Reading:
     """The duties that read rooms."""
     process = base.process
     moments = Moments(process.numbers, rooms.states)
@@ -439,6 +441,7 @@ def make_reading(base: Base, rooms: Rooms, backfilling: Backfilling) -> Reading:
     pages = Pages(visibility)
     epoch = base.installation.epoch
     presence = base.settings.presence
+    backfilling = federating.backfilling
     return Reading(
         standings=standings,
         ignoring=Ignoring(process),
@@ -446,6 +449,7 @@ def make_reading(base: Base, rooms: Rooms, backfilling: Backfilling) -> Reading:
         showing=showing,
         history=History(process, epoch, access, pages, showing, moments, backfilling),
         contexts=Contexts(process, epoch, access, pages, showing, moments),
+        timestamps=Timestamps(process, access, visibility, federating.remote, backfilling),
         relations=Relations(process, epoch, access, pages, visibility, showing),
         reporting=Reporting(process, access, pages),
         searching=Searching(process, epoch, visibility, showing, moments),
@@ -620,6 +624,7 @@ def client_house(
         showing=reading.showing,
         history=reading.history,
         contexts=reading.contexts,
+        timestamps=reading.timestamps,
         relations=reading.relations,
         reporting=reading.reporting,
         searching=reading.searching,

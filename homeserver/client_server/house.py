@@ -46,6 +46,7 @@ from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
+from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
 from homeserver.rooms.user_directory import UserDirectory
@@ -116,6 +117,7 @@ class House:
     showing: Showing
     history: History
     contexts: Contexts
+    timestamps: Timestamps
     relations: Relations
     reporting: Reporting
     searching: Searching

@@ -30,6 +30,13 @@ class MessagesQuery(msgspec.Struct):
     filter: str | None = None
 
 
+class TimestampQuery(msgspec.Struct):
+    """From which moment, and whether forwards or backwards."""
+
+    ts: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    direction: Literal["f", "b"] = msgspec.field(name="dir")
+
+
 class ContextQuery(msgspec.Struct):
     """How much around an event."""
 
@@ -77,3 +84,15 @@ async def get_event_context(
         "end": str(found.end),
         "state": found.state,
     }
+
+
+@routes.get("/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", auth=True, limit="searches")
+async def get_event_by_timestamp(
+    request: Request, house: House, query: TimestampQuery, who: Session
+) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidtimestamp_to_event"""
+    reader = await reader_of_messages(house, who)
+    found = await house.timestamps.closest(
+        reader, room_id(request), query.ts, forwards=query.direction == "f"
+    )
+    return {"event_id": found.event_id, "origin_server_ts": found.origin_server_ts}

@@ -137,6 +137,18 @@ class RemoteEvents:
         answer = await self._peers.client.get_json(server, target, limits=_LARGE)
         return _list(answer, "pdus")[: 2 * limit]
 
+    async def closest(
+        self, server: ServerName, room_id: RoomID, ts: int, *, forwards: bool
+    ) -> tuple[EventID, int]:
+        """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1timestamp_to_eventroomid"""
+        query = [("ts", str(ts)), ("dir", "f" if forwards else "b")]
+        target = encode_target(*_V1, "timestamp_to_event", room_id, query=query)
+        answer = await self._peers.client.get_json(server, target)
+        event_id, when = answer.get("event_id"), answer.get("origin_server_ts")
+        if not isinstance(event_id, str) or not isinstance(when, int):
+            raise ResponseFormatError("no event with its time")
+        return EventID(event_id), when
+
 
 def read(version: RoomVersion, raw: Iterable[object], room_id: RoomID | None) -> list[Pdu]:
     """Those of the events that are well formed and of the room, each once."""

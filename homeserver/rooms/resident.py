@@ -38,7 +38,7 @@ from homeserver.rooms.intake import Means
 from homeserver.rooms.membership import JOIN_RULES, Memberships
 from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.rooms.stripped import KEYS, stripped
-from homeserver.storage import federation_reads, invites, memberships, received
+from homeserver.storage import federation_reads, history, invites, memberships, received
 from homeserver.storage.batch import Fate, Membership
 from homeserver.storage.log import Kind
 from homeserver.storage.pool import Connection
@@ -220,6 +220,17 @@ class Resident:
             )
             stored = await received.by_nids(conn, nids)
             return await self._as_seen(conn, origin, room_id, [stored[nid] for nid in nids])
+
+    async def closest(
+        self, origin: ServerName, room_id: RoomID, ts: int, *, forwards: bool
+    ) -> Event:
+        """The event closest to a moment, for a server in the room, or raise `NotFound`."""
+        async with self._process.database.reader() as conn:
+            head = await self.check_server(conn, room_id, origin)
+            found = await history.closest(conn, head.room, ts, None, 1, forwards=forwards)
+        if not found:
+            raise NotFound("there is no such event")
+        return found[0].event
 
     async def missing(
         self,

@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/server-server-api/#retrieving-events
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -31,6 +31,13 @@ class BackfillQuery(msgspec.Struct):
 
     v: list[str]
     limit: Annotated[int, msgspec.Meta(ge=0)] = 10
+
+
+class TimestampQuery(msgspec.Struct):
+    """From which moment, and whether forwards or backwards."""
+
+    ts: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    direction: Literal["f", "b"] = msgspec.field(name="dir")
 
 
 class MissingBody(msgspec.Struct):
@@ -87,6 +94,16 @@ async def get_event_authorization(request: Request, house: House, origin: Server
     room_id = request.param("roomId", parse_room_id)
     event_id = request.param("eventId", parse_event_id)
     return {"auth_chain": raw(await house.resident.auth_chain(origin, room_id, event_id))}
+
+
+@routes.get(_V1 + "/timestamp_to_event/{roomId}", auth=Auth.FEDERATION)
+async def get_event_by_timestamp(
+    request: Request, house: House, query: TimestampQuery, origin: ServerName
+) -> Json:
+    """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1timestamp_to_eventroomid"""
+    room_id = request.param("roomId", parse_room_id)
+    found = await house.resident.closest(origin, room_id, query.ts, forwards=query.direction == "f")
+    return {"event_id": found.event_id, "origin_server_ts": found.origin_server_ts}
 
 
 @routes.get(_V1 + "/backfill/{roomId}", auth=Auth.FEDERATION)

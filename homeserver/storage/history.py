@@ -176,6 +176,39 @@ async def by_id(conn: Connection, room: RoomNid, event_id: EventID) -> Placed | 
     return _read(row) if row else None
 
 
+async def closest(
+    conn: Connection, room: RoomNid, ts: int, until: int | None, limit: int, *, forwards: bool
+) -> list[Placed]:
+    """Events from a moment on, or up to it, that are closest to it; the closest first.
+
+    Args:
+        conn: to read with.
+        room: whose they are.
+        ts: the moment, in milliseconds since the epoch.
+        until: the room order of the last event that is wanted.
+        limit: how many at most.
+        forwards: whether they come after the moment.
+
+    """
+    side, direction = (">=", "ASC") if forwards else ("<=", "DESC")
+    rows = await conn.fetch(
+        f"""
+        SELECT event_nid
+          FROM events
+         WHERE room_nid = $1 AND origin_server_ts {side} $2 AND room_order IS NOT NULL
+           AND room_order <= $3 AND fate = 0
+         ORDER BY origin_server_ts {direction}, room_order {direction}
+         LIMIT $4
+        """,  # noqa: S608 - one of two words
+        room,
+        ts,
+        LATEST if until is None else until,
+        limit,
+    )
+    found = await by_nid(conn, [EventNid(row[0]) for row in rows])
+    return [found[nid] for row in rows if (nid := EventNid(row[0])) in found]
+
+
 async def names(conn: Connection, nids: Iterable[EventNid]) -> dict[EventNid, str]:
     """The IDs of events, stored or not."""
     rows = await conn.fetch(

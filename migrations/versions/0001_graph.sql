@@ -69,6 +69,7 @@ CREATE TABLE events (
     json bytea NOT NULL                          -- as received or made
 );
 CREATE UNIQUE INDEX events_by_room_order ON events (room_nid, room_order) WHERE room_order IS NOT NULL;
+CREATE INDEX events_by_time ON events (room_nid, origin_server_ts) WHERE room_order IS NOT NULL;
 
 -- Parents that are not stored: where history, or a gap in it, begins.
 CREATE TABLE missing_parents (
