@@ -269,6 +269,12 @@ TABLE one_time_keys
     CONSTRAINT one_time_keys_pkey PRIMARY KEY (device_nid, algorithm, key_id)
     CREATE INDEX one_time_keys_in_order ON public.one_time_keys USING btree (device_nid, algorithm, nr)
 
+TABLE openid_tokens
+    token_hash bytea NOT NULL
+    user_nid bigint NOT NULL
+    expires_ts bigint NOT NULL
+    CONSTRAINT openid_tokens_pkey PRIMARY KEY (token_hash)
+
 TABLE outgoing_edus
     edu_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
     server_nid bigint NOT NULL

@@ -13,6 +13,7 @@ _SECRET = 32
 _ACCESS = "hth_"
 _REFRESH = "htr_"
 _LOGIN = "htl_"
+_OPENID = "hto_"
 
 
 class Token(NamedTuple):
@@ -40,6 +41,11 @@ def new_refresh_token(session: str) -> Token:
 def new_login_token() -> Token:
     """Make a token for `m.login.token`."""
     return _token(_LOGIN)
+
+
+def new_openid_token() -> Token:
+    """Make a token that proves to another service who somebody is."""
+    return _token(_OPENID)
 
 
 def hash_of(token: str) -> bytes:

@@ -19,7 +19,9 @@ from homeserver.accounts.interactive import InteractiveAuth
 from homeserver.accounts.issuing import Validity
 from homeserver.accounts.logins import Logins
 from homeserver.accounts.management import Management
+from homeserver.accounts.moderation import Moderation
 from homeserver.accounts.new_accounts import NewAccounts
+from homeserver.accounts.openid import OpenID
 from homeserver.accounts.passwords import Passwords
 from homeserver.accounts.profile_fields import Changeable
 from homeserver.accounts.profiles import Profiles
@@ -141,6 +143,8 @@ class Accounts:
     confirmations: Confirmations
     devices: Devices
     management: Management
+    moderation: Moderation
+    openid: OpenID
     profiles: Profiles
     account_data: AccountData
     filters: Filters
@@ -302,6 +306,7 @@ def make_accounts(base: Base) -> Accounts:
     )
     new_accounts = NewAccounts(process, credentials, lambda _: False)
     logins = Logins(process, credentials, validity)
+    devices, management = Devices(process), Management(process, credentials)
     return Accounts(
         sessions=Sessions(process),
         logins=logins,
@@ -317,8 +322,10 @@ def make_accounts(base: Base) -> Accounts:
         registration_tokens=tokens,
         new_accounts=new_accounts,
         confirmations=Confirmations(process, interactive, auth.confirmation_grace.milliseconds),
-        devices=Devices(process),
-        management=Management(process, credentials),
+        devices=devices,
+        management=management,
+        moderation=Moderation(process, management, devices),
+        openid=OpenID(process),
         profiles=Profiles(
             process,
             Changeable(may.change_displayname, may.change_avatar, may.custom_profile_fields),
@@ -591,6 +598,8 @@ def client_house(
         confirmations=accounts.confirmations,
         devices=accounts.devices,
         management=accounts.management,
+        moderation=accounts.moderation,
+        openid=accounts.openid,
         profiles=accounts.profiles,
         account_data=accounts.account_data,
         rulesets=rulesets,
@@ -654,6 +663,7 @@ def server_house(
         peers=federating.peers,
         profiles=accounts.profiles,
         devices=accounts.devices,
+        openid=accounts.openid,
         aliases=writing.aliases,
         directory=writing.directory,
         spaces=writing.spaces,

@@ -7,6 +7,7 @@ from homeserver.client_server import (
     account,
     account_data,
     aliases,
+    calls,
     capabilities,
     create_room,
     devices,
@@ -18,6 +19,8 @@ from homeserver.client_server import (
     media,
     membership,
     messages,
+    moderation,
+    openid,
     presence,
     profile,
     public_rooms,
@@ -43,6 +46,7 @@ from homeserver.server_server import events as server_events
 from homeserver.server_server import keys as server_keys
 from homeserver.server_server import media as server_media
 from homeserver.server_server import membership as server_membership
+from homeserver.server_server import openid as server_openid
 from homeserver.server_server import public_rooms as server_public_rooms
 from homeserver.server_server import publishing, queries, transactions, version
 from homeserver.server_server import spaces as server_spaces
@@ -51,6 +55,7 @@ CLIENT: Sequence[Routes] = (
     account.routes,
     account_data.routes,
     aliases.routes,
+    calls.routes,
     capabilities.routes,
     create_room.routes,
     devices.routes,
@@ -62,6 +67,8 @@ CLIENT: Sequence[Routes] = (
     media.routes,
     membership.routes,
     messages.routes,
+    moderation.routes,
+    openid.routes,
     presence.routes,
     profile.routes,
     public_rooms.routes,
@@ -94,6 +101,7 @@ FEDERATION: Sequence[Routes] = (
     server_keys.routes,
     server_media.routes,
     server_membership.routes,
+    server_openid.routes,
     server_public_rooms.routes,
     server_spaces.routes,
     transactions.routes,

@@ -34,6 +34,6 @@ def capabilities(settings: Settings, *, is_admin: bool) -> dict[str, object]:
         "m.profile_fields": fields.capability(),
         "m.3pid_changes": {"enabled": False},
         "m.get_login_token": {"enabled": settings.auth.login_tokens},
-        "m.account_moderation": {"lock": False, "suspend": False},
+        "m.account_moderation": {"lock": is_admin, "suspend": is_admin},
         "m.forget_forced_upon_leave": {"enabled": settings.rooms.forget_on_leave},
     }

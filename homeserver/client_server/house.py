@@ -11,7 +11,9 @@ from homeserver.accounts.devices import Devices
 from homeserver.accounts.filters import Filters
 from homeserver.accounts.logins import Logins
 from homeserver.accounts.management import Management
+from homeserver.accounts.moderation import Moderation
 from homeserver.accounts.new_accounts import NewAccounts
+from homeserver.accounts.openid import OpenID
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
@@ -76,6 +78,8 @@ class House:
     confirmations: Confirmations
     devices: Devices
     management: Management
+    moderation: Moderation
+    openid: OpenID
     profiles: Profiles
     account_data: AccountData
     rulesets: Rulesets

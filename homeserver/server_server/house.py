@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from federation.signing import SigningKey
 from homeserver.accounts.devices import Devices
+from homeserver.accounts.openid import OpenID
 from homeserver.accounts.profiles import Profiles
 from homeserver.config.settings import Settings
 from homeserver.e2ee.device_lists import DeviceLists
@@ -35,6 +36,7 @@ class House:
 
     profiles: Profiles
     devices: Devices
+    openid: OpenID
 
     aliases: Aliases
     directory: Directory
