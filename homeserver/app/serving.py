@@ -19,6 +19,7 @@ from typing import Any
 import uvloop
 
 from federation.signing import SigningKey
+from homeserver.accounts.app_service_files import load_app_services
 from homeserver.app import keeper
 from homeserver.app.children import CANNOT_START, PARENT_GONE, Child, Lifeline, reap, spawn
 from homeserver.app.keeper import end_told
@@ -52,8 +53,10 @@ def serve(settings: Settings) -> int:
 
     Raises:
         ServingError, OSError: it cannot be started.
+        ConfigError: a registration of an application service cannot be used.
 
     """
+    load_app_services(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _lock(settings.data_dir)
     try:

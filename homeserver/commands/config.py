@@ -3,6 +3,7 @@
 import typer
 
 from homeserver import config
+from homeserver.accounts.app_service_files import load_app_services
 from homeserver.commands.options import (
     AsJson,
     ConfigFile,
@@ -29,6 +30,7 @@ def check(file: ConfigFile = None, as_json: AsJson = False) -> None:
     chosen = chosen_file(file)
     try:
         settings = config.load(chosen)
+        load_app_services(settings)
     except ConfigError as error:
         if not as_json:
             raise

@@ -22,7 +22,6 @@ NOT_BUILT = (
     "retention",
     "media.s3",
     "previews",
-    "appservices",
     "server_notices",
     "resource_limits",
 )
