@@ -208,6 +208,36 @@ class CannotOverwriteMedia(MatrixError):
     status, errcode, says = 409, "M_CANNOT_OVERWRITE_MEDIA", "this file is there already"
 
 
+class UnknownDevice(MatrixError):
+    """An application service wants to act as a device that there is not."""
+
+    errcode, says = "M_UNKNOWN_DEVICE", "the user has no such device"
+
+
+class UrlNotSet(MatrixError):
+    """The application service takes no requests."""
+
+    errcode, says = "M_URL_NOT_SET", "the application service has no URL"
+
+
+class BadStatus(MatrixError):
+    """The application service answered something else than that all is well."""
+
+    status, errcode, says = 502, "M_BAD_STATUS", "the application service refuses"
+
+
+class ConnectionFailed(MatrixError):
+    """The application service cannot be reached."""
+
+    status, errcode, says = 502, "M_CONNECTION_FAILED", "the application service cannot be reached"
+
+
+class ConnectionTimeout(MatrixError):
+    """The application service does not answer."""
+
+    status, errcode, says = 504, "M_CONNECTION_TIMEOUT", "the application service does not answer"
+
+
 class InvalidSignature(MatrixError):
     """A key is not signed as it has to be."""
 

@@ -54,6 +54,9 @@ class Confirmations:
             Forbidden: the authentication was begun for another request.
 
         """
+        if who.service is not None:
+            # "MUST NOT require User-Interactive Authentication when used by an application service"
+            return None
         flows = _WITHOUT if not always and await self._is_recent(who) else _WITH_PASSWORD
         found = await self._auth.confirm(Operation(name, asked, who.user), flows, auth)
         if isinstance(found, Challenge):

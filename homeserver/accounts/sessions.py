@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from federation.identifiers import UserID
+from homeserver.accounts.app_services import AppService
 from homeserver.accounts.tokens import hash_of, session_in
 from homeserver.errors import UnknownToken
 from homeserver.storage import devices, tokens
@@ -20,7 +21,8 @@ from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 from homeserver.storage.tokens import DeviceNid, TokenRow
 
-_CONCERNING = frozenset({Kind.ACCOUNT, Kind.DEVICE, Kind.DEVICE_GONE})
+CONCERNING = frozenset({Kind.ACCOUNT, Kind.DEVICE, Kind.DEVICE_GONE})
+"""What in the log may change who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,9 @@ class Session:
     appservice: str | None
     """The application service that made the account."""
     expires_ts: int | None
+    service: AppService | None = None
+    """The application service that asks in the user's name, with its own token; without a device,
+    `device_id` is empty and `device` the number of none."""
 
 
 @dataclass(slots=True)
@@ -128,7 +133,7 @@ class Sessions:
             del self._hashes[user]
 
     def _apply(self, entries: Sequence[Entry]) -> None:
-        users = {e.user for e in entries if e.kind in _CONCERNING and e.user is not None}
+        users = {e.user for e in entries if e.kind in CONCERNING and e.user is not None}
         self._drops += bool(users)
         for user in users:
             for token_hash in self._hashes.pop(user, ()):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from federation.building import Signer
 from federation.signing import SigningKey
 from homeserver.accounts.account_data import AccountData
+from homeserver.accounts.app_services import AppServices
 from homeserver.accounts.confirmations import Confirmations
 from homeserver.accounts.credentials import Credentials
 from homeserver.accounts.devices import Devices
@@ -19,6 +20,7 @@ from homeserver.accounts.interactive import InteractiveAuth
 from homeserver.accounts.issuing import Validity
 from homeserver.accounts.logins import Logins
 from homeserver.accounts.management import Management
+from homeserver.accounts.masquerading import Masquerading
 from homeserver.accounts.moderation import Moderation
 from homeserver.accounts.new_accounts import NewAccounts
 from homeserver.accounts.openid import OpenID
@@ -27,6 +29,7 @@ from homeserver.accounts.profile_fields import Changeable
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
+from homeserver.accounts.service_logins import ServiceLogins
 from homeserver.accounts.sessions import Sessions
 from homeserver.accounts.stages import DUMMY, PASSWORD, REGISTRATION_TOKEN, Flow
 from homeserver.admin import house as admin
@@ -129,6 +132,7 @@ class Base:
     signing_key: SigningKey
     bus: Bus
     limits: Limits
+    app_services: AppServices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +140,8 @@ class Accounts:
     """The duties of `homeserver.accounts`."""
 
     sessions: Sessions
+    masquerading: Masquerading
+    service_logins: ServiceLogins
     logins: Logins
     registrations: Registrations
     registration_tokens: RegistrationTokens
@@ -290,7 +296,7 @@ def assemble(base: Base) -> Parts:
 def make_accounts(base: Base) -> Accounts:
     """The duties of accounts."""
     settings, process = base.settings, base.process
-    auth, may = settings.auth, settings.accounts
+    auth, may, services = settings.auth, settings.accounts, base.app_services
     cost = auth.password_hash
     passwords = Passwords(int(cost.memory), cost.iterations)
     credentials = Credentials(process, passwords, auth.password_minimum)
@@ -304,21 +310,24 @@ def make_accounts(base: Base) -> Accounts:
     interactive = InteractiveAuth(
         process, {PASSWORD: credentials.check, REGISTRATION_TOKEN: tokens.check}
     )
-    new_accounts = NewAccounts(process, credentials, lambda _: False)
+    new_accounts = NewAccounts(process, credentials, services.is_exclusive)
     logins = Logins(process, credentials, validity)
     devices, management = Devices(process), Management(process, credentials)
+    registrations = Registrations(
+        process,
+        credentials,
+        new_accounts,
+        logins,
+        interactive,
+        flows=registration_flows(settings),
+        guests=settings.registration.guests,
+    )
     return Accounts(
         sessions=Sessions(process),
+        masquerading=Masquerading(process, services),
+        service_logins=ServiceLogins(process, services, new_accounts, registrations, logins),
         logins=logins,
-        registrations=Registrations(
-            process,
-            credentials,
-            new_accounts,
-            logins,
-            interactive,
-            flows=registration_flows(settings),
-            guests=settings.registration.guests,
-        ),
+        registrations=registrations,
         registration_tokens=tokens,
         new_accounts=new_accounts,
         confirmations=Confirmations(process, interactive, auth.confirmation_grace.milliseconds),
@@ -591,6 +600,8 @@ def client_house(
         process=base.process,
         limits=base.limits,
         bus=base.bus,
+        app_services=base.app_services,
+        service_logins=accounts.service_logins,
         logins=accounts.logins,
         registrations=accounts.registrations,
         registration_tokens=accounts.registration_tokens,

@@ -7,11 +7,11 @@ https://spec.matrix.org/v1.19/server-server-api/#request-authentication
 from collections.abc import Awaitable, Callable
 
 from federation.identifiers import ServerName
+from homeserver.accounts.masquerading import Masquerading
 from homeserver.accounts.sessions import Session, Sessions
 from homeserver.errors import (
     Forbidden,
     GuestAccessForbidden,
-    UnknownToken,
     UserLocked,
     UserSuspended,
 )
@@ -24,15 +24,22 @@ VerifyServer = Callable[[Request], Awaitable[ServerName]]
 class Authenticator:
     """See `homeserver.http.authentication.Authenticator`."""
 
-    def __init__(self, sessions: Sessions, verify_server: VerifyServer) -> None:
+    def __init__(
+        self, sessions: Sessions, masquerading: Masquerading, verify_server: VerifyServer
+    ) -> None:
         self._sessions = sessions
+        self._masquerading = masquerading
         self._verify_server = verify_server
 
     async def user(self, request: Request, token: str) -> Caller:
         """Somebody with an access token, if the endpoint is for such as they are."""
-        session = await self._sessions.get(token)
+        service = self._masquerading.service(token)
+        if service is None:
+            session = await self._sessions.get(token)
+        else:
+            session = await self._masquerading.session(service, *_named(request))
         _check_allowed(session, request)
-        return Caller(session, session.user, is_limited=not session.is_admin)
+        return Caller(session, session.user, is_limited=_is_limited(session))
 
     async def administrator(self, request: Request, token: str) -> Caller:
         """Somebody whose account is an administrator's."""
@@ -41,14 +48,31 @@ class Authenticator:
             raise Forbidden("only for administrators of this server")
         return caller
 
-    async def appservice(self, _request: Request, _token: str) -> Caller:
-        """Application services are not built yet, so no token is one's."""
-        raise UnknownToken("no application service has this token")
+    async def appservice(self, _request: Request, token: str) -> Caller:
+        """An application service, by its `as_token`."""
+        service = self._masquerading.service(token)
+        if service is None:
+            raise Forbidden("no application service has this token")
+        return Caller(service, service.id, is_limited=service.rate_limited)
 
     async def server(self, request: Request) -> Caller:
         """Another server."""
         name = await self._verify_server(request)
         return Caller(name, name)
+
+
+def _named(request: Request) -> tuple[str | None, str | None]:
+    """As which user, and which of their devices, an application service wants to act."""
+    given = dict(reversed(request.query))
+    # COMPAT(mautrix) the name of the device's parameter before it was stable, by MSC3202.
+    return given.get("user_id"), given.get("device_id") or given.get("org.matrix.msc3202.device_id")
+
+
+def _is_limited(session: Session) -> bool:
+    service = session.service
+    if service is not None and (not service.rate_limited or session.user_id == service.sender):
+        return False
+    return not session.is_admin
 
 
 def _check_allowed(session: Session, request: Request) -> None:

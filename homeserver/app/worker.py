@@ -6,6 +6,7 @@ from typing import Any
 
 from federation.identifiers import ServerName
 from federation.signing import SigningKey
+from homeserver.accounts.app_service_files import load_app_services
 from homeserver.app.assembly import Base, Parts, assemble, milliseconds
 from homeserver.app.authenticator import Authenticator, VerifyServer
 from homeserver.app.housekeeping import keep_house
@@ -108,6 +109,7 @@ class Worker:
             installation=installation,
             signing_key=self._key,
             bus=Bus(),
+            app_services=load_app_services(self._settings),
             limits=Limits(
                 self._settings.rate_limits, self._settings.workers, _monotonic_milliseconds
             ),
@@ -164,7 +166,9 @@ class Worker:
             *bound(ADMIN, parts.admin_house),
         ]
         rim = Rim(
-            authenticator=Authenticator(parts.accounts.sessions, self._verifier(parts)),
+            authenticator=Authenticator(
+                parts.accounts.sessions, parts.accounts.masquerading, self._verifier(parts)
+            ),
             limits=parts.base.limits,
             terms=Terms.of(self._settings),
             stopping=self._stopping,

@@ -33,7 +33,8 @@ class DeactivateBody(msgspec.Struct):
 @routes.get("/_matrix/client/v3/account/whoami", auth=True, allows=["guest"])
 async def get_token_owner(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3accountwhoami"""
-    return {"user_id": who.user_id, "device_id": who.device_id, "is_guest": who.is_guest}
+    device = {"device_id": who.device_id} if who.device_id else {}
+    return {"user_id": who.user_id, **device, "is_guest": who.is_guest}
 
 
 @routes.post("/_matrix/client/v3/account/password", auth=True, limit="login_account")

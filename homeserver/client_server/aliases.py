@@ -40,7 +40,8 @@ async def set_room_alias(request: Request, house: House, body: AliasBody, who: S
     """https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directoryroomroomalias"""
     alias = request.param("roomAlias", parse_room_alias)
     room = parsed("room_id", body.room_id, parse_room_id)
-    await house.aliases.add(who.user, alias, room)
+    house.app_services.check_alias(alias, who.service)
+    await house.aliases.add(who.user, alias, room, in_charge=who.service is not None)
     return {}
 
 
@@ -48,7 +49,9 @@ async def set_room_alias(request: Request, house: House, body: AliasBody, who: S
 async def delete_room_alias(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3directoryroomroomalias"""
     alias = request.param("roomAlias", parse_room_alias)
-    await house.aliases.remove(who.user, who.user_id, alias)
+    house.app_services.check_alias(alias, who.service)
+    in_charge = who.service is not None
+    await house.aliases.remove(who.user, who.user_id, alias, in_charge=in_charge)
     return {}
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from federation.identifiers import RoomAlias
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
 from homeserver.errors import BadJson
@@ -46,6 +47,9 @@ class CreateRoomBody(msgspec.Struct):
 async def create_room(request: Request, house: House, body: CreateRoomBody, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom"""
     _check(body)
+    if body.room_alias_name is not None:
+        alias = RoomAlias(f"#{body.room_alias_name}:{house.process.server}")
+        house.app_services.check_alias(alias, who.service)
     wish = RoomWish(
         user=who.user,
         creator=who.user_id,

@@ -37,9 +37,14 @@ async def get_device(request: Request, house: House, who: Session) -> Json:
 
 
 @routes.put("/_matrix/client/v3/devices/{deviceId}", auth=True)
-async def update_device(request: Request, house: House, body: DeviceBody, who: Session) -> Json:
+async def update_device(
+    request: Request, house: House, body: DeviceBody, who: Session
+) -> Json | Reply:
     """https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3devicesdeviceid"""
     device_id = request.match_info["deviceId"]
+    # https://spec.matrix.org/v1.19/application-service-api/#creating-devices
+    if who.service and await house.devices.add(who.user, device_id, body.display_name):
+        return Reply(201, {})
     if body.display_name is None:
         await house.devices.get(who.user, device_id)
     else:

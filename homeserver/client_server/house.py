@@ -6,6 +6,7 @@ from typing import Any
 
 from federation.identifiers import UserID
 from homeserver.accounts.account_data import AccountData
+from homeserver.accounts.app_services import AppServices
 from homeserver.accounts.confirmations import Confirmations
 from homeserver.accounts.devices import Devices
 from homeserver.accounts.filters import Filters
@@ -17,6 +18,7 @@ from homeserver.accounts.openid import OpenID
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
+from homeserver.accounts.service_logins import ServiceLogins
 from homeserver.config.settings import Settings
 from homeserver.e2ee.backup import Backups
 from homeserver.e2ee.cross_signing import CrossSigning
@@ -71,6 +73,8 @@ class House:
     bus: Bus
 
     # Accounts
+    app_services: AppServices
+    service_logins: ServiceLogins
     logins: Logins
     registrations: Registrations
     registration_tokens: RegistrationTokens

@@ -15,7 +15,7 @@ from homeserver.client_server.house import House
 from homeserver.client_server.reading import token
 from homeserver.e2ee.cross_signing import USAGES
 from homeserver.e2ee.queries import DEFAULT_TIMEOUT, LONGEST_TIMEOUT
-from homeserver.errors import InvalidParam
+from homeserver.errors import InvalidParam, MissingParam
 from homeserver.http import Json, Reply, Request, Routes
 
 routes = Routes("client")
@@ -59,6 +59,8 @@ class ChangesQuery(msgspec.Struct):
 @routes.post("/_matrix/client/v3/keys/upload", auth=True)
 async def upload_keys(request: Request, house: House, body: UploadBody, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysupload"""
+    if not who.device_id:
+        raise MissingParam("an application service names the device whose keys these are")
     uploads = house.uploads
     if body.device_keys is not None:
         await uploads.put_device(who.user, who.user_id, who.device, who.device_id, body.device_keys)

@@ -13,6 +13,7 @@ from homeserver.accounts.interactive import auth_data_in
 from homeserver.accounts.issuing import Tokens
 from homeserver.accounts.logins import LOGIN_TOKEN_VALIDITY, DeviceWish, LoggedIn
 from homeserver.accounts.refreshing import refresh as renew
+from homeserver.accounts.service_logins import APPLICATION_SERVICE
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
 from homeserver.errors import Forbidden, MissingParam, UnknownLogin, Unrecognized
@@ -54,13 +55,18 @@ async def get_login_flows(request: Request, house: House) -> Json:
         flows.append({"type": PASSWORD})
     if auth.login_tokens:
         flows.append({"type": TOKEN, "get_login_token": True})
+    if len(house.app_services):
+        flows.append({"type": APPLICATION_SERVICE})
     return {"flows": flows}
 
 
-@routes.post("/_matrix/client/v3/login", auth=False, limit=Limit("login_address", "address"))
+@routes.post("/_matrix/client/v3/login", auth=False)
 async def login(request: Request, house: House, body: LoginBody) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3login"""
     wish = DeviceWish(body.device_id, body.initial_device_display_name, body.refresh_token)
+    if body.type == APPLICATION_SERVICE:
+        return logged_in(house, await _by_service(request, house, body, wish))
+    house.limits.check("login_address", request.limit_key)
     auth = house.settings.auth
     if body.type == PASSWORD and auth.passwords:
         return logged_in(house, await _with_password(house, body, wish))
@@ -74,18 +80,26 @@ async def login(request: Request, house: House, body: LoginBody) -> Json:
 async def _with_password(house: House, body: LoginBody, wish: DeviceWish) -> LoggedIn:
     if body.password is None:
         raise MissingParam("password is missing")
-    given = {
-        "identifier": body.identifier,
-        "user": body.user,
-        **({"address": body.address} if body.address is not None else {}),
-    }
-    user = user_in(given)
+    user = _user_in(body)
     house.limits.check("login_account", user)
     try:
         return await house.logins.with_password(user, body.password, wish)
     except Forbidden:
         house.limits.check("login_failures", user)
         raise
+
+
+async def _by_service(
+    request: Request, house: House, body: LoginBody, wish: DeviceWish
+) -> LoggedIn:
+    """https://spec.matrix.org/v1.19/client-server-api/#appservice-login"""
+    service = house.service_logins.service(request.access_token)
+    return await house.service_logins.log_in(service, _user_in(body), wish)
+
+
+def _user_in(body: LoginBody) -> str | None:
+    address = {"address": body.address} if body.address is not None else {}
+    return user_in({"identifier": body.identifier, "user": body.user, **address})
 
 
 @routes.post("/_matrix/client/v3/refresh", auth=False, limit=Limit("login_address", "address"))

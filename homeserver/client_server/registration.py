@@ -11,6 +11,7 @@ from federation.canonical_json import JsonObject
 from homeserver.accounts.interactive import auth_data_in
 from homeserver.accounts.logins import DeviceWish
 from homeserver.accounts.registrations import Registered, Wish
+from homeserver.accounts.service_logins import APPLICATION_SERVICE
 from homeserver.accounts.stages import Challenge
 from homeserver.client_server.house import House
 from homeserver.client_server.login import logged_in
@@ -29,6 +30,8 @@ class RegisterQuery(msgspec.Struct):
 class RegisterBody(msgspec.Struct):
     """What somebody who registers asks for; `auth` is read apart."""
 
+    type: str | None = None
+    """Given by application services."""
     username: str | None = None
     password: str | None = None
     device_id: str | None = None
@@ -49,7 +52,7 @@ class TokenQuery(msgspec.Struct):
     token: str
 
 
-@routes.post("/_matrix/client/v3/register", auth=False)
+@routes.post("/_matrix/client/v3/register", auth=False, limit=None)
 async def register(
     request: Request, house: House, query: RegisterQuery, body: JsonObject | None
 ) -> Json | Reply:
@@ -57,10 +60,14 @@ async def register(
     asked = body or {}
     wanted = _read(asked)
     device = DeviceWish(wanted.device_id, wanted.initial_device_display_name, wanted.refresh_token)
+    wish = Wish(wanted.username, wanted.password, device, wanted.inhibit_login)
+    if wanted.type == APPLICATION_SERVICE:
+        service = house.service_logins.service(request.access_token)
+        return _answer(house, await house.service_logins.register(service, wish))
+    house.limits.check("registration", request.limit_key)
     if query.kind == "guest":
         name = wanted.initial_device_display_name
         return _answer(house, await house.registrations.register_guest(name))
-    wish = Wish(wanted.username, wanted.password, device, wanted.inhibit_login)
     without_auth = {key: value for key, value in asked.items() if key != "auth"}
     found = await house.registrations.register(wish, without_auth, auth_data_in(asked))
     if isinstance(found, Challenge):

@@ -3,6 +3,10 @@
 https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
 """
 
+from typing import Annotated
+
+import msgspec
+
 from federation.canonical_json import JsonObject
 from federation.identifiers import parse_event_id
 from homeserver.accounts.sessions import Session
@@ -19,24 +23,34 @@ _STATE = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey?}"
 _REDACT = "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}"
 
 
+class TimeQuery(msgspec.Struct):
+    """When it happened, as an application service says."""
+
+    ts: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] | None = None
+
+
 @routes.put(_SEND, auth=True, allows=["guest"])
-async def send_message(request: Request, house: House, body: JsonObject, who: Session) -> Json:
+async def send_message(
+    request: Request, house: House, query: TimeQuery, body: JsonObject, who: Session
+) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid"""
     check_canonical(body)
     room, kind = room_id(request), request.match_info["eventType"]
     transaction = _transaction(who, request, f"send/{room}/{kind}")
-    return {"event_id": await house.sending.send(who.user_id, room, kind, body, transaction)}
+    ts = _time(query, who)
+    sending = house.sending
+    return {"event_id": await sending.send(who.user_id, room, kind, body, transaction, ts)}
 
 
 @routes.put(_STATE, auth=True, allows=["guest"])
 async def set_room_state_with_key(
-    request: Request, house: House, body: JsonObject, who: Session
+    request: Request, house: House, query: TimeQuery, body: JsonObject, who: Session
 ) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey"""
     check_canonical(body)
     kind, key = request.match_info["eventType"], request.match_info["stateKey"]
-    sending = house.sending
-    return {"event_id": await sending.set_state(who.user_id, room_id(request), kind, key, body)}
+    room, ts = room_id(request), _time(query, who)
+    return {"event_id": await house.sending.set_state(who.user_id, room, kind, key, body, ts)}
 
 
 @routes.put(_REDACT, auth=True, allows=["suspended"])
@@ -50,6 +64,11 @@ async def redact_event(
     transaction = _transaction(who, request, f"redact/{room}/{event}")
     sending = house.sending
     return {"event_id": await sending.redact(who.user_id, room, event, content, transaction)}
+
+
+def _time(query: TimeQuery, who: Session) -> int | None:
+    """https://spec.matrix.org/v1.19/application-service-api/#timestamp-massaging"""
+    return query.ts if who.service else None
 
 
 def _transaction(who: Session, request: Request, path: str) -> Transaction:

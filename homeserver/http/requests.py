@@ -16,7 +16,7 @@ from federation.errors import IdentifierError
 from federation.net.addresses import IPAddress, IPNetwork
 from homeserver.config.settings import Settings
 from homeserver.errors import InvalidParam
-from homeserver.http.addresses import client_address
+from homeserver.http.addresses import client_address, limit_key
 from homeserver.http.bodies import BodyStream, Pace, read_whole
 from homeserver.http.decoding import Pairs, decode_query
 from homeserver.http.routes import BodyKind, Route
@@ -126,6 +126,11 @@ class Request:
             self.headers.getall("X-Forwarded-For", ()),
             self._terms.trusted_proxies,
         )
+
+    @property
+    def limit_key(self) -> str:
+        """What limits count by that are for addresses."""
+        return limit_key(self.address)
 
     def param(self, name: str, parse: Callable[[str], T]) -> T:
         """A parameter of the path as `parse` reads it, or raise `InvalidParam`."""

@@ -70,8 +70,10 @@ class Aliases:
         except NotFound:
             return False
 
-    async def add(self, user: UserNid, alias: RoomAlias, room_id: RoomID) -> None:
-        """Give a room an alias.
+    async def add(
+        self, user: UserNid, alias: RoomAlias, room_id: RoomID, *, in_charge: bool = False
+    ) -> None:
+        """Give a room an alias; those in charge of such aliases need not be in the room.
 
         Raises:
             InvalidParam: it is an alias of another server.
@@ -86,13 +88,15 @@ class Aliases:
             if room is None:
                 raise NotFound("there is no such room here")
             member = await memberships.membership_of(conn, room, user)
-            if self._requires_membership and member is not Membership.JOIN:
+            if self._requires_membership and not in_charge and member is not Membership.JOIN:
                 raise Forbidden("you are not in this room")
             if not await aliases.add(conn, alias, room, user):
                 raise Conflict("the alias is taken")
 
-    async def remove(self, user: UserNid, user_id: UserID, alias: RoomAlias) -> None:
-        """Take an alias away.
+    async def remove(
+        self, user: UserNid, user_id: UserID, alias: RoomAlias, *, in_charge: bool = False
+    ) -> None:
+        """Take an alias away; those in charge of such aliases may take any of them.
 
         Raises:
             NotFound: there is no such alias here.
@@ -103,7 +107,8 @@ class Aliases:
             found = await aliases.find(conn, alias)
             if found is None:
                 raise NotFound("there is no such alias")
-            if found.user != user and not await self._is_in_charge(user_id, found.room_id):
+            is_theirs = in_charge or found.user == user
+            if not is_theirs and not await self._is_in_charge(user_id, found.room_id):
                 raise Forbidden("somebody else made this alias")
             await aliases.remove(conn, alias)
 

@@ -31,6 +31,8 @@ class Submission:
     """The device and the hash of path and transaction ID; a repeat answers the first's events."""
     txn_id: str | None = None
     """The transaction ID, which the device is told with the event."""
+    ts: int | None = None
+    """When it happened, in milliseconds since the epoch; by default now."""
 
     def needs(self, version: RoomVersion) -> set[StateKey]:
         """The entries of the state that judging it may ask for."""
@@ -87,7 +89,7 @@ class Work:
         if submission.created is not None:
             yield self._begin(submission.created)
         for draft in submission.drafts:
-            yield self._same(draft) or self._accept(self._build(draft))
+            yield self._same(draft) or self._accept(self._build(draft, submission.ts))
 
     def _begin(self, create: Event) -> Event | Denied:
         """The first event; a room begins once."""
@@ -103,12 +105,13 @@ class Work:
         is_same = now and now.sender == draft.sender and now.content == draft.content
         return now if is_same else None
 
-    def _build(self, draft: Draft) -> Event:
+    def _build(self, draft: Draft, ts: int | None = None) -> Event:
         keys = select(draft.type, draft.sender, draft.state_key, draft.content, self.version)
         auth_events = [event for key in keys if (event := self.entry(key))]
         place = Place(parents_of(self.tips), auth_events)
         opaque_id = next(self.opaque_ids)
-        return build(draft, place, self.version, self.signer, now=self.now, opaque_id=opaque_id)
+        now = self.now if ts is None else ts
+        return build(draft, place, self.version, self.signer, now=now, opaque_id=opaque_id)
 
     def _accept(self, event: Event) -> Event | Denied:
         keys = [*auth_events_for(event), ("m.room.create", "")]

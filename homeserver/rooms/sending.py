@@ -66,8 +66,11 @@ class Sending:
         kind: str,
         content: Mapping[str, Any],
         transaction: Transaction,
+        ts: int | None = None,
     ) -> EventID:
-        """Send a message event; the ID of the first try, if this is a repeat.
+        """Send a message event, of another time than now if that is given.
+
+        The ID of the first try, if this is a repeat.
 
         Raises:
             Forbidden: the rules of the room forbid it.
@@ -83,7 +86,7 @@ class Sending:
         await self._check_relation(sender, kind, content, transaction)
         draft = Draft(kind, sender, content, None, room_id, redacts)
         txn_id = transaction.txn_id if "\0" not in transaction.txn_id else None
-        submission = Submission([draft], once=transaction.once, txn_id=txn_id)
+        submission = Submission([draft], once=transaction.once, txn_id=txn_id, ts=ts)
         return await post_one(self._intake, submission, room_id)
 
     async def redact(
@@ -105,8 +108,11 @@ class Sending:
         kind: str,
         state_key: str,
         content: Mapping[str, Any],
+        ts: int | None = None,
     ) -> EventID:
-        """Set an entry of the room's state; the event that says so already, if there is one.
+        """Set an entry of the room's state, of another time than now if that is given.
+
+        The event that says so already, if there is one.
 
         Raises:
             Forbidden: the rules of the room forbid it.
@@ -126,7 +132,7 @@ class Sending:
         if kind == "m.room.canonical_alias" and not state_key:
             await self._check_aliases(room_id, content)
         draft = Draft(kind, sender, content, state_key, room_id)
-        return await post_one(self._intake, Submission([draft]), room_id)
+        return await post_one(self._intake, Submission([draft], ts=ts), room_id)
 
     async def _check_relation(
         self, sender: UserID, kind: str, content: Mapping[str, Any], transaction: Transaction
