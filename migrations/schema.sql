@@ -43,6 +43,12 @@ TABLE aliases
     CONSTRAINT aliases_pkey PRIMARY KEY (alias)
     CREATE INDEX aliases_by_room ON public.aliases USING btree (room_nid)
 
+TABLE app_service_transactions
+    service_id text COLLATE "C" NOT NULL
+    txn_id text COLLATE "C" NOT NULL
+    content bytea NOT NULL
+    CONSTRAINT app_service_transactions_pkey PRIMARY KEY (service_id)
+
 TABLE backup_keys
     user_nid bigint NOT NULL
     version integer NOT NULL

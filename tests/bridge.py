@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,18 +109,42 @@ def registration(port: int | None, **more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def bridged(
-    postgres: Server, folder: Path, *registrations: dict[str, Any], workers: int = 1, **more: Any
+async def hanging() -> AsyncIterator[int]:
+    """A port at which connections are taken and nothing is answered."""
+    listening = bind(LOOPBACK, 0)
+    listening.listen()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        listening.close()
+
+
+@asynccontextmanager
+async def again(
+    where: Mapping[str, Any],
+    folder: Path,
+    *registrations: dict[str, Any],
+    workers: int = 1,
+    **more: Any,
 ) -> AsyncIterator[Hearth]:
-    """A server with these registrations."""
+    """A server with these registrations, on a database that may have served before."""
     files = []
     for number, one in enumerate(registrations):
         files.append(folder / f"registration{number}.yaml")
         files[-1].write_text(json.dumps(one), encoding="utf-8")
     settings = test_settings("one.test", folder, appservices=AppServices(files=(*files,)), **more)
+    async with serving(settings, where, workers=workers) as server:
+        yield server
+
+
+@asynccontextmanager
+async def bridged(
+    postgres: Server, folder: Path, *registrations: dict[str, Any], **more: Any
+) -> AsyncIterator[Hearth]:
+    """A server with these registrations."""
     async with (
         own_database(postgres, f"hearth_{id(folder)}") as where,
-        serving(settings, where, workers=workers) as server,
+        again(where, folder, *registrations, **more) as server,
     ):
         yield server
 

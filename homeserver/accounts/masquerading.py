@@ -4,7 +4,7 @@ https://spec.matrix.org/v1.19/application-service-api/#identity-assertion
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from federation.identifiers import UserID
@@ -37,10 +37,14 @@ class Masquerading:
     Args:
         process: the one that this is part of; this follows its tail of the log.
         services: all there are.
+        heard_from: told of each that shows a token.
 
     """
 
-    def __init__(self, process: Process, services: AppServices) -> None:
+    def __init__(
+        self, process: Process, services: AppServices, heard_from: Callable[[AppService], None]
+    ) -> None:
+        self._heard_from = heard_from
         self._process = process
         self._services = services
         self._known: OrderedDict[Mask, Session] = OrderedDict()
@@ -51,7 +55,10 @@ class Masquerading:
 
     def service(self, token: str) -> AppService | None:
         """The application service whose `as_token` that is."""
-        return self._services.by_token(token) if len(self._services) else None
+        service = self._services.by_token(token) if len(self._services) else None
+        if service is not None:
+            self._heard_from(service)
+        return service
 
     async def session(
         self, service: AppService, user_id: str | None, device_id: str | None

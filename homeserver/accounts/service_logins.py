@@ -5,6 +5,7 @@ https://spec.matrix.org/v1.19/application-service-api/#server-admin-style-permis
 
 from homeserver.accounts.app_services import AppService, AppServices
 from homeserver.accounts.logins import DeviceWish, LoggedIn, Logins
+from homeserver.accounts.masquerading import Masquerading
 from homeserver.accounts.names import local_user_id
 from homeserver.accounts.new_accounts import NewAccounts
 from homeserver.accounts.registrations import Registered, Registrations, Wish
@@ -21,6 +22,7 @@ class ServiceLogins:
     Args:
         process: the one that this is part of.
         services: all there are.
+        masquerading: knows their tokens.
         new_accounts: makes the accounts.
         registrations: finishes them.
         logins: logs in.
@@ -31,12 +33,14 @@ class ServiceLogins:
         self,
         process: Process,
         services: AppServices,
+        masquerading: Masquerading,
         new_accounts: NewAccounts,
         registrations: Registrations,
         logins: Logins,
     ) -> None:
         self._process = process
         self._services = services
+        self._masquerading = masquerading
         self._new_accounts = new_accounts
         self._registrations = registrations
         self._logins = logins
@@ -51,7 +55,7 @@ class ServiceLogins:
         """
         if token is None:
             raise MissingToken("an as_token is needed")
-        service = self._services.by_token(token)
+        service = self._masquerading.service(token)
         if service is None:
             raise UnknownToken("no application service has this token")
         return service

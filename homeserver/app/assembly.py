@@ -5,7 +5,7 @@ One function per area; each takes what it builds on, and answers what it made.
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from federation.building import Signer
@@ -34,6 +34,8 @@ from homeserver.accounts.sessions import Sessions
 from homeserver.accounts.stages import DUMMY, PASSWORD, REGISTRATION_TOKEN, Flow
 from homeserver.admin import house as admin
 from homeserver.app.sync_keys import SyncKeys
+from homeserver.appservices.bridges import Bridges
+from homeserver.appservices.delivery import Delivery, SignsOfLife
 from homeserver.client_server import house as client_server
 from homeserver.config.settings import Settings
 from homeserver.e2ee.backup import Backups
@@ -233,6 +235,15 @@ class Encryption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bridging:
+    """The duties of `homeserver.appservices`."""
+
+    bridges: Bridges
+    signs: SignsOfLife
+    deliveries: Sequence[Delivery]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Everything that a worker runs on."""
 
@@ -243,6 +254,7 @@ class Parts:
     writing: Writing
     reading: Reading
     encryption: Encryption
+    bridging: Bridging
     activity: Activity
     client_house: client_server.House
     server_house: server_server.House
@@ -251,7 +263,8 @@ class Parts:
 
 def assemble(base: Base) -> Parts:
     """Make all duties."""
-    accounts = make_accounts(base)
+    bridging = make_bridging(base)
+    accounts = make_accounts(base, bridging)
     rooms = make_rooms(base)
     federating = make_federating(base, rooms)
     writing = make_writing(base, accounts, rooms, federating)
@@ -262,6 +275,7 @@ def assemble(base: Base) -> Parts:
     syncing = make_syncing(base, reading, encryption, activity, rulesets)
     return Parts(
         encryption=encryption,
+        bridging=bridging,
         activity=activity,
         base=base,
         accounts=accounts,
@@ -277,6 +291,7 @@ def assemble(base: Base) -> Parts:
             writing,
             reading,
             encryption,
+            bridging,
             syncing,
             rulesets,
             make_sliding_sync(syncing.parts),
@@ -293,7 +308,7 @@ def assemble(base: Base) -> Parts:
     )
 
 
-def make_accounts(base: Base) -> Accounts:
+def make_accounts(base: Base, bridging: Bridging) -> Accounts:
     """The duties of accounts."""
     settings, process = base.settings, base.process
     auth, may, services = settings.auth, settings.accounts, base.app_services
@@ -322,10 +337,13 @@ def make_accounts(base: Base) -> Accounts:
         flows=registration_flows(settings),
         guests=settings.registration.guests,
     )
+    masquerading = Masquerading(process, services, bridging.signs.heard_from)
     return Accounts(
         sessions=Sessions(process),
-        masquerading=Masquerading(process, services),
-        service_logins=ServiceLogins(process, services, new_accounts, registrations, logins),
+        masquerading=masquerading,
+        service_logins=ServiceLogins(
+            process, services, masquerading, new_accounts, registrations, logins
+        ),
         logins=logins,
         registrations=registrations,
         registration_tokens=tokens,
@@ -497,6 +515,20 @@ def make_encryption(base: Base, federating: Federating) -> Encryption:
     )
 
 
+def make_bridging(base: Base) -> Bridging:
+    """The duties that talk to application services."""
+    bridges = Bridges()
+    return Bridging(
+        bridges=bridges,
+        signs=SignsOfLife(base.bus),
+        deliveries=[
+            Delivery(base.process, service, bridges, base.bus)
+            for service in base.app_services
+            if service.url is not None
+        ],
+    )
+
+
 def make_syncing(
     base: Base,
     reading: Reading,
@@ -590,6 +622,7 @@ def client_house(
     writing: Writing,
     reading: Reading,
     encryption: Encryption,
+    bridging: Bridging,
     syncing: Syncing,
     rulesets: Rulesets,
     sliding_sync: SlidingSync,
@@ -615,6 +648,7 @@ def client_house(
         account_data=accounts.account_data,
         rulesets=rulesets,
         filters=accounts.filters,
+        bridges=bridging.bridges,
         states=rooms.states,
         heads=rooms.heads,
         intake=rooms.intake,

@@ -25,7 +25,10 @@ class Authenticator:
     """See `homeserver.http.authentication.Authenticator`."""
 
     def __init__(
-        self, sessions: Sessions, masquerading: Masquerading, verify_server: VerifyServer
+        self,
+        sessions: Sessions,
+        masquerading: Masquerading,
+        verify_server: VerifyServer,
     ) -> None:
         self._sessions = sessions
         self._masquerading = masquerading

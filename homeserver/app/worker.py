@@ -87,6 +87,7 @@ class Worker:
         if self.parts is not None:
             await self.parts.federating.peers.close()
             await self.parts.federating.claims.close()
+            await self.parts.bridging.bridges.close()
         if self._database is not None:
             await self._database.close()
 
@@ -143,6 +144,8 @@ class Worker:
         self._background.keep("activity", parts.activity.run)
         self._background.keep("lag", watch)
         self._background.keep("housekeeping", lambda: keep_house(parts))
+        for number, delivery in enumerate(parts.bridging.deliveries):
+            self._background.keep(f"application service {number + 1}", delivery.run)
         if self._settings.federation.enabled:
             self._background.keep("sending", parts.federating.sending.run)
 
@@ -167,7 +170,9 @@ class Worker:
         ]
         rim = Rim(
             authenticator=Authenticator(
-                parts.accounts.sessions, parts.accounts.masquerading, self._verifier(parts)
+                parts.accounts.sessions,
+                parts.accounts.masquerading,
+                self._verifier(parts),
             ),
             limits=parts.base.limits,
             terms=Terms.of(self._settings),

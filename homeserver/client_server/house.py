@@ -19,6 +19,7 @@ from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
 from homeserver.accounts.service_logins import ServiceLogins
+from homeserver.appservices.bridges import Bridges
 from homeserver.config.settings import Settings
 from homeserver.e2ee.backup import Backups
 from homeserver.e2ee.cross_signing import CrossSigning
@@ -88,6 +89,8 @@ class House:
     account_data: AccountData
     rulesets: Rulesets
     filters: Filters
+
+    bridges: Bridges
 
     # Rooms
     states: States

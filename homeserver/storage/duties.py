@@ -51,3 +51,19 @@ async def let_go(conn: Connection, name: str, holder: str) -> None:
     await conn.execute(
         "UPDATE duties SET until_ts = 0 WHERE name = $1 AND holder = $2", name, holder
     )
+
+
+async def keep(conn: Connection, name: str, holder: str, until: int, pos: int) -> bool:
+    """Keep a duty that is ours, done up to a position; false if somebody else has it by now."""
+    kept = await conn.fetchval(
+        """
+        UPDATE duties SET until_ts = $3, pos = greatest(pos, $4)
+         WHERE name = $1 AND holder = $2
+        RETURNING pos
+        """,
+        name,
+        holder,
+        until,
+        pos,
+    )
+    return kept is not None

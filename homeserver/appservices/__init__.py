@@ -1,0 +1,1 @@
+"""What the server says to application services, and asks them."""

@@ -1,0 +1,214 @@
+"""Telling an application service what happens, in order, a transaction at a time.
+
+One process at a time has this duty for each of them, so a slow one holds up nobody else. What is
+sent is stored before, with its ID, and repeated until it arrives.
+
+https://spec.matrix.org/v1.19/application-service-api/#pushing-events
+"""
+
+import asyncio
+import secrets
+from typing import Any
+
+import orjson
+
+from homeserver.accounts.app_services import AppService
+from homeserver.appservices.bridges import Bridges
+from homeserver.appservices.interest import Interest
+from homeserver.appservices.selecting import select_events
+from homeserver.errors import MatrixError
+from homeserver.logs import get_logger
+from homeserver.storage import app_services, duties
+from homeserver.storage.app_services import News, Transaction
+from homeserver.storage.bus import Bus, Message
+from homeserver.storage.log import Kind
+from homeserver.storage.pool import Connection
+from homeserver.storage.process import Process
+
+log = get_logger(__name__)
+
+LEASE = 6_000
+"""Milliseconds after which another process takes over from one that says nothing."""
+_RENEW = 2.0
+"""Seconds between two signs of life."""
+_ROWS = 200
+"""Of the log, in one transaction."""
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 300.0
+"""Seconds for which one that does not answer is left alone."""
+_SECONDS = 60.0
+"""How long it may take to answer."""
+
+
+class _Lost(Exception):  # noqa: N818 - not an error: somebody else has the duty
+    pass
+
+
+class Delivery:
+    """To one application service. `run` has to run.
+
+    Args:
+        process: the one that this is part of.
+        service: whom.
+        bridges: the way there.
+        bus: on which others say that it is alive.
+
+    """
+
+    def __init__(self, process: Process, service: AppService, bridges: Bridges, bus: Bus) -> None:
+        self._process = process
+        self._service = service
+        self._bridges = bridges
+        self._me = secrets.token_hex(8)
+        self._duty = f"tell application service {service.id}"
+        self._interest = Interest(service, process.server)
+        self._alive = asyncio.Event()
+        self._pos = 0
+        self._is_down = False
+        bus.hear(ALIVE, self._hear)
+
+    async def run(self) -> None:
+        """Have the duty for as long as it is ours, again and again."""
+        while True:
+            held = await self._hold()
+            if held is None:
+                await asyncio.sleep(_RENEW)
+                continue
+            self._pos = held.pos
+            self._interest = Interest(self._service, self._process.server)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._keep_holding())
+                    group.create_task(self._work())
+            except* _Lost:
+                log.info("another process tells the application service", service=self._service.id)
+            finally:
+                await self._let_go()
+
+    async def _hold(self) -> duties.Held | None:
+        now = self._process.now()
+        # It is told what happens from when it was first known.
+        begin = self._process.clock.position
+        async with self._process.database.reader() as conn:
+            return await duties.hold(conn, self._duty, self._me, now, now + LEASE, begin)
+
+    async def _keep_holding(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW)
+            until = self._process.now() + LEASE
+            async with self._process.database.reader() as conn:
+                if not await duties.keep(conn, self._duty, self._me, until, self._pos):
+                    raise _Lost
+
+    async def _let_go(self) -> None:
+        async with self._process.database.reader() as conn:
+            await duties.let_go(conn, self._duty, self._me)
+
+    async def _work(self) -> None:
+        async with self._process.database.reader() as conn:
+            transaction = await app_services.pending(conn, self._service.id)
+        while True:
+            if transaction is not None:
+                await self._deliver(transaction)
+            transaction = await self._next()
+            if transaction is None:
+                await self._process.clock.wait_beyond(self._pos)
+
+    async def _next(self) -> Transaction | None:
+        """Make the next transaction of what the log has; `None` if it has nothing more."""
+        target = self._process.clock.position
+        while self._pos < target:
+            async with self._process.database.reader() as conn:
+                rows = await app_services.news(conn, self._pos, target, [Kind.EVENT], _ROWS)
+                reached = rows[-1].pos if len(rows) == _ROWS else target
+                body = await self._body(conn, rows)
+                if body is not None:
+                    return await self._begin(conn, body, reached)
+            self._pos = reached
+        return None
+
+    async def _body(self, conn: Connection, rows: list[News]) -> dict[str, Any] | None:
+        """What a transaction says of some rows; `None` if nothing."""
+        await self._interest.load(conn, {row.room for row in rows if row.room is not None})
+        events = select_events(rows, self._interest, self._process.now())
+        return {"events": events} if events else None
+
+    async def _begin(self, conn: Connection, body: dict[str, Any], reached: int) -> Transaction:
+        transaction = Transaction(secrets.token_urlsafe(15), orjson.dumps(body))
+        begun = await app_services.begin(
+            conn, self._service.id, transaction, self._duty, self._me, reached
+        )
+        if not begun:
+            raise _Lost
+        self._pos = reached
+        return transaction
+
+    async def _deliver(self, transaction: Transaction) -> None:
+        """Send a transaction until it arrives."""
+        pause = _FIRST_PAUSE
+        self._alive.clear()
+        while (problem := await self._send(transaction)) is not None:
+            if not self._is_down:
+                self._is_down = True
+                log.warning(
+                    "an application service does not take what it is told",
+                    service=self._service.id,
+                    reason=problem,
+                )
+            try:
+                async with asyncio.timeout(pause):
+                    await self._alive.wait()
+                self._alive.clear()
+                pause = _FIRST_PAUSE
+            except TimeoutError:
+                pause = min(pause * 2, _LONGEST_PAUSE)
+        if self._is_down:
+            self._is_down = False
+            log.info("an application service is back", service=self._service.id)
+        async with self._process.database.reader() as conn:
+            await app_services.finish(conn, self._service.id, transaction.txn_id)
+
+    async def _send(self, transaction: Transaction) -> str | None:
+        """Send a transaction; what is wrong if it did not arrive."""
+        path = ("_matrix", "app", "v1", "transactions", transaction.txn_id)
+        try:
+            answer = await self._bridges.ask(
+                self._service,
+                "PUT",
+                path,
+                transaction.content,
+                seconds=_SECONDS,
+                legacy=path[-2:],
+            )
+        except MatrixError as error:
+            return error.message
+        return None if answer.is_success else f"it answers {answer.status}"
+
+    def _hear(self, message: Message) -> None:
+        if message["id"] == self._service.id:
+            self._alive.set()
+
+
+ALIVE = "appservice"
+"""Of the messages between processes that tell of signs of life."""
+
+
+class SignsOfLife:
+    """Tells all processes of application services that were heard of here."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._waiting: set[str] = set()
+
+    def heard_from(self, service: AppService) -> None:
+        """An application service that may have been left alone is there; said ten times a second.
+
+        The last sign is always passed on: it may be the only one after it was given up.
+        """
+        if service.url is not None and service.id not in self._waiting:
+            self._waiting.add(service.id)
+            asyncio.get_running_loop().call_later(0.1, self._tell, service.id)
+
+    def _tell(self, service_id: str) -> None:
+        self._waiting.discard(service_id)
+        self._bus.tell(ALIVE, {"id": service_id})
