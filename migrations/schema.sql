@@ -81,6 +81,26 @@ TABLE current_state WITH (fillfactor=80)
     event_nid bigint NOT NULL
     CONSTRAINT current_state_pkey PRIMARY KEY (room_nid, state_key_nid)
 
+TABLE delayed_events
+    delay_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+    delay_id text COLLATE "C" NOT NULL
+    delay_hash bytea NOT NULL
+    user_nid bigint NOT NULL
+    device_nid bigint NOT NULL
+    txn_hash bytea
+    json bytea NOT NULL
+    delay_ms bigint NOT NULL
+    due_ts bigint NOT NULL
+    claimed_until bigint NOT NULL DEFAULT 0
+    finalised_ts bigint
+    event_id text COLLATE "C"
+    error bytea
+    CONSTRAINT delayed_events_pkey PRIMARY KEY (delay_nid)
+    CREATE INDEX delayed_events_by_user ON public.delayed_events USING btree (user_nid, finalised_ts)
+    CREATE INDEX delayed_events_due ON public.delayed_events USING btree (due_ts) WHERE (finalised_ts IS NULL)
+    CREATE UNIQUE INDEX delayed_events_by_hash ON public.delayed_events USING btree (delay_hash)
+    CREATE UNIQUE INDEX delayed_events_by_transaction ON public.delayed_events USING btree (device_nid, txn_hash)
+
 TABLE destinations WITH (fillfactor=70)
     server_nid bigint NOT NULL
     pause bigint NOT NULL DEFAULT 0

@@ -63,6 +63,8 @@ from homeserver.rooms.claims import Claims
 from homeserver.rooms.context import Contexts
 from homeserver.rooms.creation import Creation
 from homeserver.rooms.current import Current
+from homeserver.rooms.delayed_events import DelayedEvents
+from homeserver.rooms.delayed_sending import DelayedSending
 from homeserver.rooms.directory import Directory
 from homeserver.rooms.federated import FederatedRooms
 from homeserver.rooms.heads import Heads
@@ -191,6 +193,8 @@ class Writing:
     aliases: Aliases
     memberships: Memberships
     sending: Sending
+    delayed_sending: DelayedSending
+    delayed_events: DelayedEvents
     creation: Creation
     directory: Directory
     spaces: Spaces
@@ -433,6 +437,10 @@ def make_writing(base: Base, accounts: Accounts, rooms: Rooms, federating: Feder
         requires_membership=settings.alias_requires_membership,
     )
     memberships = Memberships(process, rooms.intake, current, accounts.profiles, federated)
+    sending = Sending(process, rooms.intake, current, aliases)
+    delayed = DelayedSending(
+        process, sending, base.bus, lambda user: base.limits.check("messages", user)
+    )
     return Writing(
         aliases=aliases,
         memberships=memberships,
@@ -442,7 +450,9 @@ def make_writing(base: Base, accounts: Accounts, rooms: Rooms, federating: Feder
             process, everybody=base.settings.privacy.directory_of_everybody
         ),
         welcoming=Welcoming(aliases, memberships, base.settings.registration.auto_join),
-        sending=Sending(process, rooms.intake, current, aliases),
+        sending=sending,
+        delayed_sending=delayed,
+        delayed_events=DelayedEvents(process, delayed, settings.delayed_events),
         creation=Creation(
             process,
             rooms.intake,
@@ -655,6 +665,7 @@ def client_house(
         aliases=writing.aliases,
         memberships=writing.memberships,
         sending=writing.sending,
+        delayed_events=writing.delayed_events,
         creation=writing.creation,
         directory=writing.directory,
         spaces=writing.spaces,

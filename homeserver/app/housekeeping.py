@@ -5,14 +5,15 @@ import random
 
 from homeserver.accounts.cleaning import clean
 from homeserver.app.assembly import Parts
-from homeserver.storage import events, sliding, to_device
+from homeserver.storage import delayed_events, events, sliding, to_device
 from homeserver.storage.process import DAY
 
 _EVERY = 3600.0
 """Seconds, about: workers need not all begin at once."""
 _TRANSACTIONS_LAST = 7 * DAY
 """Milliseconds for which a repeated request is known."""
-
+_MOST_FINALISED = 1000
+"""Delayed events of one user of which it is kept what became of them, and no longer than that."""
 _CONNECTIONS_LAST = 30
 """Days for which a connection of sliding sync is kept without being used."""
 
@@ -33,4 +34,5 @@ async def tidy(parts: Parts) -> None:
     async with process.database.reader() as conn:
         await to_device.forget_done(conn, before)
         await events.forget_sent(conn, before)
+        await delayed_events.forget_finalised(conn, before, _MOST_FINALISED)
         await sliding.forget_unused(conn, process.today - _CONNECTIONS_LAST)

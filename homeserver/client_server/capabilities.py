@@ -22,6 +22,7 @@ async def get_capabilities(request: Request, house: House, who: Session) -> Json
 def capabilities(settings: Settings, *, is_admin: bool) -> dict[str, object]:
     """All of them, following the settings."""
     may = settings.accounts
+    delayed = settings.rooms.delayed_events
     fields = Changeable(may.change_displayname, may.change_avatar, may.custom_profile_fields)
     return {
         "m.room_versions": {
@@ -36,4 +37,8 @@ def capabilities(settings: Settings, *, is_admin: bool) -> dict[str, object]:
         "m.get_login_token": {"enabled": settings.auth.login_tokens},
         "m.account_moderation": {"lock": is_admin, "suspend": is_admin},
         "m.forget_forced_upon_leave": {"enabled": settings.rooms.forget_on_leave},
+        "org.matrix.msc4140.delayed_events": {
+            "max_delay_ms": delayed.max_delay.milliseconds,
+            "max_scheduled": delayed.max_scheduled,
+        },
     }

@@ -34,6 +34,7 @@ from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.carrying_over import CarryingOver
 from homeserver.rooms.context import Contexts
 from homeserver.rooms.creation import Creation
+from homeserver.rooms.delayed_events import DelayedEvents
 from homeserver.rooms.directory import Directory
 from homeserver.rooms.heads import Heads
 from homeserver.rooms.history import History
@@ -99,6 +100,7 @@ class House:
     aliases: Aliases
     memberships: Memberships
     sending: Sending
+    delayed_events: DelayedEvents
     creation: Creation
     directory: Directory
     spaces: Spaces

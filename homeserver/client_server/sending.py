@@ -10,10 +10,12 @@ import msgspec
 from federation.canonical_json import JsonObject
 from federation.identifiers import parse_event_id
 from homeserver.accounts.sessions import Session
+from homeserver.client_server.delayed_events import DelayQuery, delayed
 from homeserver.client_server.house import House
 from homeserver.client_server.reading import room_id
 from homeserver.http import Json, Request, Routes
 from homeserver.http.decoding import check_canonical
+from homeserver.rooms.delayed_events import Wish
 from homeserver.rooms.sending import Transaction
 
 routes = Routes("client", limit="messages")
@@ -23,34 +25,39 @@ _STATE = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey?}"
 _REDACT = "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}"
 
 
-class TimeQuery(msgspec.Struct):
-    """When it happened, as an application service says."""
+class SendQuery(DelayQuery):
+    """Whether it is sent later, and when it happened, as an application service says."""
 
     ts: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] | None = None
 
 
 @routes.put(_SEND, auth=True, allows=["guest"])
 async def send_message(
-    request: Request, house: House, query: TimeQuery, body: JsonObject, who: Session
+    request: Request, house: House, query: SendQuery, body: JsonObject, who: Session
 ) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid"""
     check_canonical(body)
     room, kind = room_id(request), request.match_info["eventType"]
+    if query.delay is not None:
+        wish = Wish(room, kind, None, body, query.delay)
+        return await delayed(house, who, wish, request.match_info["txnId"])
     transaction = _transaction(who, request, f"send/{room}/{kind}")
-    ts = _time(query, who)
-    sending = house.sending
+    sending, ts = house.sending, _time(query, who)
     return {"event_id": await sending.send(who.user_id, room, kind, body, transaction, ts)}
 
 
 @routes.put(_STATE, auth=True, allows=["guest"])
 async def set_room_state_with_key(
-    request: Request, house: House, query: TimeQuery, body: JsonObject, who: Session
+    request: Request, house: House, query: SendQuery, body: JsonObject, who: Session
 ) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey"""
     check_canonical(body)
+    room = room_id(request)
     kind, key = request.match_info["eventType"], request.match_info["stateKey"]
-    room, ts = room_id(request), _time(query, who)
-    return {"event_id": await house.sending.set_state(who.user_id, room, kind, key, body, ts)}
+    if query.delay is not None:
+        return await delayed(house, who, Wish(room, kind, key, body, query.delay), None)
+    sending, ts = house.sending, _time(query, who)
+    return {"event_id": await sending.set_state(who.user_id, room, kind, key, body, ts=ts)}
 
 
 @routes.put(_REDACT, auth=True, allows=["suspended"])
@@ -66,7 +73,7 @@ async def redact_event(
     return {"event_id": await sending.redact(who.user_id, room, event, content, transaction)}
 
 
-def _time(query: TimeQuery, who: Session) -> int | None:
+def _time(query: SendQuery, who: Session) -> int | None:
     """https://spec.matrix.org/v1.19/application-service-api/#timestamp-massaging"""
     return query.ts if who.service else None
 

@@ -15,6 +15,7 @@ FEATURES = (
     "org.matrix.msc3391",
     "uk.tcpip.msc4133.stable",
     "org.matrix.msc4115",
+    "org.matrix.msc4140",
     "org.matrix.simplified_msc3575",
 )
 """Flags of what is served although no version above promises it."""

@@ -452,6 +452,17 @@ class InviteLevels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DelayedEvents:
+    """Events that people let the server send later (MSC4140), as calls do for hanging up."""
+
+    max_delay: Annotated[Duration, Within(Duration(1), Duration(2**45))] = Duration.parse("30d")
+    """How much later at most."""
+
+    max_scheduled: Annotated[int, Within(0, 10_000)] = 100
+    """How many one person may have at a time; with 0, none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rooms:
     """Rooms and how they begin."""
 
@@ -473,6 +484,8 @@ class Rooms:
 
     search: bool = True
     """Whether people can search unencrypted messages. The words are indexed in the database."""
+
+    delayed_events: DelayedEvents = DelayedEvents()
 
     expiry: bool = False
     """Whether messages may say when they vanish (MSC2228). Other servers need not obey."""

@@ -157,8 +157,9 @@ class RoomRows:
 
     def _add_sent(self, written: Written) -> None:
         once = written.submission.once
-        if once is not None:
-            event = self._nids.events[written.events[-1].event_id]
+        event = self._nids.events.get(written.events[-1].event_id)
+        # State that is as it was before is no new event: asked again, it is the same answer.
+        if once is not None and event is not None:
             txn_id = written.submission.txn_id
             self._batch.sent.append(SentRow(self._room, *once, event, self._work.now, txn_id))
 

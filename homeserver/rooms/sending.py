@@ -40,12 +40,19 @@ class Transaction(NamedTuple):
     path: str
     """Of the request, without the transaction ID."""
     txn_id: str
+    is_own: bool = True
+    """Whether the device chose the ID, and so is told it again with the event."""
 
     @property
     def once(self) -> tuple[int, bytes]:
         """The device, and a hash of the rest."""
         text = f"{self.path}\0{self.txn_id}"
         return self.device, hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+
+    @property
+    def told(self) -> str | None:
+        """What the device is told with the event."""
+        return self.txn_id if self.is_own and "\0" not in self.txn_id else None
 
 
 class Sending:
@@ -77,7 +84,7 @@ class Sending:
             BadJson, TooLarge, InvalidParam: it cannot be an event.
 
         """
-        _check_type(kind)
+        check_name(kind)
         redacts = None
         if kind == "m.room.redaction":
             redacts = _redacts(content)
@@ -85,8 +92,8 @@ class Sending:
             content = {key: value for key, value in content.items() if key != "redacts"}
         await self._check_relation(sender, kind, content, transaction)
         draft = Draft(kind, sender, content, None, room_id, redacts)
-        txn_id = transaction.txn_id if "\0" not in transaction.txn_id else None
-        submission = Submission([draft], once=transaction.once, txn_id=txn_id, ts=ts)
+        once = transaction.once
+        submission = Submission([draft], once=once, txn_id=transaction.told, ts=ts)
         return await post_one(self._intake, submission, room_id)
 
     async def redact(
@@ -108,11 +115,13 @@ class Sending:
         kind: str,
         state_key: str,
         content: Mapping[str, Any],
+        transaction: Transaction | None = None,
         ts: int | None = None,
     ) -> EventID:
         """Set an entry of the room's state, of another time than now if that is given.
 
-        The event that says so already, if there is one.
+        The event that says so already, if there is one. With a transaction, a repeat of it answers
+        the ID of the first try.
 
         Raises:
             Forbidden: the rules of the room forbid it.
@@ -120,9 +129,7 @@ class Sending:
             BadAlias: a canonical alias that does not lead to the room.
 
         """
-        _check_type(kind)
-        if len(state_key.encode(errors="replace")) > _LONGEST:
-            raise InvalidParam(f"a state key has at most {_LONGEST} bytes")
+        check_name(kind, state_key)
         if kind == "m.room.create":
             raise Forbidden("a room is created once")
         if kind == "m.room.member" and not is_user_id(state_key):
@@ -132,7 +139,8 @@ class Sending:
         if kind == "m.room.canonical_alias" and not state_key:
             await self._check_aliases(room_id, content)
         draft = Draft(kind, sender, content, state_key, room_id)
-        return await post_one(self._intake, Submission([draft], ts=ts), room_id)
+        once = transaction.once if transaction else None
+        return await post_one(self._intake, Submission([draft], once=once, ts=ts), room_id)
 
     async def _check_relation(
         self, sender: UserID, kind: str, content: Mapping[str, Any], transaction: Transaction
@@ -202,6 +210,9 @@ def _redacts(content: Mapping[str, Any]) -> EventID:
     return EventID(redacts)
 
 
-def _check_type(kind: str) -> None:
+def check_name(kind: str, state_key: str | None = None) -> None:
+    """See that no event is of an impossible type or state key, or raise `InvalidParam`."""
     if not 0 < len(kind.encode(errors="replace")) <= _LONGEST:
         raise InvalidParam(f"an event type has 1 to {_LONGEST} bytes")
+    if state_key is not None and len(state_key.encode(errors="replace")) > _LONGEST:
+        raise InvalidParam(f"a state key has at most {_LONGEST} bytes")

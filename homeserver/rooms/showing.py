@@ -15,7 +15,7 @@ from homeserver.rooms.standings import Reader, Standing, Standings
 from homeserver.rooms.visibility import is_own_membership
 from homeserver.storage import history
 from homeserver.storage.events import get_events
-from homeserver.storage.history import Placed
+from homeserver.storage.history import Placed, Sent
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid
@@ -52,8 +52,8 @@ class Around:
     """By the number of a redacted event: what redacted it."""
     memberships: Mapping[EventNid, str]
     """The reader's at the event."""
-    transactions: Mapping[EventNid, str]
-    """What the reader's device called the sending of an event."""
+    sent: Mapping[EventNid, Sent]
+    """How the reader sent an event."""
 
 
 def shown(placed: Placed, around: Around, now: int) -> JsonObject:
@@ -76,9 +76,11 @@ def shown(placed: Placed, around: Around, now: int) -> JsonObject:
         unsigned["membership"] = membership
         # COMPAT(clients from before v1.11)
         unsigned["io.element.msc4115.membership"] = membership
-    transaction = around.transactions.get(placed.nid)
-    if transaction is not None:
-        unsigned["transaction_id"] = transaction
+    sent = around.sent.get(placed.nid)
+    if sent is not None and sent.txn_id is not None:
+        unsigned["transaction_id"] = sent.txn_id
+    if sent is not None and sent.delay_id is not None:
+        unsigned["org.matrix.msc4140.delay_id"] = sent.delay_id
     found = client_event(event)
     found["unsigned"] = unsigned
     return found
@@ -133,7 +135,7 @@ class Showing:
             await self._replaced(conn, events),
             await self._redactions(conn, events),
             await self._memberships(conn, reader, events, standings),
-            await self._transactions(conn, reader, events),
+            await self._sent(conn, reader, events),
         )
         now = self._now()
         return [shown(placed, around, now) for placed in events]
@@ -248,15 +250,13 @@ class Showing:
         # m.room.member state), this property is set to leave."
         return {nid: (entry and words[entry]) or "leave" for nid, (entry,) in entries.items()}
 
-    async def _transactions(
+    async def _sent(
         self, conn: Connection, reader: Reader, events: Iterable[Placed]
-    ) -> Mapping[EventNid, str]:
+    ) -> Mapping[EventNid, Sent]:
         # "This will only be present if the client being given the event is the same one which sent
-        # it."
-        own = [e.nid for e in events if e.event.sender == reader.user_id and e.key is None]
-        if not own or reader.device is None:
-            return {}
-        return await history.transactions(conn, reader.device, own)
+        # it." The delay ID is for all clients of the sender.
+        own = [e.nid for e in events if e.event.sender == reader.user_id]
+        return await history.sent(conn, reader.user, reader.device, own) if own else {}
 
 
 _NOTHING = Around({}, {}, {}, {})

@@ -16,7 +16,7 @@ from federation.events import Event, load
 from federation.identifiers import EventID
 from federation.room_versions import ROOM_VERSIONS
 from homeserver.storage.batch import Fate
-from homeserver.storage.numbers import RoomNid
+from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid
 from homeserver.storage.stream_tokens import ORDER_BITS
@@ -217,20 +217,32 @@ async def names(conn: Connection, nids: Iterable[EventNid]) -> dict[EventNid, st
     return {EventNid(row[0]): row[1] for row in rows}
 
 
-async def transactions(
-    conn: Connection, device: int, nids: Iterable[EventNid]
-) -> dict[EventNid, str]:
-    """The transaction IDs with which a device sent those of the events that are its own."""
+class Sent(NamedTuple):
+    """How somebody sent an event."""
+
+    txn_id: str | None
+    """The transaction ID, if it was the device that asks."""
+    delay_id: str | None
+    """Under which ID it was scheduled, if it was."""
+
+
+async def sent(
+    conn: Connection, user: UserNid, device: int | None, nids: Iterable[EventNid]
+) -> dict[EventNid, Sent]:
+    """How some events were sent, which are the user's own; without those of no interest."""
     rows = await conn.fetch(
         """
-        SELECT event_nid, txn_id
-          FROM sent
-         WHERE event_nid = ANY ($1) AND device_nid = $2 AND txn_id IS NOT NULL
+        SELECT s.event_nid, CASE WHEN s.device_nid = $2 THEN s.txn_id END, d.delay_id
+          FROM sent s
+          LEFT JOIN delayed_events d ON d.delay_hash = s.txn_hash AND d.user_nid = $3
+         WHERE s.event_nid = ANY ($1)
+           AND (s.device_nid = $2 AND s.txn_id IS NOT NULL OR d.delay_id IS NOT NULL)
         """,
         list(nids),
         device,
+        user,
     )
-    return {EventNid(row[0]): row[1] for row in rows}
+    return {EventNid(row[0]): Sent(row[1], row[2]) for row in rows}
 
 
 def _ends(span: Span) -> tuple[int, int]:
