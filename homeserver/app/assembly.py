@@ -73,6 +73,7 @@ from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Intake, Means
 from homeserver.rooms.membership import Memberships
 from homeserver.rooms.moments import Moments
+from homeserver.rooms.mutual_rooms import MutualRooms
 from homeserver.rooms.presence import Presence
 from homeserver.rooms.read_markers import ReadMarkers
 from homeserver.rooms.receipts import Receipts
@@ -199,6 +200,7 @@ class Writing:
     directory: Directory
     spaces: Spaces
     user_directory: UserDirectory
+    mutual_rooms: MutualRooms
     welcoming: Welcoming
     upgrading: Upgrading
     carrying_over: CarryingOver
@@ -449,6 +451,7 @@ def make_writing(base: Base, accounts: Accounts, rooms: Rooms, federating: Feder
         user_directory=UserDirectory(
             process, everybody=base.settings.privacy.directory_of_everybody
         ),
+        mutual_rooms=MutualRooms(process),
         welcoming=Welcoming(aliases, memberships, base.settings.registration.auto_join),
         sending=sending,
         delayed_sending=delayed,
@@ -670,6 +673,7 @@ def client_house(
         directory=writing.directory,
         spaces=writing.spaces,
         user_directory=writing.user_directory,
+        mutual_rooms=writing.mutual_rooms,
         welcoming=writing.welcoming,
         upgrading=writing.upgrading,
         carrying_over=writing.carrying_over,

@@ -41,6 +41,7 @@ from homeserver.rooms.history import History
 from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.membership import Memberships
+from homeserver.rooms.mutual_rooms import MutualRooms
 from homeserver.rooms.presence import Presence
 from homeserver.rooms.read_markers import ReadMarkers
 from homeserver.rooms.receipts import Receipts
@@ -105,6 +106,7 @@ class House:
     directory: Directory
     spaces: Spaces
     user_directory: UserDirectory
+    mutual_rooms: MutualRooms
     welcoming: Welcoming
     upgrading: Upgrading
     carrying_over: CarryingOver

@@ -17,6 +17,8 @@ FEATURES = (
     "org.matrix.msc4115",
     "org.matrix.msc4140",
     "org.matrix.simplified_msc3575",
+    "uk.half-shot.msc2666.query_mutual_rooms",
+    "uk.half-shot.msc2666.query_mutual_rooms.stable",
 )
 """Flags of what is served although no version above promises it."""
 

@@ -97,6 +97,39 @@ async def rooms_of_any(conn: Connection, users: Iterable[UserNid]) -> list[RoomN
     return [RoomNid(row[0]) for row in rows]
 
 
+async def shared_rooms(
+    conn: Connection, one: UserNid, other: UserNid, after: RoomNid, limit: int
+) -> tuple[list[tuple[RoomNid, RoomID]], int]:
+    """Rooms that both users are in, beyond a room by number; and how many there are in all."""
+    rows = await conn.fetch(
+        """
+        WITH shared AS MATERIALIZED (
+            SELECT m.room_nid
+              FROM memberships m
+              JOIN memberships o ON o.room_nid = m.room_nid AND o.user_nid = $2
+             WHERE m.user_nid = $1 AND m.membership = $5 AND o.membership = $5
+        )
+        SELECT r.room_nid, r.room_id, c.many
+          FROM (SELECT count(*) AS many FROM shared) c
+          LEFT JOIN LATERAL (
+               SELECT s.room_nid, r.room_id
+                 FROM shared s JOIN rooms r ON r.room_nid = s.room_nid
+                WHERE s.room_nid > $3
+                ORDER BY s.room_nid
+                LIMIT $4
+               ) r ON true
+         ORDER BY r.room_nid
+        """,
+        one,
+        other,
+        after,
+        limit,
+        Membership.JOIN,
+    )
+    rooms = [(RoomNid(row[0]), RoomID(row[1])) for row in rows if row[0] is not None]
+    return rooms, rows[0][2]
+
+
 async def is_in_one_of(conn: Connection, user: UserNid, rooms: Iterable[str]) -> bool:
     """Whether the user is joined to any of these rooms."""
     found: bool = await conn.fetchval(
