@@ -116,6 +116,17 @@ def parse(raw: bytes, version: RoomVersion) -> Pdu:
 
     """
     fields = canonical_json.decode_object(raw, strict=version.strict_json)
+    return _parsed(fields, raw, version)
+
+
+def parse_object(fields: JsonObject, version: RoomVersion) -> Pdu:
+    """Read an event that was decoded already; its `json` is canonical then. Errors as `parse`."""
+    if version.strict_json:
+        canonical_json.check_strict(fields)
+    return _parsed(fields, canonical_json.encode(fields, strict=version.strict_json), version)
+
+
+def _parsed(fields: JsonObject, raw: bytes, version: RoomVersion) -> Pdu:
     check_format(fields, version)
     check_size(fields, raw, version)
     signed = essential_bytes(fields, version)

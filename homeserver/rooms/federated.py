@@ -4,7 +4,7 @@ https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -35,7 +35,7 @@ from homeserver.rooms.aliases import Place
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission, Work
 from homeserver.rooms.intake import Means
-from homeserver.rooms.remote_events import RemoteEvents, read
+from homeserver.rooms.remote_events import JoinAnswer, RemoteEvents, decoded
 from homeserver.rooms.stripped import KEYS, stripped
 from homeserver.storage import invites, received
 from homeserver.storage.batch import Membership
@@ -45,6 +45,7 @@ _JOIN = Limits(total=600.0, body=512 * 1024 * 1024)
 _V1 = ("_matrix", "federation", "v1")
 _V2 = ("_matrix", "federation", "v2")
 _MOST_CANDIDATES = 10
+_Answer = TypeVar("_Answer")
 
 
 class FederatedRooms:
@@ -73,7 +74,7 @@ class FederatedRooms:
 
         async def through(server: ServerName) -> None:
             version, event = await self._handshake("join", server, user, room_id, content)
-            answer = await self._send("send_join", server, room_id, event)
+            answer = await self._send("send_join", server, room_id, event, JoinAnswer)
             await self._import(server, room_id, version, event, answer)
 
         await self._first(via, through)
@@ -88,7 +89,7 @@ class FederatedRooms:
         for server in [name for name in servers if name != self._process.server]:
             try:
                 _, event = await self._handshake("leave", server, user, room_id, content)
-                await self._send("send_leave", server, room_id, event)
+                await self._send("send_leave", server, room_id, event, dict[str, Any])
                 break
             except (FederationError, MatrixError):
                 continue  # nobody can be kept in a room because a server does not answer
@@ -225,24 +226,22 @@ class FederatedRooms:
         }
 
     async def _send(
-        self, what: str, server: ServerName, room_id: RoomID, event: Event
-    ) -> JsonObject:
+        self, what: str, server: ServerName, room_id: RoomID, event: Event, kind: type[_Answer]
+    ) -> _Answer:
         """`send_join` or `send_leave`, in version 2, or as older servers have it."""
         body = orjson.loads(event.json)
         path = (what, room_id, event.event_id)
+        target = encode_target(*_V2, *path)
         try:
-            return await self._peers.client.put_json(
-                server, encode_target(*_V2, *path), body, limits=_JOIN
-            )
+            response = await self._peers.client.request("PUT", server, target, body, limits=_JOIN)
+            return decoded(response.body, kind)
         except HttpError as error:
             if error.status not in {404, 405} or error.errcode not in {"M_UNRECOGNIZED", ""}:
                 raise
         # COMPAT(servers before v1.0) the answer is a pair of status and body.
-        response = await self._peers.client.request(
-            "PUT", server, encode_target(*_V1, *path), body, limits=_JOIN
-        )
-        pair = orjson.loads(response.body)
-        return pair[1] if isinstance(pair, list) and len(pair) == 2 else {}
+        target = encode_target(*_V1, *path)
+        response = await self._peers.client.request("PUT", server, target, body, limits=_JOIN)
+        return decoded(response.body, tuple[int, kind])[1]  # type: ignore[valid-type]
 
     async def _import(
         self,
@@ -250,20 +249,17 @@ class FederatedRooms:
         room_id: RoomID,
         version: RoomVersion,
         event: Event,
-        answer: JsonObject,
+        answer: JoinAnswer,
     ) -> None:
         """Take in a room as the other server tells of it."""
-        state, chain = answer.get("state"), answer.get("auth_chain")
-        if not isinstance(state, list) or not isinstance(chain, list):
-            raise BadGateway("the other server told nothing of the room")
-        theirs = answer.get("event")
-        if isinstance(theirs, dict):
-            # Of a restricted room: with the signature of who let us in.
-            signed = await self._remote.verified(version, [theirs], room_id, [server])
-            event = signed[0] if signed and signed[0].event_id == event.event_id else event
-        pdus = read(version, [*state, *chain], room_id)
-        named = {pdu.event.event_id for pdu in read(version, state, room_id)}
-        events = await self._remote.checked(pdus, [server])
+        # Of a restricted room: with the signature of who let us in.
+        signed = await self._remote.verified(version, [answer.event], room_id, [server])
+        event = signed[0] if signed and signed[0].event_id == event.event_id else event
+        state = await self._remote.read(version, answer.state, room_id)
+        chain = await self._remote.read(version, answer.auth_chain, room_id)
+        named = {pdu.event.event_id for pdu in state}
+        pdus = {pdu.event.event_id: pdu for pdu in [*state, *chain]}
+        events = await self._remote.checked([*pdus.values()], [server])
         if not any(e.type == "m.room.create" for e in events if e.event_id in named):
             raise BadGateway("the other server told of a room without a beginning")
         async with self._process.database.reader() as conn:

@@ -7,13 +7,15 @@ import asyncio
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
-from federation import events, signatures
-from federation.canonical_json import JsonObject, encode
+import msgspec
+
+from federation import canonical_json, events, signatures
+from federation.canonical_json import JsonObject
 from federation.errors import CanonicalJSONError, EventFormatError, ResponseFormatError
 from federation.events import Event, Pdu
-from federation.identifiers import EventID, RoomID, ServerName
+from federation.identifiers import EventID, KeyID, RoomID, ServerName
 from federation.net.key_ring import KeyRequest
 from federation.net.target import encode_target
 from federation.net.transport import Limits
@@ -27,7 +29,31 @@ _V1 = ("_matrix", "federation", "v1")
 _LARGE = Limits(total=300.0, body=256 * 1024 * 1024)
 _KEYS_SECONDS = 30.0
 _FEW = 20
-"""Events that are verified at once, without a thread."""
+"""Events that are read and verified at once, without a thread."""
+
+RawEvents = list[msgspec.Raw]
+"""Events as they came, each of which is decoded by itself: an answer may have thousands."""
+
+
+class JoinAnswer(msgspec.Struct):
+    """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid"""
+
+    state: RawEvents
+    auth_chain: RawEvents
+    event: msgspec.Raw = msgspec.Raw(b"null")
+    """The event that was sent, perhaps with one more signature."""
+
+
+class _State(msgspec.Struct):
+    pdus: RawEvents
+    auth_chain: RawEvents
+
+
+class _Chain(msgspec.Struct):
+    auth_chain: RawEvents
+
+
+_Answer = TypeVar("_Answer")
 
 
 class RemoteEvents:
@@ -54,7 +80,16 @@ class RemoteEvents:
             sources: servers that may have keys of those that cannot be reached.
 
         """
-        return await self.checked(read(version, raw, room_id), sources)
+        return await self.checked(await self.read(version, raw, room_id), sources)
+
+    async def read(
+        self, version: RoomVersion, raw: Iterable[object], room_id: RoomID | None
+    ) -> list[Pdu]:
+        """Those of the events that are well formed and of the room, each once; as `verified`."""
+        listed = list(raw)
+        if len(listed) <= _FEW:
+            return _read_all(version, listed, room_id)
+        return await asyncio.to_thread(_read_all, version, listed, room_id)
 
     async def checked(self, pdus: Sequence[Pdu], sources: Iterable[ServerName] = ()) -> list[Event]:
         """Those of the events that are signed by whom they must be.
@@ -64,11 +99,7 @@ class RemoteEvents:
             sources: servers that may have keys of those that cannot be reached.
 
         """
-        wanted = [
-            KeyRequest(server, key_id, pdu.event.origin_server_ts)
-            for pdu in pdus
-            for server, key_id in signatures.wanted_keys(pdu)
-        ]
+        wanted = _wanted_keys(pdus)
         keys = await self._peers.keys.get(wanted, sources=sources, deadline=_KEYS_SECONDS)
         if len(pdus) <= _FEW:
             found = [signatures.verified(pdu, keys) for pdu in pdus]
@@ -111,22 +142,23 @@ class RemoteEvents:
 
     async def state(
         self, server: ServerName, room_id: RoomID, event_id: EventID
-    ) -> tuple[list[Any], list[Any]]:
+    ) -> tuple[RawEvents, RawEvents]:
         """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid"""
         target = encode_target(*_V1, "state", room_id, query=[("event_id", event_id)])
-        answer = await self._peers.client.get_json(server, target, limits=_LARGE)
-        return _list(answer, "pdus"), _list(answer, "auth_chain")
+        response = await self._peers.client.request("GET", server, target, limits=_LARGE)
+        answer = decoded(response.body, _State)
+        return answer.pdus, answer.auth_chain
 
     async def event(self, server: ServerName, event_id: EventID) -> list[Any]:
         """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1eventeventid"""
         answer = await self._peers.client.get_json(server, encode_target(*_V1, "event", event_id))
         return _list(answer, "pdus")[:1]
 
-    async def event_auth(self, server: ServerName, room_id: RoomID, event_id: EventID) -> list[Any]:
+    async def event_auth(self, server: ServerName, room_id: RoomID, event_id: EventID) -> RawEvents:
         """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1event_authroomideventid"""
         target = encode_target(*_V1, "event_auth", room_id, event_id)
-        answer = await self._peers.client.get_json(server, target, limits=_LARGE)
-        return _list(answer, "auth_chain")
+        response = await self._peers.client.request("GET", server, target, limits=_LARGE)
+        return decoded(response.body, _Chain).auth_chain
 
     async def backfill(
         self, server: ServerName, room_id: RoomID, before: Sequence[EventID], limit: int
@@ -150,8 +182,24 @@ class RemoteEvents:
         return EventID(event_id), when
 
 
-def read(version: RoomVersion, raw: Iterable[object], room_id: RoomID | None) -> list[Pdu]:
-    """Those of the events that are well formed and of the room, each once."""
+def decoded(body: bytes, kind: type[_Answer]) -> _Answer:
+    """An answer whose events are left as they came, or raise `ResponseFormatError`."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise ResponseFormatError(f"the answer is not what it should be: {error}") from error
+
+
+def _wanted_keys(pdus: Iterable[Pdu]) -> list[KeyRequest]:
+    """Each key that is wanted, with the latest time that it signed at."""
+    times: dict[tuple[ServerName, KeyID], int] = {}
+    for pdu in pdus:
+        for name in signatures.wanted_keys(pdu):
+            times[name] = max(times.get(name, 0), pdu.event.origin_server_ts)
+    return [KeyRequest(*name, ts) for name, ts in times.items()]
+
+
+def _read_all(version: RoomVersion, raw: Iterable[object], room_id: RoomID | None) -> list[Pdu]:
     pdus = [pdu for one in raw if (pdu := _read(one, version)) is not None]
     if room_id is not None:
         pdus = [pdu for pdu in pdus if pdu.event.room_id == room_id]
@@ -159,10 +207,10 @@ def read(version: RoomVersion, raw: Iterable[object], room_id: RoomID | None) ->
 
 
 def _read(raw: object, version: RoomVersion) -> Pdu | None:
-    if not isinstance(raw, dict):
-        return None
     try:
-        return events.parse(encode(raw, strict=False), version)
+        if isinstance(raw, msgspec.Raw):
+            raw = canonical_json.decode(bytes(raw), strict=version.strict_json)
+        return events.parse_object(raw, version) if isinstance(raw, dict) else None
     except (CanonicalJSONError, EventFormatError):
         return None
 

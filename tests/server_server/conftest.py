@@ -9,7 +9,8 @@ import pytest
 from federation.identifiers import RoomID
 from tests.database import Server
 from tests.federation.net.loopback import Authority
-from tests.server_server.peer import Peer, Room, peering
+from tests.server_server.answering import peering
+from tests.server_server.peer import Peer, Room
 from tests.servers import Client, Hearth, federating
 
 V3 = "/_matrix/client/v3"

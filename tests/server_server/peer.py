@@ -3,14 +3,12 @@
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-from aiohttp import web
 from yarl import URL
 
 from federation import x_matrix
@@ -20,14 +18,13 @@ from federation.canonical_json import JsonObject
 from federation.events import Event, StateKey, parse
 from federation.identifiers import EventID, RoomID, ServerName, UserID
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
-from federation.server_keys import build_document
 from federation.signing import SigningKey
-from homeserver.http.listeners import bind
-from tests.federation.net.loopback import Authority
-from tests.servers import LOOPBACK, Hearth
+from tests.servers import Hearth
 
 V1 = "/_matrix/federation/v1"
 V2 = "/_matrix/federation/v2"
+_FEW = 100
+"""Entries of a state that is remembered for each event."""
 _numbers = itertools.count(1)
 
 
@@ -39,6 +36,8 @@ class Room:
     version: RoomVersion
     state: dict[StateKey, Event]
     tips: list[Event]
+    before: dict[EventID, dict[StateKey, Event]] = field(default_factory=dict)
+    """The states before events, where they matter."""
 
     def place(
         self, kind: str, sender: UserID, key: str | None, content: Mapping[str, Any]
@@ -68,6 +67,12 @@ class Peer:
     """The transactions that came."""
     asked: list[str] = field(default_factory=list)
     """The paths that were asked for."""
+    hosted: dict[RoomID, Room] = field(default_factory=dict)
+    """Rooms that it lets others into."""
+    strangers: dict[ServerName, Signer] = field(default_factory=dict)
+    """Servers that nobody can reach, whose keys the peer tells."""
+    lies: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
+    """What becomes of honest answers, by the endpoint."""
 
     @property
     def signer(self) -> Signer:
@@ -103,17 +108,45 @@ class Peer:
         status, made = await self.ask("GET", path)
         assert status == 200, made
         version = ROOM_VERSIONS[made["room_version"]]
-        fields = {**made["event"], "origin_server_ts": _now()}
+        fields = {**made["event"], "origin_server_ts": now_ms()}
         event = sign_event(fields, version, self.signer)
         path = f"{V2}/send_join/{quote(room_id)}/{quote(event.event_id)}"
         status, answer = await self.ask("PUT", path, json.loads(event.json))
         assert status == 200, answer
-        state = [_read(one, version) for one in answer["state"]]
-        for one in [*state, *(_read(e, version) for e in answer["auth_chain"]), event]:
+        state = [read(one, version) for one in answer["state"]]
+        for one in [*state, *(read(e, version) for e in answer["auth_chain"]), event]:
             self.known[one.event_id] = one
         room = Room(room_id, version, {(e.type, e.state_key or ""): e for e in state}, [event])
         room.add(event)
         return room
+
+    def found(self, creator: UserID, version: str = "11", rule: str = "public") -> Room:
+        """A room of the peer's own, which others may join."""
+        known = ROOM_VERSIONS[version]
+        room = Room(RoomID(f"!{next(_numbers)}:{self.name}"), known, {}, [])
+        content: JsonObject = {"room_version": version}
+        if known.create_names_creator:
+            content["creator"] = creator
+        self.say_state(room, "m.room.create", content, creator)
+        self.say_state(room, "m.room.member", {"membership": "join"}, creator, creator)
+        self.say_state(room, "m.room.power_levels", {"users": {creator: 100}}, creator)
+        self.say_state(room, "m.room.join_rules", {"join_rule": rule}, creator)
+        self.hosted[room.room_id] = room
+        return room
+
+    def say_state(
+        self,
+        room: Room,
+        kind: str,
+        content: Mapping[str, Any],
+        sender: UserID,
+        state_key: str = "",
+        **more: Any,
+    ) -> Event:
+        """An entry of the room's state, added to it."""
+        event = self.make(room, kind, content, sender, state_key, **more)
+        room.add(event)
+        return event
 
     def make(
         self,
@@ -126,14 +159,17 @@ class Peer:
         place: Place | None = None,
         redacts: EventID | None = None,
         now: int | None = None,
+        signer: Signer | None = None,
     ) -> Event:
         """An event of the room, at its end unless told otherwise; it is not added there."""
         draft = Draft(kind, sender, content, state_key, room.room_id, redacts)
         at = place or room.place(kind, sender, state_key, content)
-        event = build(
-            draft, at, room.version, self.signer, now=now or _now(), opaque_id=f"p{next(_numbers)}"
-        )
+        by = signer or self.signer
+        opaque = f"p{next(_numbers)}"
+        event = build(draft, at, room.version, by, now=now or now_ms(), opaque_id=opaque)
         self.known[event.event_id] = event
+        if len(room.state) < _FEW:
+            room.before[event.event_id] = dict(room.state)
         return event
 
     def say(self, room: Room, text: str, sender: UserID, **more: Any) -> Event:
@@ -151,7 +187,7 @@ class Peer:
         pdus = [json.loads(e.json) if isinstance(e, Event) else e for e in events]
         body = {
             "origin": self.name,
-            "origin_server_ts": _now(),
+            "origin_server_ts": now_ms(),
             "pdus": pdus,
             "edus": list(edus),
         }
@@ -160,71 +196,12 @@ class Peer:
         results: dict[str, Any] = answer["pdus"]
         return results
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        self.asked.append(request.path)
-        if request.path == "/_matrix/key/v2/server":
-            return web.json_response(build_document(self.name, [self.key], [], _now() + 86_400_000))
-        what = request.path.removeprefix(V1 + "/").split("/")[0]
-        if what == "send":
-            self.told.append(await request.json())
-            return web.json_response({"pdus": {}})
-        if what == "get_missing_events":
-            return web.json_response({"events": self._between(await request.json())})
-        if what == "event":
-            event = self.known.get(EventID(request.path.rsplit("/", 1)[1]))
-            if event is not None:
-                return web.json_response({"pdus": [json.loads(event.json)]})
-        if what == "event_auth":
-            event = self.known.get(EventID(request.path.rsplit("/", 1)[1]))
-            return web.json_response({"auth_chain": self._chain([event] if event else [])})
-        return web.json_response({"errcode": "M_UNRECOGNIZED", "error": "no"}, status=404)
 
-    def _between(self, wanted: JsonObject) -> list[Any]:
-        found: dict[EventID, Event] = {}
-        pending = [self.known[i] for i in wanted["latest_events"] if i in self.known]
-        while pending:
-            for parent in pending.pop().prev_events:
-                event = self.known.get(parent)
-                if event and parent not in found and parent not in wanted["earliest_events"]:
-                    found[parent] = event
-                    pending.append(event)
-        return [json.loads(event.json) for event in found.values()][: wanted["limit"]]
-
-    def _chain(self, events: list[Event]) -> list[Any]:
-        found: dict[EventID, Event] = {}
-        pending = list(events)
-        while pending:
-            for cited in pending.pop().auth_events:
-                if cited in self.known and cited not in found:
-                    found[cited] = self.known[cited]
-                    pending.append(self.known[cited])
-        return [json.loads(event.json) for event in found.values()]
-
-
-@asynccontextmanager
-async def peering(hearth: Hearth, authority: Authority) -> AsyncIterator[Peer]:
-    """A peer of a server, on loopback."""
-    bound = bind(LOOPBACK, 0)
-    name = ServerName(f"127.0.0.1:{bound.getsockname()[1]}")
-    key = SigningKey.from_seed("ed25519:peer", bound.getsockname()[1].to_bytes(32, "big"))
-    connector = aiohttp.TCPConnector(ssl=False)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        peer = Peer(name, key, hearth, session)
-        app = web.Application(client_max_size=2**26)
-        app.router.add_route("*", "/{path:.*}", peer._answer)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        tls = authority.server_context("127.0.0.1")
-        await web.SockSite(runner, bound, ssl_context=tls).start()
-        try:
-            yield peer
-        finally:
-            await runner.cleanup()
-
-
-def _read(raw: JsonObject, version: RoomVersion) -> Event:
+def read(raw: JsonObject, version: RoomVersion) -> Event:
+    """An event as it came."""
     return parse(json.dumps(raw).encode(), version).event
 
 
-def _now() -> int:
+def now_ms() -> int:
+    """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
