@@ -293,6 +293,12 @@ class UnableToAuthorise(MatrixError):
     errcode, says = "M_UNABLE_TO_AUTHORISE_JOIN", "this server cannot let the user in"
 
 
+class UnableToGrant(MatrixError):
+    """Nobody of this server has the power to let somebody in; another server may have."""
+
+    errcode, says = "M_UNABLE_TO_GRANT_JOIN", "nobody of this server may let the user in"
+
+
 class Conflict(MatrixError):
     """It is there already."""
 

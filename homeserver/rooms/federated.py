@@ -25,8 +25,11 @@ from homeserver.errors import (
     BadGateway,
     Forbidden,
     IncompatibleRoomVersion,
+    InvalidParam,
     MatrixError,
     NotFound,
+    UnableToAuthorise,
+    UnableToGrant,
 )
 from homeserver.peers.peers import Peers
 from homeserver.rooms import outliers
@@ -317,13 +320,24 @@ class FederatedRooms:
         self._process.committed(pos)
 
 
+_PASSED_ON: dict[str, type[MatrixError]] = {
+    kind.errcode: kind
+    for kind in (
+        Forbidden,
+        IncompatibleRoomVersion,
+        InvalidParam,
+        NotFound,
+        UnableToAuthorise,
+        UnableToGrant,
+    )
+}
+"""What other servers may say to our clients; others of their codes would mislead them."""
+
+
 def _told(error: HttpError) -> MatrixError:
     """What the other server says, as we tell it to the client."""
     if error.status in {400, 403, 404} and error.errcode:
-        told = Forbidden(error.message) if error.status == 403 else MatrixError(error.message)
-        if error.status == 404:
-            told = NotFound(error.message)
-        return told
+        return _PASSED_ON.get(error.errcode, MatrixError)(error.message)
     return BadGateway(f"the other server answered {error.status}")
 
 

@@ -31,6 +31,7 @@ from homeserver.errors import (
     UnableToAuthorise,
 )
 from homeserver.rooms.absorbing import Absorbing, refusal_of
+from homeserver.rooms.brief_states import brief_state
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission, Work, parents_of
 from homeserver.rooms.heads import Head
@@ -41,6 +42,7 @@ from homeserver.rooms.stripped import KEYS, stripped
 from homeserver.storage import federation_reads, history, invites, memberships, received
 from homeserver.storage.batch import Fate, Membership
 from homeserver.storage.log import Kind
+from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid, StateGroup
@@ -56,6 +58,8 @@ class RoomState(NamedTuple):
 
     state: list[EventNid]
     chain: list[EventNid]
+    servers: Sequence[ServerName] | None = None
+    """Where members are left out of the state, the servers that they are of."""
 
 
 class Resident:
@@ -109,11 +113,19 @@ class Resident:
         return template(draft, place, version, self._process.now()), version
 
     async def accept(
-        self, what: str, origin: ServerName, room_id: RoomID, event_id: EventID, body: JsonObject
+        self,
+        what: str,
+        origin: ServerName,
+        room_id: RoomID,
+        event_id: EventID,
+        body: JsonObject,
+        *,
+        omit_members: bool = False,
     ) -> tuple[Event, RoomState | None, list[JsonObject]]:
         """Let an event into a room that another server made of what `make` handed out.
 
-        Answers the event, for a join the state before it, and for a knock what is shown.
+        Answers the event, for a join the state before it, perhaps without most of the members, and
+        for a knock what is shown.
 
         Raises:
             NotFound, Forbidden: as `make`.
@@ -132,7 +144,10 @@ class Resident:
             stored = (await received.by_ids(conn, [event.event_id]))[event.event_id]
             but = [origin, self._process.server]
             pos = await federation_reads.forward(conn, stored.room, stored.nid, but, Kind.OUTGOING)
-            state = await self._state_of(conn, stored.group) if what == "join" else None
+            state = None
+            if what == "join":
+                user = event.sender if omit_members else None
+                state = await self._state_of(conn, stored.group, stored.room, user)
             shown = await self._current.read(conn, room_id, KEYS) if what == "knock" else {}
         self._process.committed(pos)
         return event, state, stripped(shown.values())
@@ -185,7 +200,7 @@ class Resident:
             stored = (await received.by_ids(conn, [event_id])).get(event_id)
             if stored is None or stored.order is None or stored.event.room_id != room_id:
                 raise NotFound("there is no such event")
-            return await self._state_of(conn, stored.group)
+            return await self._state_of(conn, stored.group, stored.room)
 
     async def event(self, origin: ServerName, event_id: EventID) -> bytes:
         """One event, as the server may see it, or raise `NotFound`."""
@@ -335,12 +350,19 @@ class Resident:
             raise Forbidden("the event is not signed as it must be")
         return verified[0]
 
-    async def _state_of(self, conn: Connection, group: GroupNid | None) -> RoomState:
-        if group is None:
+    async def _state_of(
+        self, conn: Connection, nid: GroupNid | None, room: RoomNid, joiner: UserID | None = None
+    ) -> RoomState:
+        """A state; without the members whom somebody who joins need not know at once."""
+        if nid is None:
             return RoomState([], [])
-        loaded = (await self._means.states.load(conn, [group]))[group]
-        state = list(loaded.entries().values())
-        return RoomState(state, await federation_reads.auth_chain(conn, state))
+        group = (await self._means.states.load(conn, [nid]))[nid]
+        if joiner is None:
+            state = list(group.entries().values())
+            return RoomState(state, await federation_reads.auth_chain(conn, state))
+        state = await brief_state(conn, self._process.numbers, room, group, joiner)
+        chain = set(await federation_reads.auth_chain(conn, state)) - set(state)
+        return RoomState(state, list(chain), await memberships.servers_in(conn, room))
 
     async def _note_invitation(
         self, event: Event, version: RoomVersion, shown: Sequence[Any]

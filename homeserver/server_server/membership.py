@@ -34,6 +34,12 @@ class MakeQuery(msgspec.Struct):
     ver: list[str] = []
 
 
+class JoinQuery(msgspec.Struct):
+    """Whether most of the members may be left out of the answer."""
+
+    omit_members: bool = False
+
+
 class InviteBody(msgspec.Struct):
     """An invitation, and what is shown of the room."""
 
@@ -62,10 +68,10 @@ async def make_knock(request: Request, house: House, query: MakeQuery, origin: S
 
 @routes.put(_V2 + "/send_join/{roomId}/{eventId}", auth=Auth.FEDERATION)
 async def send_join_v2(
-    request: Request, house: House, body: JsonObject, origin: ServerName
+    request: Request, house: House, query: JoinQuery, body: JsonObject, origin: ServerName
 ) -> Json:
     """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid"""
-    return await _send_join(request, house, body, origin)
+    return await _send_join(request, house, body, origin, omit_members=query.omit_members)
 
 
 @routes.put(_V1 + "/send_join/{roomId}/{eventId}", auth=Auth.FEDERATION)
@@ -143,17 +149,26 @@ async def _make(
 
 
 async def _send_join(
-    request: Request, house: House, body: JsonObject, origin: ServerName
+    request: Request,
+    house: House,
+    body: JsonObject,
+    origin: ServerName,
+    *,
+    omit_members: bool = False,
 ) -> dict[str, Any]:
     room_id, event_id = _named(request)
-    event, state, _ = await house.resident.accept("join", origin, room_id, event_id, body)
-    return {
+    event, state, _ = await house.resident.accept(
+        "join", origin, room_id, event_id, body, omit_members=omit_members
+    )
+    servers = state.servers if state else None
+    answer = {
         "origin": house.process.server,
-        "members_omitted": False,
+        "members_omitted": servers is not None,
         "event": RawJson(event.json),
         "state": raw(await events_of(house, state.state if state else [])),
         "auth_chain": raw(await events_of(house, state.chain if state else [])),
     }
+    return answer if servers is None else {**answer, "servers_in_room": list(servers)}
 
 
 def _named(request: Request) -> tuple[RoomID, EventID]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
-from homeserver.storage.state_groups import EventNid
+from homeserver.storage.state_groups import EventNid, KeyNid
 
 
 async def auth_chain(conn: Connection, events: Collection[EventNid]) -> list[EventNid]:
@@ -38,6 +38,18 @@ async def jsons(conn: Connection, events: Iterable[EventNid]) -> list[bytes]:
     """Events as they are sent."""
     rows = await conn.fetch("SELECT json FROM events WHERE event_nid = ANY ($1)", list(events))
     return [row[0] for row in rows]
+
+
+async def not_members(conn: Connection, keys: Iterable[KeyNid]) -> list[KeyNid]:
+    """Those of the keys that are not of memberships."""
+    rows = await conn.fetch(
+        """
+        SELECT state_key_nid FROM state_keys
+         WHERE state_key_nid = ANY ($1) AND type <> 'm.room.member'
+        """,
+        list(keys),
+    )
+    return [KeyNid(row[0]) for row in rows]
 
 
 async def back_from(

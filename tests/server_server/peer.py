@@ -103,6 +103,19 @@ class Peer:
 
     async def join(self, room_id: RoomID, user: UserID) -> Room:
         """Join somebody, as servers do."""
+        event, answer = await self.send_join(room_id, user)
+        state = [read(one, event.version) for one in answer["state"]]
+        for one in [*state, *(read(e, event.version) for e in answer["auth_chain"]), event]:
+            self.known[one.event_id] = one
+        entries = {(e.type, e.state_key or ""): e for e in state}
+        room = Room(room_id, event.version, entries, [event])
+        room.add(event)
+        return room
+
+    async def send_join(
+        self, room_id: RoomID, user: UserID, query: str = ""
+    ) -> tuple[Event, JsonObject]:
+        """The event with which somebody joins, and what the server tells of the room."""
         versions = "&".join(f"ver={name}" for name in ROOM_VERSIONS)
         path = f"{V1}/make_join/{quote(room_id)}/{quote(user)}?{versions}"
         status, made = await self.ask("GET", path)
@@ -110,15 +123,17 @@ class Peer:
         version = ROOM_VERSIONS[made["room_version"]]
         fields = {**made["event"], "origin_server_ts": now_ms()}
         event = sign_event(fields, version, self.signer)
-        path = f"{V2}/send_join/{quote(room_id)}/{quote(event.event_id)}"
+        path = f"{V2}/send_join/{quote(room_id)}/{quote(event.event_id)}{query}"
         status, answer = await self.ask("PUT", path, json.loads(event.json))
         assert status == 200, answer
-        state = [read(one, version) for one in answer["state"]]
-        for one in [*state, *(read(e, version) for e in answer["auth_chain"]), event]:
-            self.known[one.event_id] = one
-        room = Room(room_id, version, {(e.type, e.state_key or ""): e for e in state}, [event])
-        room.add(event)
-        return room
+        return event, answer
+
+    def stranger(self, name: str) -> Signer:
+        """A server that nobody can reach."""
+        key = SigningKey.from_seed("ed25519:1", next(_numbers).to_bytes(32, "big"))
+        stranger = Signer(ServerName(name), key)
+        self.strangers[stranger.server] = stranger
+        return stranger
 
     def found(self, creator: UserID, version: str = "11", rule: str = "public") -> Room:
         """A room of the peer's own, which others may join."""
