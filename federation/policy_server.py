@@ -10,8 +10,11 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from federation import canonical_json
 from federation.decision import ALLOWED, Decision, Denied
 from federation.errors import KeyFormatError
+from federation.events import Event, load
+from federation.hashing import essential_bytes
 from federation.identifiers import KeyID, ServerName
 from federation.signing import VerifyKey, decode_verify_key, is_signature
 
@@ -90,3 +93,22 @@ def check_policy(
     if server.key is None or not is_signature(signed, signature, server.key):
         return Denied("policy_server.invalid", "the policy server's signature does not verify")
     return ALLOWED
+
+
+def check_event(server: PolicyServer | None, event: Event) -> Decision:
+    """`check_policy` for an event as it is stored."""
+    if server is None:
+        return ALLOWED
+    fields = canonical_json.decode_object(event.json, strict=event.version.strict_json)
+    signed = essential_bytes(fields, event.version)
+    return check_policy(server, event.type, event.state_key, signed, fields["signatures"])
+
+
+def with_policy_signature(event: Event, via: ServerName, signature: str) -> Event:
+    """The event with the signature that a policy server answered; the others are kept."""
+    strict = event.version.strict_json
+    fields = canonical_json.decode_object(event.json, strict=strict)
+    signatures = {name: dict(by_key) for name, by_key in fields["signatures"].items()}
+    signatures.setdefault(via, {})[POLICY_KEY_ID] = signature
+    raw = canonical_json.encode({**fields, "signatures": signatures}, strict=strict)
+    return load(raw, event.event_id, event.version)

@@ -74,6 +74,7 @@ from homeserver.rooms.intake import Intake, Means
 from homeserver.rooms.membership import Memberships
 from homeserver.rooms.moments import Moments
 from homeserver.rooms.mutual_rooms import MutualRooms
+from homeserver.rooms.policing import Policing
 from homeserver.rooms.presence import Presence
 from homeserver.rooms.read_markers import ReadMarkers
 from homeserver.rooms.receipts import Receipts
@@ -179,6 +180,7 @@ class Federating:
     peers: Peers
     sending: PeerSending
     remote: RemoteEvents
+    policing: Policing
     absorbing: Absorbing
     federated: FederatedRooms
     receiving: Receiving
@@ -408,14 +410,19 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
     claims = Claims(process.database, process.numbers, rooms.heads)
     resolving = Resolving(process.numbers)
     absorbing = Absorbing(claims, rooms.means, resolving)
-    receiving = Receiving(process, remote, absorbing)
+    policing = Policing(process, peers, rooms.current, rooms.means, absorbing)
+    rooms.intake.policed = policing.post
+    receiving = Receiving(process, remote, absorbing, policing)
     largest = int(settings.media.max_remote)
     return Federating(
         peers=peers,
         sending=PeerSending(process, peers, settings.federation, base.bus),
         remote=remote,
         absorbing=absorbing,
-        federated=FederatedRooms(process, peers, remote, absorbing, rooms.current, rooms.means),
+        policing=policing,
+        federated=FederatedRooms(
+            process, peers, remote, absorbing, policing, rooms.current, rooms.means
+        ),
         receiving=receiving,
         claims=claims,
         backfilling=Backfilling(process, remote, receiving, claims, rooms.means, resolving),
@@ -733,6 +740,7 @@ def server_house(
             rooms.means,
             federating.remote,
             federating.absorbing,
+            federating.policing,
             writing.memberships,
         ),
         receiving=federating.receiving,

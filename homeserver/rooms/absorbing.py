@@ -8,15 +8,17 @@ https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from federation.auth import auth_events_for
-from federation.decision import Denied
+from federation.decision import Decision, Denied
 from federation.events import Event, StateKey
 from federation.identifiers import EventID, RoomID, domain_of
 from federation.power_levels import PowerLevels
 from federation.verdict import Outcome, Ruling
 from homeserver.rooms import notices, redacting, searchable
 from homeserver.rooms.claims import Claims
+from homeserver.rooms.drafting import Submission
 from homeserver.rooms.heads import Head, Tip
 from homeserver.rooms.intake import Means
 from homeserver.rooms.interning import Nids, intern
@@ -31,9 +33,11 @@ from homeserver.storage.batch import (
     Fate,
     MemberRow,
     RoomRow,
+    SentRow,
     ServerRow,
     append,
 )
+from homeserver.storage.events import get_sent
 from homeserver.storage.numbers import RoomNid, ServerNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.received import Stored
@@ -56,6 +60,15 @@ class _Room:
     batch: Batch = field(default_factory=Batch)
 
 
+class _Facts(NamedTuple):
+    """What is known of events beside themselves; see `Absorbing.absorb`."""
+
+    states: States
+    policy: Mapping[EventID, Decision]
+    submission: Submission | None
+    is_fresh: bool
+
+
 class Absorbing:
     """Writes other servers' events."""
 
@@ -70,6 +83,8 @@ class Absorbing:
         events: Sequence[Event],
         states: States | None = None,
         *,
+        policy: Mapping[EventID, Decision] | None = None,
+        submission: Submission | None = None,
         is_fresh: bool = False,
     ) -> dict[EventID, Ruling]:
         """Judge events, in causal order, and write them; those that are here already are left out.
@@ -78,31 +93,37 @@ class Absorbing:
             room_id: the room of all of them, which we are in.
             events: whose signatures are good.
             states: before those of them whose parents are not all here.
+            policy: what the room's policy server says of them, if it does not agree.
+            submission: what they are made of; nothing is written if it is a repeat.
             is_fresh: whether the room begins anew with them, whatever it was when we left it.
 
         """
         rulings: dict[EventID, Ruling] = {}
         for start in range(0, len(events), _AT_ONCE):
             part = events[start : start + _AT_ONCE]
-            rulings |= await self._absorb(
-                room_id, part, states or {}, is_fresh=is_fresh and not start
-            )
+            facts = _Facts(states or {}, policy or {}, submission, is_fresh and not start)
+            rulings |= await self._absorb(room_id, part, facts)
         return rulings
 
     async def _absorb(
-        self, room_id: RoomID, events: Sequence[Event], states: States, *, is_fresh: bool
+        self, room_id: RoomID, events: Sequence[Event], facts: "_Facts"
     ) -> dict[EventID, Ruling]:
         numbers = self._means.numbers
         for _ in range(_TRIES):
             async with self._claims.claimed(room_id) as (conn, nid):
+                once = facts.submission.once if facts.submission else None
+                if once and await get_sent(conn, {once}):
+                    return {}
                 nids = await intern(conn, numbers, events)
                 await numbers.events.intern(conn, {p for e in events for p in e.prev_events})
-                room = await self._room(conn, nid, events)
-                if is_fresh:
+                room = await self._room(conn, nid, events, facts.policy)
+                if facts.is_fresh:
                     room.tips, room.group = {}, None
-                rulings = await self._add_all(conn, room, nids, events, states)
+                rulings = await self._add_all(conn, room, nids, events, facts.states)
                 if not room.batch.events:
                     return rulings
+                if facts.submission:
+                    _add_sent(room.batch, facts.submission)
                 written = await append(conn, room.batch)
                 self._means.heads.drop(nid)
                 if written:
@@ -113,11 +134,17 @@ class Absorbing:
                     return rulings
         raise TimeoutError("the room was written to by somebody else all the time")
 
-    async def _room(self, conn: Connection, nid: RoomNid, events: Sequence[Event]) -> _Room:
+    async def _room(
+        self,
+        conn: Connection,
+        nid: RoomNid,
+        events: Sequence[Event],
+        policy: Mapping[EventID, Decision],
+    ) -> _Room:
         keys = {key for event in events for key in auth_events_for(event)}
         head = (await self._means.heads.get(conn, {nid: [*keys, CREATE]}))[nid]
         known = await received.by_ids(conn, cited_by(head, events))
-        judging = Judging(conn, self._means, self._resolving, head, known)
+        judging = Judging(conn, self._means, self._resolving, head, known, policy)
         return _Room(head, judging, head.group, {tip.event.event_id: tip for tip in head.tips})
 
     async def _add_all(
@@ -253,6 +280,13 @@ def refusal_of(ruling: Ruling | None) -> Denied | None:
     if ruling is None or ruling.outcome is Outcome.ACCEPTED:
         return None
     return ruling.denial or Denied("event.refused", "the event was refused")
+
+
+def _add_sent(batch: Batch, submission: Submission) -> None:
+    last = batch.events[-1]
+    if submission.once is not None and last.fate is Fate.ACCEPTED:
+        row = SentRow(last.room, *submission.once, last.event, last.ts, submission.txn_id)
+        batch.sent.append(row)
 
 
 def _event(stored: Mapping[EventNid, Stored], nid: EventNid | None) -> Event | None:

@@ -13,9 +13,12 @@ from federation.auth import auth_events_for, authorise, check_auth_events, selec
 from federation.building import Draft, Place, Signer, build
 from federation.decision import Denied
 from federation.events import MAX_PREV_EVENTS, Event, StateKey
+from federation.policy_server import needs_policy_signature, read_policy_server
 from federation.room_versions import RoomVersion
 from homeserver.rooms.heads import Head
 
+POLICY: StateKey = ("m.room.policy", "")
+"""Which server is asked about everything that is sent in the room."""
 ROOM_EXISTS = "room.exists"
 """The rule that is broken by creating a room twice."""
 
@@ -39,7 +42,7 @@ class Submission:
         keys = {(d.type, d.state_key) for d in self.drafts if d.state_key is not None}
         for draft in self.drafts:
             keys.update(select(draft.type, draft.sender, draft.state_key, draft.content, version))
-        return {*keys, ("m.room.create", "")}
+        return {*keys, ("m.room.create", ""), POLICY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,19 @@ class Work:
                 return event
             events.append(event)
         return Written(submission, tuple(events))
+
+    def is_policed(self, submission: Submission) -> bool:
+        """Whether the room names a policy server that would have to be asked.
+
+        It is one if it has a joined user; whoever asks it looks for that.
+        """
+        policy = self.entry(POLICY)
+        if policy is None:
+            return False
+        via = policy.content.get("via")
+        if not isinstance(via, str) or read_policy_server(policy.content, {via}) is None:
+            return False
+        return any(needs_policy_signature(d.type, d.state_key) for d in submission.drafts)
 
     def make(self, draft: Draft) -> Event | Denied:
         """Make one event that somebody else signs too, before it is submitted."""

@@ -10,6 +10,7 @@ import orjson
 
 from federation.building import Draft, sign_event
 from federation.canonical_json import JsonObject
+from federation.decision import Denied
 from federation.errors import (
     CanonicalJSONError,
     EventFormatError,
@@ -38,6 +39,7 @@ from homeserver.rooms.aliases import Place
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission, Work
 from homeserver.rooms.intake import Means
+from homeserver.rooms.policing import Policing
 from homeserver.rooms.remote_events import JoinAnswer, RemoteEvents, decoded
 from homeserver.rooms.stripped import KEYS, stripped
 from homeserver.storage import invites, received
@@ -60,9 +62,11 @@ class FederatedRooms:
         peers: Peers,
         remote: RemoteEvents,
         absorbing: Absorbing,
+        policing: Policing,
         current: Current,
         means: Means,
     ) -> None:
+        self._policing = policing
         self._process = process
         self._peers = peers
         self._remote = remote
@@ -124,7 +128,10 @@ class FederatedRooms:
         room_id, target = draft.room_id, UserID(draft.state_key or "")
         if room_id is None:
             raise NotFound("there is no such room here")
-        event, version, shown = await self._invitation(draft, room_id)
+        made, version, shown = await self._invitation(draft, room_id)
+        event = await self._policing.agreed(room_id, made)
+        if isinstance(event, Denied):
+            raise Forbidden(event.reason)
         body = {
             "event": orjson.loads(event.json),
             "room_version": version.name,

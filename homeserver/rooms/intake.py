@@ -13,7 +13,7 @@ Gather, judge, write: https://spec.matrix.org/v1.19/server-server-api/#pdus
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from federation.building import Signer
@@ -51,6 +51,11 @@ class Repeated:
     event_id: EventID
 
 
+@dataclass(frozen=True, slots=True)
+class _Policed:
+    """Another server has to be asked first; nobody waits for that here."""
+
+
 Answer = Written | Repeated | Denied
 
 
@@ -60,11 +65,11 @@ class _Waiting:
 
     room_id: RoomID
     submission: Submission
-    answer: asyncio.Future[Answer]
+    answer: asyncio.Future[Answer | _Policed]
     failures: int = 0
     """How many times it was in a batch that could not be written."""
 
-    def settle(self, answer: Answer | FederationError) -> None:
+    def settle(self, answer: Answer | _Policed | FederationError) -> None:
         if self.answer.done():
             return  # whoever asked has gone
         if isinstance(answer, FederationError):
@@ -116,6 +121,8 @@ class Intake:
     """Whether the batch that is under way may be on the disk."""
 
     def __init__(self, means: Means) -> None:
+        self.policed: Callable[[RoomID, Submission], Awaitable[Answer]] | None = None
+        """Lets things happen in rooms with a policy server."""
         self._means = means
         self._queue: deque[_Waiting] = deque()
         self._filled = asyncio.Event()
@@ -129,10 +136,13 @@ class Intake:
             FederationError: the content has no canonical form, or the event is too large.
 
         """
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer | _Policed] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(room_id, submission, answer))
         self._filled.set()
-        return await answer
+        found = await answer
+        if not isinstance(found, _Policed):
+            return found
+        return await self.policed(room_id, submission) if self.policed else _UNASKED
 
     async def run(self, conn: Connection) -> None:
         """Write batch after batch over this connection, which nobody else uses, until it fails.
@@ -263,6 +273,9 @@ class Intake:
     def _judge(self, rooms: Iterable[_Room]) -> None:
         for room in rooms:
             for waiting in room.waiting:
+                if room.work.is_policed(waiting.submission):
+                    waiting.settle(_Policed())
+                    continue
                 try:
                     found = room.work.add(waiting.submission)
                 except FederationError as error:
@@ -332,6 +345,7 @@ class Intake:
             self._filled.set()
 
 
+_UNASKED = Denied("policy_server.missing", "nobody here can ask the policy server of the room")
 _UNKNOWN_ROOM = Denied("room.unknown", "there is no such room here")
 
 

@@ -9,6 +9,7 @@ https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from federation.auth import auth_events_for
+from federation.decision import ALLOWED, Decision
 from federation.events import Event, StateKey
 from federation.identifiers import EventID
 from federation.room_versions import RoomVersion
@@ -56,6 +57,7 @@ class Judging:
         resolving: resolves states.
         head: of the room, which has a version.
         known: the events that those to be judged cite, as far as they are stored.
+        policy: what the room's policy server says of events to be judged, if it does not agree.
 
     """
 
@@ -66,8 +68,10 @@ class Judging:
         resolving: Resolving,
         head: Head,
         known: dict[EventID, Stored],
+        policy: Mapping[EventID, Decision] | None = None,
     ) -> None:
         self._conn = conn
+        self._policy = policy or {}
         self._means = means
         self._resolving = resolving
         self._head = head
@@ -138,6 +142,7 @@ class Judging:
             rejected={s.event.event_id for s in auth if s.fate is Fate.REJECTED},
             state_before=await self.entries(before, keys),
             current_state=await self.entries(current, keys) if current is not None else None,
+            policy=self._policy.get(event.event_id, ALLOWED),
         )
 
     async def state_before(self, event: Event, states: States) -> StateGroup | None:

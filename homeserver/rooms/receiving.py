@@ -16,6 +16,7 @@ from homeserver.logs import get_logger
 from homeserver.rooms import outliers
 from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.judging import States
+from homeserver.rooms.policing import Policing
 from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.storage import invites, memberships, received
 from homeserver.storage.events import get_rooms
@@ -42,10 +43,14 @@ class Receiving:
         process: the one that this is part of.
         remote: asks other servers.
         absorbing: judges and writes.
+        policing: asks what policy servers say.
 
     """
 
-    def __init__(self, process: Process, remote: RemoteEvents, absorbing: Absorbing) -> None:
+    def __init__(
+        self, process: Process, remote: RemoteEvents, absorbing: Absorbing, policing: Policing
+    ) -> None:
+        self._policing = policing
         self._process = process
         self._remote = remote
         self._absorbing = absorbing
@@ -112,7 +117,8 @@ class Receiving:
         """Bring what is missing before some new events, and write them all."""
         events = await self._with_missing(origin, room_id, room, version, new)
         able, states = await self.grounded(origin, room_id, room, version, events)
-        return await self._absorbing.absorb(room_id, able, states)
+        policy = await self._policing.decisions(room_id, able)
+        return await self._absorbing.absorb(room_id, able, states, policy=policy)
 
     async def grounded(
         self,

@@ -37,6 +37,7 @@ from homeserver.rooms.drafting import Submission, Work, parents_of
 from homeserver.rooms.heads import Head
 from homeserver.rooms.intake import Means
 from homeserver.rooms.membership import JOIN_RULES, Memberships
+from homeserver.rooms.policing import Policing
 from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.rooms.stripped import KEYS, stripped
 from homeserver.storage import federation_reads, history, invites, memberships, received
@@ -72,8 +73,10 @@ class Resident:
         means: Means,
         remote: RemoteEvents,
         absorbing: Absorbing,
+        policing: Policing,
         memberships_: Memberships,
     ) -> None:
+        self._policing = policing
         self._process = process
         self._current = current
         self._means = means
@@ -136,7 +139,8 @@ class Resident:
             head = await self._here(conn, room_id, origin)
         version = head.version or ROOM_VERSIONS["1"]
         event = await self._checked(what, origin, room_id, event_id, body, version)
-        rulings = await self._absorbing.absorb(room_id, [event])
+        policy = await self._policing.decisions(room_id, [event])
+        rulings = await self._absorbing.absorb(room_id, [event], policy=policy)
         denied = refusal_of(rulings.get(event.event_id))
         if denied is not None:
             raise Forbidden(denied.reason)

@@ -11,7 +11,10 @@ from aiohttp import web
 from federation.building import Draft, template
 from federation.canonical_json import JsonObject
 from federation.events import Event, StateKey
+from federation.hashing import essential_bytes
 from federation.identifiers import EventID, RoomID, ServerName, UserID
+from federation.policy_server import POLICY_KEY_ID
+from federation.room_versions import ROOM_VERSIONS
 from federation.server_keys import build_document, notarise, parse_document
 from federation.signing import SigningKey
 from homeserver.http.listeners import bind
@@ -39,6 +42,7 @@ class Answering:
             "backfill": self._backfill,
             "server": self._keys,
             "query": self._query_keys,
+            "sign": self._sign,
         }
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -73,6 +77,15 @@ class Answering:
                 document = parse_document(fields, stranger.server, now_ms())
                 documents.append(notarise(document, self._peer.name, [self._peer.key]))
         return {"server_keys": documents}
+
+    def _sign(self, names: list[str], body: Any, query: Mapping[str, str]) -> Any:
+        """As a policy server, to which nothing is wrong but the word spam."""
+        if "spam" in str(body["content"]):
+            refusal = {"errcode": "M_FORBIDDEN", "error": "this looks like spam"}
+            return web.json_response(refusal, status=400)
+        version = ROOM_VERSIONS["11"]
+        signature = self._peer.policy_key.sign(essential_bytes(body, version))
+        return {self._peer.name: {POLICY_KEY_ID: signature}}
 
     def _event(self, names: list[str], body: Any, query: Mapping[str, str]) -> Any:
         event = self._peer.known.get(EventID(names[0]))
@@ -182,7 +195,8 @@ async def peering(hearth: Hearth, authority: Authority) -> AsyncIterator[Peer]:
     key = SigningKey.from_seed("ed25519:peer", bound.getsockname()[1].to_bytes(32, "big"))
     connector = aiohttp.TCPConnector(ssl=False)
     async with aiohttp.ClientSession(connector=connector) as session:
-        peer = Peer(name, key, hearth, session)
+        policy_key = SigningKey.from_seed(POLICY_KEY_ID, b"p" * 32)
+        peer = Peer(name, key, hearth, session, policy_key)
         app = web.Application(client_max_size=2**26)
         app.router.add_route("*", "/{path:.*}", Answering(peer).answer)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)

@@ -61,6 +61,8 @@ class Peer:
     key: SigningKey
     hearth: Hearth
     session: aiohttp.ClientSession
+    policy_key: SigningKey
+    """With which it signs as a policy server."""
     known: dict[EventID, Event] = field(default_factory=dict)
     """What it answers with."""
     told: list[JsonObject] = field(default_factory=list)
