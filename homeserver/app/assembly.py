@@ -421,7 +421,7 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
         absorbing=absorbing,
         policing=policing,
         federated=FederatedRooms(
-            process, peers, remote, absorbing, policing, rooms.current, rooms.means
+            process, peers, remote, absorbing, policing, receiving, rooms.current, rooms.means
         ),
         receiving=receiving,
         claims=claims,

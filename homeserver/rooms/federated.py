@@ -40,6 +40,7 @@ from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission, Work
 from homeserver.rooms.intake import Means
 from homeserver.rooms.policing import Policing
+from homeserver.rooms.receiving import Receiving
 from homeserver.rooms.remote_events import JoinAnswer, RemoteEvents, decoded
 from homeserver.rooms.stripped import KEYS, stripped
 from homeserver.storage import invites, received
@@ -63,10 +64,12 @@ class FederatedRooms:
         remote: RemoteEvents,
         absorbing: Absorbing,
         policing: Policing,
+        receiving: Receiving,
         current: Current,
         means: Means,
     ) -> None:
         self._policing = policing
+        self._receiving = receiving
         self._process = process
         self._peers = peers
         self._remote = remote
@@ -75,14 +78,26 @@ class FederatedRooms:
         self._means = means
 
     async def join(
-        self, user: UserID, room_id: RoomID, via: Sequence[ServerName], content: JsonObject
+        self,
+        user: UserID,
+        room_id: RoomID,
+        via: Sequence[ServerName],
+        content: JsonObject,
+        *,
+        is_here: bool = False,
     ) -> None:
-        """Join through the first of the servers that lets us."""
+        """Join through the first of the servers that lets us; see `remote.RemoteRooms`."""
 
         async def through(server: ServerName) -> None:
-            version, event = await self._handshake("join", server, user, room_id, content)
-            answer = await self._send("send_join", server, room_id, event, JoinAnswer)
-            await self._import(server, room_id, version, event, answer)
+            version, made = await self._handshake("join", server, user, room_id, content)
+            answer = await self._send("send_join", server, room_id, made, JoinAnswer)
+            # Of a restricted room: with the signature of who let us in.
+            signed = await self._remote.verified(version, [answer.event], room_id, [server])
+            event = signed[0] if signed and signed[0].event_id == made.event_id else made
+            if is_here:
+                await self._add(server, room_id, event)
+            else:
+                await self._import(server, room_id, version, event, answer)
 
         await self._first(via, through)
 
@@ -262,9 +277,6 @@ class FederatedRooms:
         answer: JoinAnswer,
     ) -> None:
         """Take in a room as the other server tells of it."""
-        # Of a restricted room: with the signature of who let us in.
-        signed = await self._remote.verified(version, [answer.event], room_id, [server])
-        event = signed[0] if signed and signed[0].event_id == event.event_id else event
         state = await self._remote.read(version, answer.state, room_id)
         chain = await self._remote.read(version, answer.auth_chain, room_id)
         named = {pdu.event.event_id for pdu in state}
@@ -285,6 +297,13 @@ class FederatedRooms:
         denied = refusal_of(rulings.get(event.event_id))
         if denied is not None:
             raise Forbidden(denied.reason)
+
+    async def _add(self, server: ServerName, room_id: RoomID, event: Event) -> None:
+        """Take in a join to a room that we are in already."""
+        results = await self._receiving.receive(server, room_id, [orjson.loads(event.json)])
+        reason = results.get(event.event_id, "the event cannot be judged")
+        if reason is not None:
+            raise Forbidden(reason)
 
     async def _invitation(
         self, draft: Draft, room_id: RoomID

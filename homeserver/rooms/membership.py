@@ -12,7 +12,13 @@ from federation.events import Event, StateKey
 from federation.identifiers import RoomID, ServerName, UserID, domain_of
 from federation.power_levels import LevelError, PowerLevels
 from homeserver.accounts.profiles import Profiles
-from homeserver.errors import Forbidden, MatrixError, NotFound
+from homeserver.errors import (
+    Forbidden,
+    MatrixError,
+    NotFound,
+    UnableToAuthorise,
+    UnableToGrant,
+)
 from homeserver.rooms.current import CREATE, POWER_LEVELS, Current
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.posting import post_all
@@ -89,9 +95,13 @@ class Memberships:
             return
         rules = state[JOIN_RULES].content if JOIN_RULES in state else {}
         if rules.get("join_rule") in _RESTRICTED and not _is_invited(state.get(member)):
-            authoriser = await self.authoriser(user, room_id, rules)
-            if authoriser is not None:
-                content["join_authorised_via_users_server"] = authoriser
+            try:
+                authoriser = await self.authoriser(user, room_id, rules)
+            except (UnableToAuthorise, UnableToGrant):
+                candidates = [*self._candidates(room_id, via, None), *await self._others(room_id)]
+                await self._remote.join(user, room_id, candidates, content, is_here=True)
+                return
+            content["join_authorised_via_users_server"] = authoriser
         await self._set(user, room_id, user, content)
 
     async def leave(self, user: UserID, room_id: RoomID, reason: str | None) -> None:
@@ -283,12 +293,23 @@ class Memberships:
             named.append(domain_of(room_id))
         return [name for name in dict.fromkeys(named) if name != self._process.server]
 
-    async def authoriser(
-        self, user: UserID, room_id: RoomID, rules: Mapping[str, Any]
-    ) -> UserID | None:
+    async def _others(self, room_id: RoomID) -> list[ServerName]:
+        """Other servers that are in the room."""
+        async with self._process.database.reader() as conn:
+            room = await self._current.room(conn, room_id)
+            servers = await memberships.servers_in(conn, room, 20) if room is not None else []
+        return [server for server in servers if server != self._process.server]
+
+    async def authoriser(self, user: UserID, room_id: RoomID, rules: Mapping[str, Any]) -> UserID:
         """Who of this server vouches that the user fulfils a condition of the room.
 
-        https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
+        https://spec.matrix.org/v1.19/server-server-api/#restricted-rooms
+
+        Raises:
+            Forbidden: the user fulfils none.
+            UnableToAuthorise: this server is in none of the rooms that the conditions name.
+            UnableToGrant: nobody here has the power to let the user in.
+
         """
         allow = rules.get("allow")
         conditions = [c for c in allow if isinstance(c, dict)] if isinstance(allow, list) else []
@@ -296,12 +317,17 @@ class Memberships:
         async with self._process.database.reader() as conn:
             users = await self._process.numbers.users.find(conn, [user])
             if user not in users or not await memberships.is_in_one_of(conn, users[user], rooms):
-                return None
+                if rooms and not await memberships.knows_one_of(conn, self._process.server, rooms):
+                    raise UnableToAuthorise
+                raise Forbidden("you are in none of the rooms whose members may join")
             room = await self._current.room(conn, room_id)
             members = await memberships.local_members(conn, room) if room is not None else []
             state = await self._current.read(conn, room_id, [CREATE, POWER_LEVELS])
         levels = PowerLevels(state[CREATE], state.get(POWER_LEVELS))
-        return next((member for member in members if _may_invite(member, levels)), None)
+        found = next((member for member in members if _may_invite(member, levels)), None)
+        if found is None:
+            raise UnableToGrant
+        return found
 
 
 def _may_invite(user: UserID, levels: PowerLevels) -> bool:

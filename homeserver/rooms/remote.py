@@ -18,9 +18,15 @@ class RemoteRooms(Protocol):
     """
 
     async def join(
-        self, user: UserID, room_id: RoomID, via: Sequence[ServerName], content: JsonObject
+        self,
+        user: UserID,
+        room_id: RoomID,
+        via: Sequence[ServerName],
+        content: JsonObject,
+        *,
+        is_here: bool = False,
     ) -> None:
-        """Join through one of the servers."""
+        """Join through one of the servers, which may let in whom we cannot if we `is_here` too."""
 
     async def leave(self, user: UserID, room_id: RoomID, content: JsonObject) -> None:
         """Reject an invitation, or take back a knock."""

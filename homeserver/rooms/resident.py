@@ -28,7 +28,6 @@ from homeserver.errors import (
     IncompatibleRoomVersion,
     InvalidParam,
     NotFound,
-    UnableToAuthorise,
 )
 from homeserver.rooms.absorbing import Absorbing, refusal_of
 from homeserver.rooms.brief_states import brief_state
@@ -322,8 +321,6 @@ class Resident:
         if member is not None and member.membership in {"invite", "join"}:
             return content
         authoriser = await self._memberships.authoriser(user, room_id, rules)
-        if authoriser is None:
-            raise UnableToAuthorise("nobody here can tell whether the user may join")
         return {**content, "join_authorised_via_users_server": authoriser}
 
     async def _checked(

@@ -146,6 +146,23 @@ async def is_in_one_of(conn: Connection, user: UserNid, rooms: Iterable[str]) ->
     return found
 
 
+async def knows_one_of(conn: Connection, server: ServerName, rooms: Iterable[str]) -> bool:
+    """Whether anybody of the server is joined to any of these rooms."""
+    found: bool = await conn.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM rooms r
+              JOIN room_servers s ON s.room_nid = r.room_nid AND s.joined > 0
+              JOIN servers n ON n.server_nid = s.server_nid AND n.server_name = $1
+             WHERE r.room_id = ANY ($2)
+        )
+        """,
+        server,
+        list(rooms),
+    )
+    return found
+
+
 async def local_members(conn: Connection, room: RoomNid) -> Sequence[UserID]:
     """The people with an account here who are joined to the room, those longest in it first."""
     rows = await conn.fetch(
