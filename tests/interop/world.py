@@ -40,10 +40,12 @@ class Person:
     numbers: Any = field(default_factory=lambda: iter(range(10**9)))
 
     async def ask(
-        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, **query: Any
+        self, method: str, path: str, body: Any = None, /, *, raw: bytes | None = None, **query: Any
     ) -> Any:
         """The JSON of a 200, or its bytes if it is none; anything else is `RefusedError`."""
         headers = {"Authorization": f"Bearer {self.token}"}
+        if raw is not None:
+            headers["Content-Type"] = "image/png"
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         async with self.server.session.request(
             method,

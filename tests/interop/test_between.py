@@ -1,0 +1,227 @@
+"""What goes between Hearth and a stock Synapse beside rooms' events, both ways round."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from tests.client_server.keyring import Device, key_of
+from tests.interop.world import Person, RefusedError, World, agree, hear, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+HOSTS = pytest.mark.parametrize("host", ["hearth", "synapse"])
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
+    "1f15c4890000000d49444154789c636060606000000005000157a5b1950000000049454e44ae426082"
+)
+
+
+async def _together(world: World, host: str, **wanted: Any) -> tuple[Person, Person, str]:
+    """Two people in a public room of the first one's server."""
+    owner, guest = await world.both(host)
+    room_id = await owner.create(preset="public_chat", **wanted)
+    await guest.join(room_id, owner)
+    await agree(room_id, owner, guest)
+    await asyncio.gather(owner.sync(), guest.sync())
+    return owner, guest, room_id
+
+
+def _events(answer: Any, room_id: str, part: str) -> list[Any]:
+    joined = answer["rooms"].get("join", {}).get(room_id, {}) if "rooms" in answer else {}
+    return list(joined.get(part, {}).get("events", []))
+
+
+async def _ephemeral(who: Person, room_id: str, wanted: Callable[[Any], bool]) -> None:
+    """Wait for ephemeral content that is what it should be."""
+
+    async def found() -> bool:
+        events = _events(await who.sync(), room_id, "ephemeral")
+        return any(wanted(event["content"]) for event in events)
+
+    await until(found)
+
+
+def _typing(*users: str) -> Callable[[Any], bool]:
+    return lambda content: content.get("user_ids") == list(users)
+
+
+def _read(user_id: str, event_id: str) -> Callable[[Any], bool]:
+    return lambda content: user_id in content.get(event_id, {}).get("m.read", {})
+
+
+@HOSTS
+async def test_typing_and_receipts(between: World, host: str) -> None:
+    owner, guest, room_id = await _together(between, host)
+    for one, other in ((owner, guest), (guest, owner)):
+        path = f"/rooms/{quote(room_id)}"
+        await one.put(f"{path}/typing/{one.user_id}", {"typing": True, "timeout": 20_000})
+        await _ephemeral(other, room_id, _typing(one.user_id))
+        await one.put(f"{path}/typing/{one.user_id}", {"typing": False})
+        await _ephemeral(other, room_id, _typing())
+        said = await other.say(room_id, "read me")
+        await hear(room_id, "read me", one)
+        await one.post(f"{path}/receipt/m.read/{said}")
+        await _ephemeral(other, room_id, _read(one.user_id, said))
+
+
+@HOSTS
+async def test_presence(between: World, host: str) -> None:
+    owner, guest, _ = await _together(between, host)
+    for one, other in ((owner, guest), (guest, owner)):
+        path = f"/presence/{one.user_id}/status"
+        await one.put(path, {"presence": "online", "status_msg": f"by {one.user_id}"})
+
+        async def told(who: Person = other, whom: Person = one) -> bool:
+            events = (await who.sync()).get("presence", {}).get("events", [])
+            said = [e["content"].get("status_msg") for e in events if e["sender"] == whom.user_id]
+            return f"by {whom.user_id}" in said
+
+        await until(told)
+
+
+@HOSTS
+async def test_profiles_aliases_and_directories(between: World, host: str) -> None:
+    owner, guest = await between.both(host)
+    await owner.put(f"/profile/{owner.user_id}/displayname", {"displayname": "The Owner"})
+    profile = await guest.get(f"/profile/{owner.user_id}")
+    assert profile["displayname"] == "The Owner"
+    localpart = owner.user_id[1:].split(":")[0]
+    room_id = await owner.create(
+        preset="public_chat", visibility="public", room_alias_name=localpart, name=f"of {localpart}"
+    )
+    alias = f"#{localpart}:{owner.server.name}"
+    found = await guest.get(f"/directory/room/{quote(alias, safe='')}")
+    assert found["room_id"] == room_id
+    body = {"filter": {"generic_search_term": f"of {localpart}"}}
+    if isinstance(owner.server, type(between.hearth)):
+        listed = await guest.post("/publicRooms", body, server=owner.server.name)
+        assert [room["room_id"] for room in listed["chunk"]] == [room_id]
+    answer = await guest.post(f"/join/{quote(alias, safe='')}")
+    assert answer["room_id"] == room_id
+    member = await guest.content(room_id, "m.room.member", owner.user_id)
+    assert member["displayname"] == "The Owner"
+    await owner.put(f"/profile/{owner.user_id}/displayname", {"displayname": "Renamed"})
+
+    async def renamed() -> bool:
+        entry = await guest.content(room_id, "m.room.member", owner.user_id)
+        return bool(entry["displayname"] == "Renamed")
+
+    await until(renamed)
+
+
+@HOSTS
+async def test_media(between: World, host: str) -> None:
+    owner, guest = await between.both(host)
+    uri = (await owner.ask("POST", "/_matrix/media/v3/upload", raw=PNG))["content_uri"]
+    path = uri.removeprefix("mxc://")
+    assert await guest.ask("GET", f"/_matrix/client/v1/media/download/{path}") == PNG
+    thumbnail = f"/_matrix/client/v1/media/thumbnail/{path}"
+    assert await guest.ask("GET", thumbnail, width=32, height=32, method="scale")
+
+
+@HOSTS
+async def test_spaces(between: World, host: str) -> None:
+    """A space whose rooms the other server is not in."""
+    owner, guest = await between.both(host)
+    inner = await owner.create(preset="public_chat", name="inner")
+    space = await owner.create(
+        preset="public_chat", name="space", creation_content={"type": "m.space"}
+    )
+    await owner.set(space, "m.space.child", {"via": [owner.server.name]}, inner)
+    await guest.join(space, owner)
+    await agree(space, owner, guest)
+    found = await guest.ask("GET", f"/_matrix/client/v1/rooms/{quote(space)}/hierarchy")
+    assert [room["room_id"] for room in found["rooms"]] == [space, inner]
+    assert found["rooms"][1]["name"] == "inner"
+
+
+@HOSTS
+async def test_an_upgrade_is_followed(between: World, host: str) -> None:
+    owner, guest, room_id = await _together(between, host, room_version="9", name="old")
+    answer = await owner.post(f"/rooms/{quote(room_id)}/upgrade", {"new_version": "12"})
+    new = answer["replacement_room"]
+
+    async def told() -> Any:
+        return await guest.content(room_id, "m.room.tombstone")
+
+    assert (await until(told))["replacement_room"] == new
+    await guest.join(new, owner)
+    await agree(new, owner, guest)
+    assert (await guest.content(new, "m.room.create"))["predecessor"]["room_id"] == room_id
+
+
+@HOSTS
+async def test_a_server_that_is_kept_out(between: World, host: str) -> None:
+    """By the ACL: its users are told so, and what they say does not arrive."""
+    owner, guest, room_id = await _together(between, host)
+    acl = {"allow": ["*"], "deny": [guest.server.name.split(":")[0]], "allow_ip_literals": False}
+    await owner.set(room_id, "m.room.server_acl", acl)
+    # The ACL denies the host of both, so that nobody hears anybody any more.
+    await guest.say(room_id, "unheard")
+    marker = await owner.create(preset="public_chat")
+    await guest.join(marker, owner)
+    await guest.say(marker, "heard")
+    await hear(marker, "heard", owner)
+    assert "unheard" not in await owner.bodies(room_id)
+
+
+@HOSTS
+async def test_devices_and_their_messages(between: World, host: str) -> None:
+    owner, guest, _ = await _together(between, host)
+    for one, other in ((owner, guest), (guest, owner)):
+        device = (await one.get("/account/whoami"))["device_id"]
+        made = Device(one.user_id, device, key_of(one.user_id))
+        keys = dict([made.one_time_key("AAAA")])
+        body = {"device_keys": made.keys(), "one_time_keys": keys}
+        await one.post("/keys/upload", body)
+
+        async def changed(who: Person = other, whom: Person = one) -> bool:
+            lists = (await who.sync()).get("device_lists", {})
+            return whom.user_id in lists.get("changed", [])
+
+        await until(changed)
+        found = await other.post("/keys/query", {"device_keys": {one.user_id: []}})
+        assert list(found["device_keys"][one.user_id]) == [device]
+        wanted = {"one_time_keys": {one.user_id: {device: "signed_curve25519"}}}
+        claimed = (await other.post("/keys/claim", wanted))["one_time_keys"]
+        assert claimed[one.user_id][device] == keys
+        message = {"messages": {one.user_id: {device: {"secret": f"for {one.user_id}"}}}}
+        await other.put(f"/sendToDevice/a.kind/{one.user_id}", message)
+
+        async def arrived(who: Person = one) -> Any:
+            return (await who.sync()).get("to_device", {}).get("events")
+
+        events = await until(arrived)
+        assert [e["content"] for e in events] == [{"secret": f"for {one.user_id}"}]
+        assert events[0]["sender"] == other.user_id
+
+
+@HOSTS
+async def test_a_late_joiner_reads_all(between: World, host: str) -> None:
+    """300 messages and more of forks, back-filled by who comes last."""
+    owner, guest, room_id = await _together(between, host)
+    third = await (between.theirs() if host == "synapse" else between.ours())
+    await third.join(room_id, owner)
+
+    async def talk(who: Person) -> list[str]:
+        said = [f"{who.user_id} says {number}" for number in range(75)]
+        for text in said:
+            await who.say(room_id, text)
+        return said
+
+    said = [text for texts in await asyncio.gather(*map(talk, (owner, guest))) for text in texts]
+    for text in (said[74], said[149]):
+        await hear(room_id, text, owner, guest)
+    late = await (between.theirs("late") if host == "hearth" else between.ours("late"))
+    await late.join(room_id, owner)
+    assert set(await late.bodies(room_id, 1000)) >= set(said)
+
+
+@HOSTS
+async def test_an_unknown_room(between: World, host: str) -> None:
+    owner, guest = await between.both(host)
+    with pytest.raises(RefusedError) as refused:
+        await guest.join(f"!nothing:{owner.server.name}", owner)
+    assert refused.value.status in {403, 404, 502}
