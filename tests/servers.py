@@ -244,11 +244,18 @@ def loopback_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @asynccontextmanager
 async def federating(
-    postgres: Server, folder: Path, authority: Authority, number: int = 1, **more: Any
+    postgres: Server,
+    folder: Path,
+    authority: Authority,
+    number: int = 1,
+    *,
+    bound: socket.socket | None = None,
+    name: str | None = None,
+    **more: Any,
 ) -> AsyncIterator[Hearth]:
     """A server that federates over TLS on loopback; named 127.0.0.1 with its port."""
-    bound = bind(LOOPBACK, 0)
-    name = f"127.0.0.1:{bound.getsockname()[1]}"
+    bound = bound or bind(LOOPBACK, 0)
+    name = name or f"127.0.0.1:{bound.getsockname()[1]}"
     own = folder / str(number)
     own.mkdir()
     outgoing = Outgoing(

@@ -74,15 +74,17 @@ class SynapseClient:
 
 
 @asynccontextmanager
-async def synapse(folder: Path, authority: Authority) -> AsyncIterator[Synapse]:
-    """One that answers, for as long as it is used."""
-    port = free_port()
-    name = f"127.0.0.1:{port}"
+async def synapse(
+    folder: Path, authority: Authority, port: int = 0, name: str | None = None
+) -> AsyncIterator[Synapse]:
+    """One that answers, for as long as it is used; other servers may know it by another port."""
+    port = port or free_port()
+    name = name or f"127.0.0.1:{port}"
     _configure(folder, name, port, authority)
     process = _launch(folder)
     async with aiohttp.ClientSession() as session:
         try:
-            found = Synapse(name, f"https://{name}", session, folder)
+            found = Synapse(name, f"https://127.0.0.1:{port}", session, folder)
             await _answers(found, process)
             yield found
         finally:
@@ -124,6 +126,13 @@ def _configure(folder: Path, name: str, port: int, authority: Authority) -> None
         "federation_custom_ca_list": [str(authority.file)],
         "ip_range_blacklist": [],
         "federation_ip_range_blacklist": [],
+        # After an outage it comes back within seconds, not minutes.
+        "federation": {
+            "max_long_retry_delay": "1s",
+            "max_short_retry_delay": "1s",
+            "destination_min_retry_interval": "1s",
+            "destination_max_retry_interval": "2s",
+        },
         "bcrypt_rounds": 4,
         "database": {"name": "sqlite3", "args": {"database": "homeserver.db"}},
         "rc_message": _UNLIMITED,

@@ -2,21 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from homeserver.http.listeners import bind
+from tests.app.processes import free_port
 from tests.database import Server
 from tests.federation.net.loopback import Authority
+from tests.interop.relay import Relay
 from tests.interop.synapse import Synapse, synapse
-from tests.servers import Hearth, eventually, federating
+from tests.servers import LOOPBACK, Hearth, eventually, federating
 
 V3 = "/_matrix/client/v3"
-_PATIENCE = 20.0
-"""Seconds that something may take to come from one server to the other."""
+_PATIENCE = 60.0
+"""Seconds that something may take to come from one server to the other: Synapse backs off."""
 
 
 class RefusedError(AssertionError):
@@ -156,7 +159,7 @@ async def hear(room_id: str, text: str, *listeners: Person) -> None:
     for listener in listeners:
 
         async def has(who: Person = listener) -> bool:
-            return text in await who.bodies(room_id)
+            return text in await who.bodies(room_id, 1000)
 
         await until(has)
 
@@ -179,7 +182,19 @@ class World:
 
     hearth: Hearth
     synapse: Synapse
+    relays: Sequence[Relay]
     count: int = 0
+
+    @asynccontextmanager
+    async def apart(self) -> AsyncIterator[None]:
+        """Neither server reaches the other; people reach both."""
+        for relay in self.relays:
+            await relay.close()
+        try:
+            yield
+        finally:
+            for relay in self.relays:
+                await relay.open()
 
     async def ours(self, name: str = "ann") -> Person:
         """Somebody of Hearth."""
@@ -206,5 +221,12 @@ async def world(postgres: Server, folder: Path, authority: Authority) -> AsyncIt
     async with AsyncExitStack() as stack:
         own = folder / "synapse"
         own.mkdir()
-        hearth = await stack.enter_async_context(federating(postgres, folder, authority))
-        yield World(hearth, await stack.enter_async_context(synapse(own, authority)))
+        bound, port = bind(LOOPBACK, 0), free_port()
+        relays = [Relay(bound.getsockname()[1]), Relay(port)]
+        for relay in relays:
+            await relay.open()
+            stack.push_async_callback(relay.close)
+        ours = federating(postgres, folder, authority, bound=bound, name=relays[0].name)
+        theirs = synapse(own, authority, port, relays[1].name)
+        hearth = await stack.enter_async_context(ours)
+        yield World(hearth, await stack.enter_async_context(theirs), relays)
