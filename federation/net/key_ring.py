@@ -131,6 +131,15 @@ class KeyRing:
         asked += [(name, Source.NOTARY) for name in self._notaries]
         return await self._find(list(wanted), asked, deadline)
 
+    async def refresh(self, servers: Iterable[ServerName], *, deadline: float = DEADLINE) -> None:
+        """Ask servers for their own keys, as a notary does for others; the store has them then.
+
+        Whoever was asked just now is not asked again; that one does not answer is no error.
+        """
+        search = _Search({}, asyncio.get_running_loop().time() + deadline)
+        flights = [self._to_origin(server) for server in servers if server != self._server]
+        await _wait([flight for flight in flights if flight], search, is_last=True)
+
     def forgive(self, server: ServerName) -> None:
         """Ask the server again at once, although it failed: it is known to be back."""
         self._pauses.forget((server, server))
@@ -228,15 +237,17 @@ class KeyRing:
     # Asking others
 
     async def _ask_origins(self, search: "_Search", *, is_last: bool) -> None:
-        flights = []
-        for server in dict.fromkeys(server for server, _ in search.open_for_origin()):
-            question = (server, server)
-            flight = self._flights.get(question)
-            if flight is None and self._pauses.is_over(question, self._now()):
-                flight = self._launch([question], partial(self._from_origin, server))
-            if flight is not None:
-                flights.append(flight)
+        servers = dict.fromkeys(server for server, _ in search.open_for_origin())
+        flights = [flight for server in servers if (flight := self._to_origin(server))]
         await _wait(flights, search, is_last=is_last)
+
+    def _to_origin(self, server: ServerName) -> "_Flight | None":
+        """The request to a server for its own keys, unless it is left in peace."""
+        question = (server, server)
+        flight = self._flights.get(question)
+        if flight is None and self._pauses.is_over(question, self._now()):
+            return self._launch([question], partial(self._from_origin, server))
+        return flight
 
     async def _ask_notary(
         self, search: "_Search", notary: ServerName, source: Source, *, is_last: bool

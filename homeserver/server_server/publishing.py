@@ -3,15 +3,15 @@
 https://spec.matrix.org/v1.19/server-server-api/#retrieving-server-keys
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated
 
 import msgspec
 
 from federation.canonical_json import JsonObject
 from federation.errors import FederationError
 from federation.identifiers import ServerName, parse_server_name
-from federation.server_keys import build_document, notarise, parse_document
+from federation.server_keys import KeyDocument, build_document, notarise, parse_document
 from homeserver.http import Json, Request, Routes
 from homeserver.http.requests import parsed
 from homeserver.server_server.house import House
@@ -21,12 +21,22 @@ routes = Routes("key")
 VALIDITY = 24 * 60 * 60 * 1000
 """Milliseconds for which our document is good."""
 _MOST_SERVERS = 100
+_MOST_ASKED = 20
+"""Servers that are asked for their keys for one request: anybody may make it."""
+_PATIENCE = 10.0
+"""Seconds for which those have time to answer."""
+
+
+class NotaryQuery(msgspec.Struct):
+    """Until when, in milliseconds since 1970, the keys have to be good; by default until now."""
+
+    minimum_valid_until_ts: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] | None = None
 
 
 class QueryBody(msgspec.Struct):
-    """Whose keys are wanted."""
+    """Whose keys are wanted, and of each until when it has to be good."""
 
-    server_keys: dict[str, dict[str, Any]]
+    server_keys: dict[str, dict[str, NotaryQuery]]
 
 
 @routes.get("/_matrix/key/v2/server", auth=False, also=["/_matrix/key/v2/server/{keyId}"])
@@ -36,17 +46,20 @@ async def get_server_key(request: Request, house: House) -> Json:
 
 
 @routes.get("/_matrix/key/v2/query/{serverName}", auth=False)
-async def get_server_keys(request: Request, house: House) -> Json:
+async def get_server_keys(request: Request, house: House, query: NotaryQuery) -> Json:
     """https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2queryservername"""
     name = request.param("serverName", parse_server_name)
-    return {"server_keys": await _known(house, [name])}
+    return {"server_keys": await _notarised(house, {name: _least(house, [query])})}
 
 
 @routes.post("/_matrix/key/v2/query", auth=False)
 async def get_server_keys_bulk(request: Request, house: House, body: QueryBody) -> Json:
     """https://spec.matrix.org/v1.19/server-server-api/#post_matrixkeyv2query"""
-    names = [parsed("server_keys", name, parse_server_name) for name in body.server_keys]
-    return {"server_keys": await _known(house, names[:_MOST_SERVERS])}
+    wanted = {
+        parsed("server_keys", name, parse_server_name): _least(house, criteria.values())
+        for name, criteria in list(body.server_keys.items())[:_MOST_SERVERS]
+    }
+    return {"server_keys": await _notarised(house, wanted)}
 
 
 def own_document(house: House) -> JsonObject:
@@ -55,15 +68,36 @@ def own_document(house: House) -> JsonObject:
     return build_document(house.process.server, [house.signing_key], [], valid_until)
 
 
-async def _known(house: House, names: Iterable[ServerName]) -> list[JsonObject]:
-    """The documents that we have, with our signature; nobody is asked for others'."""
-    wanted = list(names)
+def _least(house: House, criteria: Iterable[NotaryQuery]) -> int:
+    """Until when the keys have to be good for all of the criteria."""
+    now = house.process.now()
+    times = [c.minimum_valid_until_ts for c in criteria]
+    return max((now if ts is None else ts for ts in times), default=now)
+
+
+async def _notarised(house: House, wanted: Mapping[ServerName, int]) -> list[JsonObject]:
+    """What servers published of themselves, with our signature.
+
+    Those are asked whose keys are not known, or not good for long enough; what has expired is told
+    if there is nothing better.
+    """
+    known = await _documents(house, wanted)
+    others = [name for name in wanted if name != house.process.server]
+    old = [n for n in others if n not in known or known[n].valid_until < wanted[n]]
+    if old:
+        await house.peers.keys.refresh(old[:_MOST_ASKED], deadline=_PATIENCE)
+        known = await _documents(house, wanted)
     found = [own_document(house)] if house.process.server in wanted else []
-    for published in await house.peers.store.documents(wanted):
+    key, server = house.signing_key, house.process.server
+    return found + [notarise(document, server, [key]) for document in known.values()]
+
+
+async def _documents(house: House, names: Iterable[ServerName]) -> dict[ServerName, KeyDocument]:
+    found = {}
+    for published in await house.peers.store.documents(names):
         try:
             name = ServerName(str(published.get("server_name")))
-            document = parse_document(published, name, house.process.now())
+            found[name] = parse_document(published, name, house.process.now())
         except FederationError:
-            continue  # it has expired by now
-        found.append(notarise(document, house.process.server, [house.signing_key]))
+            continue  # none of its keys is one that we can read
     return found

@@ -1,0 +1,74 @@
+"""The keys of other servers, as we tell them.
+
+https://spec.matrix.org/v1.19/server-server-api/#querying-keys-through-another-server
+"""
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from federation.server_keys import build_document
+from tests.server_server.peer import Peer, now_ms
+from tests.servers import Hearth
+
+Federated = tuple[Hearth, Peer]
+_HOUR = 3_600_000
+
+
+async def _query(hearth: Hearth, name: str, **query: Any) -> list[Any]:
+    path = f"/_matrix/key/v2/query/{quote(name)}"
+    found: list[Any] = (await hearth.anybody.get(path, **query)).ok()["server_keys"]
+    return found
+
+
+def _asked(peer: Peer) -> int:
+    return peer.asked.count("/_matrix/key/v2/server")
+
+
+async def test_a_server_that_nobody_asked_for_yet(federated: Federated) -> None:
+    hearth, peer = federated
+    (document,) = await _query(hearth, peer.name)
+    assert document["server_name"] == peer.name
+    assert set(document["signatures"]) == {hearth.name, peer.name}
+    # What is known and good is not asked for again.
+    await _query(hearth, peer.name)
+    assert _asked(peer) == 1
+
+
+async def test_many_at_once(federated: Federated) -> None:
+    hearth, peer = federated
+    wanted: dict[str, Any] = {
+        name: {"ed25519:peer": {}} for name in (peer.name, hearth.name, "127.0.0.1:1")
+    }
+    answer = await hearth.anybody.post("/_matrix/key/v2/query", {"server_keys": wanted})
+    names = {document["server_name"] for document in answer.ok()["server_keys"]}
+    assert names == {peer.name, hearth.name}
+
+
+async def test_what_has_expired_is_better_than_nothing(federated: Federated) -> None:
+    hearth, peer = federated
+    old = build_document(peer.name, [peer.key], [], now_ms() - _HOUR)
+    peer.lies["server"] = lambda _: old
+    (document,) = await _query(hearth, peer.name)
+    assert document["valid_until_ts"] == old["valid_until_ts"]
+
+
+@pytest.mark.parametrize("lie", [{"server_name": "other.test"}, {"verify_keys": {}}])
+async def test_what_is_no_document_replaces_none(federated: Federated, lie: Any) -> None:
+    hearth, peer = federated
+    await _query(hearth, peer.name)
+    peer.lies["server"] = lambda honest: {**honest, **lie}
+    ages = now_ms() + 100 * 24 * _HOUR
+    (document,) = await _query(hearth, peer.name, minimum_valid_until_ts=ages)
+    assert document["verify_keys"].keys() == {"ed25519:peer"}
+
+
+async def test_servers_that_do_not_answer(hearth: Hearth) -> None:
+    assert await _query(hearth, "127.0.0.1:1") == []
+
+
+@pytest.mark.parametrize("body", [{}, {"server_keys": []}, {"server_keys": {"no name!": {}}}])
+async def test_bad_questions(hearth: Hearth, body: Any) -> None:
+    answer = await hearth.anybody.post("/_matrix/key/v2/query", body)
+    assert answer.status == 400
