@@ -1,6 +1,6 @@
-"""Starts a Hearth that is made for measuring, and prints how `hsbench` is to be told of it.
+"""Starts a Hearth, or two that federate, made for measuring; prints how to tell `hsbench` of them.
 
-    python benchmarks/server.py FOLDER [--workers N] [--port PORT]
+    python benchmarks/server.py FOLDER [--workers N] [--port PORT] [--pair]
 
 Registration is open and nothing is limited; its PostgreSQL is its own and safe, as in production.
 Runs until Ctrl-C. The line on standard output goes behind the harness's `--target`.
@@ -14,38 +14,50 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any, NamedTuple
 
-SETTINGS = """\
-server_name: "127.0.0.1:{port}"
-data_dir: data
-workers: {workers}
-listeners: [{{port: {port}}}]
-registration: {{mode: open}}
-auth: {{password_hash: {{memory: 8K, iterations: 1}}}}
-presence: {{enabled: true}}
-rate_limits: {{enabled: false}}
-logging: {{level: warning, file: log}}
-"""
+import yaml
+
+from homeserver.demo.authority import Authority
+
+_FEDERATION = 1
+"""How much higher the port is at which other servers are answered."""
+_NEXT = 2
+"""How much higher the ports of the second server are."""
+
+
+class Running(NamedTuple):
+    """A server with its processes."""
+
+    url: str
+    process: "subprocess.Popen[bytes]"
+    folder: Path
+
+    @property
+    def postmaster(self) -> str:
+        """The process ID of its database."""
+        file = self.folder / "data" / "postgres" / "data" / "postmaster.pid"
+        return file.read_text().split()[0]
 
 
 def main() -> None:
-    """Run the server until it is told to stop."""
+    """Run the servers until they are told to stop."""
     options = _options()
     options.folder.mkdir(parents=True, exist_ok=True)
-    file = options.folder / "hearth.yaml"
-    file.write_text(SETTINGS.format(port=options.port, workers=options.workers))
-    server = subprocess.Popen(  # noqa: S603 - ourselves
-        [sys.executable, "-m", "homeserver", "serve", "-c", str(file)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-    )
+    authority = Authority(options.folder)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    running = [_start(options, authority, n) for n in range(2 if options.pair else 1)]
     try:
-        _wait(server, f"http://127.0.0.1:{options.port}/_matrix/client/versions")
-        print(_target(options, server.pid), flush=True)
-        server.wait()
+        for one in running:
+            _wait(one)
+        print(_target(running), flush=True)
+        for one in running:
+            one.process.wait()
     except KeyboardInterrupt:
-        server.send_signal(signal.SIGTERM)
-        server.wait()
+        for one in running:
+            one.process.send_signal(signal.SIGTERM)
+        for one in running:
+            one.process.wait()
 
 
 def _options() -> argparse.Namespace:
@@ -53,19 +65,59 @@ def _options() -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="where its data are; kept")
     parser.add_argument("--port", type=int, default=18008)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--pair", action="store_true", help="two that federate with each other")
     return parser.parse_args()
 
 
-def _target(options: argparse.Namespace, pid: int) -> str:
-    postmaster = options.folder / "data" / "postgres" / "data" / "postmaster.pid"
-    return (
-        f"hearth=http://127.0.0.1:{options.port},pid={pid},pg={postmaster.read_text().split()[0]}"
+def _start(options: argparse.Namespace, authority: Authority, number: int) -> Running:
+    folder = options.folder / str(number)
+    folder.mkdir(exist_ok=True)
+    port = options.port + number * _NEXT
+    file = folder / "hearth.yaml"
+    file.write_text(yaml.safe_dump(_settings(port, options.workers, folder, authority)))
+    process = subprocess.Popen(  # noqa: S603 - ourselves
+        [sys.executable, "-m", "homeserver", "serve", "-c", str(file)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
+    return Running(f"http://127.0.0.1:{port}", process, folder)
 
 
-def _wait(server: "subprocess.Popen[bytes]", url: str) -> None:
+def _settings(port: int, workers: int, folder: Path, authority: Authority) -> dict[str, Any]:
+    made = authority.issue(folder.name)
+    tls = {"certificate": str(made.certificate), "key": str(made.key)}
+    return {
+        "server_name": f"127.0.0.1:{port + _FEDERATION}",
+        "data_dir": str(folder / "data"),
+        "workers": workers,
+        "listeners": [
+            {"port": port},
+            {"port": port + _FEDERATION, "serves": ["federation", "key"], "tls": tls},
+        ],
+        "outgoing": {
+            "ca_file": str(authority.file),
+            "system_trust": False,
+            "allowed_ranges": ["127.0.0.0/8"],
+        },
+        "registration": {"mode": "open"},
+        "auth": {"password_hash": {"memory": "8K", "iterations": 1}},
+        "presence": {"enabled": True},
+        "rate_limits": {"enabled": False},
+        "logging": {"level": "warning", "file": str(folder / "log")},
+    }
+
+
+def _target(running: list[Running]) -> str:
+    first, *others = running
+    found = f"hearth={first.url},pid={first.process.pid},pg={first.postmaster}"
+    for one in others:
+        found += f",fed={one.url},fedpid={one.process.pid},fedpg={one.postmaster}"
+    return found
+
+
+def _wait(running: Running) -> None:
     ends = time.monotonic() + 30
-    while time.monotonic() < ends and server.poll() is None:
+    url = f"{running.url}/_matrix/client/versions"
+    while time.monotonic() < ends and running.process.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own
                 return
