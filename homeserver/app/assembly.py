@@ -412,7 +412,7 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
     absorbing = Absorbing(claims, rooms.means, resolving)
     policing = Policing(process, peers, rooms.current, rooms.means, absorbing)
     rooms.intake.policed = policing.post
-    receiving = Receiving(process, remote, absorbing, policing)
+    receiving = Receiving(process, remote, absorbing, policing, rooms.current)
     largest = int(settings.media.max_remote)
     return Federating(
         peers=peers,

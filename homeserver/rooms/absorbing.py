@@ -7,7 +7,7 @@ https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from federation.auth import auth_events_for
@@ -19,7 +19,7 @@ from federation.verdict import Outcome, Ruling
 from homeserver.rooms import notices, redacting, searchable
 from homeserver.rooms.claims import Claims
 from homeserver.rooms.drafting import Submission
-from homeserver.rooms.heads import Head, Tip
+from homeserver.rooms.heads import Head, Known, Tip
 from homeserver.rooms.intake import Means
 from homeserver.rooms.interning import Nids, intern
 from homeserver.rooms.judging import CREATE, Judging, States, cited_by, redact_early, version_of
@@ -57,6 +57,8 @@ class _Room:
     judging: Judging
     group: StateGroup | None
     tips: dict[EventID, Tip]
+    changed: Mapping[StateKey, EventNid] = field(default_factory=dict)
+    """What is otherwise in the state than it was, by now."""
     batch: Batch = field(default_factory=Batch)
 
 
@@ -127,7 +129,9 @@ class Absorbing:
                 written = await append(conn, room.batch)
                 self._means.heads.drop(nid)
                 if written:
-                    await redact_early(conn, room.judging, room.group, written)
+                    is_redacted = await redact_early(conn, room.judging, room.group, written)
+                    if not (facts.is_fresh or is_redacted or room.batch.redacted):
+                        self._means.heads.put(_new_head(room))
                     await self._note_early(conn, room)
                     self._means.committed(max(written.values()))
                     await self._note_missing(conn, room, written)
@@ -198,8 +202,10 @@ class Absorbing:
         head, batch = room.head, room.batch
         last = batch.events[-1].event
         changes = changes_between(head.group, group) if head.group else group.entries()
-        names = await received.state_keys(conn, changes)
-        await self._add_changes(conn, room, changes, names, last)
+        if changes:
+            names = await received.state_keys(conn, changes)
+            room.changed = {names[key]: nid for key, nid in changes.items()}
+            await self._add_changes(conn, room, changes, names, last)
         await self._add_redacted(conn, room, group)
         extremities = [tip.nid for tip in room.tips.values()]
         version = version_of(head).name
@@ -280,6 +286,23 @@ def refusal_of(ruling: Ruling | None) -> Denied | None:
     if ruling is None or ruling.outcome is Outcome.ACCEPTED:
         return None
     return ruling.denial or Denied("event.refused", "the event was refused")
+
+
+def _new_head(room: _Room) -> Head:
+    """The room as it is once the batch is written."""
+    head = room.head
+    stored = {stored.nid: stored for stored in room.judging.known.values()}
+    known: Known = dict(head.known)
+    for key in known.keys() & room.changed.keys():
+        nid = room.changed[key]
+        if nid == GONE:
+            known[key] = None
+        elif nid in stored:
+            known[key] = Tip(nid, stored[nid].event)
+        else:
+            del known[key]
+    tips = tuple(room.tips.values())
+    return replace(head, number=head.number + 1, group=room.group, tips=tips, known=known)
 
 
 def _add_sent(batch: Batch, submission: Submission) -> None:

@@ -16,8 +16,8 @@ from homeserver.storage.pool import Database, OwnConnection
 _PATIENCE = 250
 """Milliseconds after which is looked whether who has a room stands still."""
 _TRIES = 60
-_KEPT = 4
-"""Connections that are kept for the next who claims a room."""
+_AT_ONCE = 6
+"""Rooms that a process claims at the same time, each on a connection that is kept."""
 
 
 class Claims:
@@ -36,6 +36,7 @@ class Claims:
         self._heads = heads
         self._locks: dict[RoomID, asyncio.Lock] = {}
         self._idle: list[OwnConnection] = []
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     @asynccontextmanager
     async def claimed(self, room_id: RoomID) -> AsyncIterator[tuple[OwnConnection, RoomNid]]:
@@ -47,7 +48,7 @@ class Claims:
         """
         lock = self._locks.setdefault(room_id, asyncio.Lock())
         try:
-            async with lock:
+            async with lock, self._slots:
                 conn = await self._connection()
                 try:
                     room = (await self._numbers.rooms.intern(conn, [room_id]))[room_id]
@@ -59,7 +60,7 @@ class Claims:
                     # The claim goes with the connection, in whatever state that is.
                     conn.terminate()
                     raise
-                await self._put_back(conn)
+                self._idle.append(conn)
         finally:
             if not lock.locked():
                 self._locks.pop(room_id, None)
@@ -70,12 +71,6 @@ class Claims:
             if not conn.is_closed():
                 return conn
         return await self._database.connect()
-
-    async def _put_back(self, conn: OwnConnection) -> None:
-        if len(self._idle) < _KEPT:
-            self._idle.append(conn)
-        else:
-            await conn.close()
 
     async def close(self) -> None:
         """Close what is kept."""

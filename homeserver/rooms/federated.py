@@ -300,7 +300,7 @@ class FederatedRooms:
 
     async def _add(self, server: ServerName, room_id: RoomID, event: Event) -> None:
         """Take in a join to a room that we are in already."""
-        results = await self._receiving.receive(server, room_id, [orjson.loads(event.json)])
+        results = await self._receiving.receive(server, room_id, [orjson.loads(event.json)]) or {}
         reason = results.get(event.event_id, "the event cannot be judged")
         if reason is not None:
             raise Forbidden(reason)

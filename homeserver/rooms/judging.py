@@ -253,11 +253,11 @@ class Judging:
 
 async def redact_early(
     conn: Connection, judging: Judging, state: StateGroup | None, new: Iterable[EventNid]
-) -> None:
-    """Let redactions take effect that waited for these events."""
+) -> bool:
+    """Let redactions take effect that waited for these events; answer whether any did."""
     pairs = await redactions.take_early(conn, new)
     if not pairs:
-        return
+        return False
     stored = await judging.stored({nid for pair in pairs for nid in pair})
     levels = await judging.entries(state, [CREATE, ("m.room.power_levels", "")])
     for target, redaction in pairs:
@@ -271,6 +271,7 @@ async def redact_early(
                 levels,
             )
             await redactions.redact(conn, list(found))
+    return True
 
 
 def version_of(head: Head) -> RoomVersion:

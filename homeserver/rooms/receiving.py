@@ -4,18 +4,22 @@ https://spec.matrix.org/v1.19/server-server-api/#pdus
 https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from federation.errors import FederationError
 from federation.events import Event, StateKey
 from federation.graph import in_causal_order
 from federation.identifiers import EventID, RoomID, ServerName, UserID, domain_of, is_user_id
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
+from federation.server_acl import ServerACL
 from federation.verdict import Outcome, Ruling
 from homeserver.logs import get_logger
 from homeserver.rooms import outliers
 from homeserver.rooms.absorbing import Absorbing
-from homeserver.rooms.judging import States
+from homeserver.rooms.current import Current
+from homeserver.rooms.drafting import POLICY
+from homeserver.rooms.heads import Head, Tip
+from homeserver.rooms.judging import States, version_of
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.storage import invites, memberships, received
@@ -26,6 +30,7 @@ from homeserver.storage.process import Process
 
 log = get_logger(__name__)
 
+ACL: StateKey = ("m.room.server_acl", "")
 MOST_MISSING = 100
 """Events between what we have and what came that are fetched one after the other."""
 _ROUNDS = 5
@@ -44,33 +49,73 @@ class Receiving:
         remote: asks other servers.
         absorbing: judges and writes.
         policing: asks what policy servers say.
+        current: tells the states of rooms.
 
     """
 
     def __init__(
-        self, process: Process, remote: RemoteEvents, absorbing: Absorbing, policing: Policing
+        self,
+        process: Process,
+        remote: RemoteEvents,
+        absorbing: Absorbing,
+        policing: Policing,
+        current: Current,
     ) -> None:
+        self._current = current
         self._policing = policing
         self._process = process
         self._remote = remote
         self._absorbing = absorbing
 
-    async def receive(self, origin: ServerName, room_id: RoomID, raw: Iterable[object]) -> Results:
-        """Take events of one room that a server sent, as far as they are what they should be."""
+    async def receive(
+        self, origin: ServerName, room_id: RoomID, raw: Iterable[object]
+    ) -> Results | None:
+        """Take events of one room that a server sent, as far as they are what they should be.
+
+        Answers what became of all that are well formed; `None` if this server is not in the room.
+        """
         async with self._process.database.reader() as conn:
-            room, version = await self._room(conn, room_id)
-        if room is None or version is None:
-            return await self._take_back_invitations(origin, room_id, raw)
-        events = await self._remote.verified(version, raw, room_id, [origin])
+            head = await self._current.head(conn, room_id, [ACL, POLICY])
+            ours = self._process.server
+            if head is None or not await memberships.has_server(conn, head.room, ours):
+                return None
+        pdus = await self._remote.read(version_of(head), raw, room_id)
+        if not may_speak(head, origin):
+            return {pdu.event.event_id: "your server may not speak here" for pdu in pdus}
+        results: Results = {pdu.event.event_id: "not signed as it must be" for pdu in pdus}
+        events = await self._remote.checked(pdus, [origin])
+        results |= {event.event_id: None for event in events}
+        cited = {i for e in events for i in (e.event_id, *e.prev_events, *e.auth_events)}
         async with self._process.database.reader() as conn:
-            known = await received.by_ids(conn, [event.event_id for event in events])
-        new = [e for e in events if e.event_id not in known or known[e.event_id].order is None]
-        results: Results = {event.event_id: None for event in events}
+            known = await received.places(conn, cited)
+        new = [event for event in events if not known.get(event.event_id)]
         if new:
-            rulings = await self.add(origin, room_id, room, version, new)
-            results |= {event_id: _word(ruling) for event_id, ruling in rulings.items()}
+            add = self._absorb if _is_whole(new, known) else self._add
+            rulings = await add(origin, head, new)
+            results |= {i: _word(ruling) for i, ruling in rulings.items() if i in results}
             results |= await self._lost({event.event_id for event in new} - rulings.keys())
         return results
+
+    async def _add(
+        self, origin: ServerName, head: Head, new: Sequence[Event]
+    ) -> dict[EventID, Ruling]:
+        """Bring what is missing before some new events, and write them all."""
+        place = (origin, head.room_id, head.room, version_of(head))
+        events = await self._with_missing(*place, new)
+        able, states = await self.grounded(*place, events)
+        return await self._absorb(origin, head, able, states)
+
+    async def _absorb(
+        self,
+        origin: ServerName,  # noqa: ARG002 - as `_add`
+        head: Head,
+        events: Sequence[Event],
+        states: States | None = None,
+    ) -> dict[EventID, Ruling]:
+        """Write events whose ancestors are all here, or are among them."""
+        ordered = in_causal_order(events)
+        policy = await self._policing.decisions(head.room_id, ordered) if _policy(head) else {}
+        return await self._absorbing.absorb(head.room_id, ordered, states, policy=policy)
 
     async def _lost(self, unjudged: Collection[EventID]) -> Results:
         """Those of the events that cannot be judged; the others came another way meanwhile."""
@@ -81,7 +126,7 @@ class Receiving:
         lost = [i for i in unjudged if i not in known or known[i].order is None]
         return dict.fromkeys(lost, "what it builds on cannot be had")
 
-    async def _take_back_invitations(
+    async def take_back_invitations(
         self, origin: ServerName, room_id: RoomID, raw: Iterable[object]
     ) -> Results:
         """Of a room that we are not in, all that concerns us is that an invitation stands no more.
@@ -106,20 +151,6 @@ class Receiving:
                     results[event.event_id] = None
         return results
 
-    async def add(
-        self,
-        origin: ServerName,
-        room_id: RoomID,
-        room: RoomNid,
-        version: RoomVersion,
-        new: Sequence[Event],
-    ) -> dict[EventID, Ruling]:
-        """Bring what is missing before some new events, and write them all."""
-        events = await self._with_missing(origin, room_id, room, version, new)
-        able, states = await self.grounded(origin, room_id, room, version, events)
-        policy = await self._policing.decisions(room_id, able)
-        return await self._absorbing.absorb(room_id, able, states, policy=policy)
-
     async def grounded(
         self,
         server: ServerName,
@@ -139,16 +170,6 @@ class Receiving:
         gaps = [event for event in events if missing & set(event.prev_events)]
         states = await self._states(server, room_id, room, version, gaps)
         return _reachable(events, states, missing, groundless), states
-
-    async def _room(
-        self, conn: Connection, room_id: RoomID
-    ) -> tuple[RoomNid | None, RoomVersion | None]:
-        """The room, if this server is in it."""
-        nid = (await self._process.numbers.rooms.find(conn, [room_id])).get(room_id)
-        if nid is None or not await memberships.has_server(conn, nid, self._process.server):
-            return None, None
-        version = (await get_rooms(conn, [nid]))[nid].version
-        return nid, ROOM_VERSIONS[version] if version else None
 
     async def _with_missing(
         self,
@@ -297,6 +318,30 @@ def _reachable(
             unreachable.add(event.event_id)
             unknown.add(event.event_id)
     return able
+
+
+def may_speak(head: Head, server: ServerName) -> bool:
+    """Whether the room's ACL, which the head knows, lets a server take part.
+
+    https://spec.matrix.org/v1.19/server-server-api/#server-access-control-lists-acls
+    """
+    acl = head.known.get(ACL)
+    return acl is None or ServerACL.from_content(acl.event.content).permits(server)
+
+
+def _policy(head: Head) -> Tip | None:
+    return head.known.get(POLICY)
+
+
+def _is_whole(events: Sequence[Event], known: Mapping[EventID, bool]) -> bool:
+    """Whether nothing is missing before the events; of those known it is told if they are placed.
+
+    What they cite for their authority needs no place.
+    """
+    here = {event.event_id for event in events}
+    parents = {i for event in events for i in event.prev_events} - here
+    cited = {i for event in events for i in event.auth_events} - here
+    return cited <= known.keys() and all(known.get(parent) for parent in parents)
 
 
 def _word(ruling: Ruling) -> str | None:

@@ -21,7 +21,6 @@ from federation.history_visibility import (
 )
 from federation.identifiers import EventID, RoomID, ServerName, UserID, domain_of, is_user_id
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
-from federation.server_acl import ServerACL
 from homeserver.errors import (
     BadJson,
     Forbidden,
@@ -37,6 +36,7 @@ from homeserver.rooms.heads import Head
 from homeserver.rooms.intake import Means
 from homeserver.rooms.membership import JOIN_RULES, Memberships
 from homeserver.rooms.policing import Policing
+from homeserver.rooms.receiving import ACL, may_speak
 from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.rooms.stripped import KEYS, stripped
 from homeserver.storage import federation_reads, history, invites, memberships, received
@@ -47,7 +47,6 @@ from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid, StateGroup
 
-ACL: StateKey = ("m.room.server_acl", "")
 VISIBILITY: StateKey = ("m.room.history_visibility", "")
 MOST = 100
 """Events of one answer about history."""
@@ -297,15 +296,14 @@ class Resident:
         https://spec.matrix.org/v1.19/server-server-api/#server-access-control-lists-acls
         """
         async with self._process.database.reader() as conn:
-            state = await self._current.read(conn, room_id, [ACL])
-        return ACL not in state or ServerACL.from_content(state[ACL].content).permits(origin)
+            head = await self._current.head(conn, room_id, [ACL])
+        return head is None or may_speak(head, origin)
 
     async def _here(self, conn: Connection, room_id: RoomID, origin: ServerName) -> Head:
         head = await self._current.head(conn, room_id, [ACL])
         if head is None or not await memberships.has_server(conn, head.room, self._process.server):
             raise NotFound("this server is not in the room")
-        acl = head.known.get(ACL)
-        if acl is not None and not ServerACL.from_content(acl.event.content).permits(origin):
+        if not may_speak(head, origin):
             raise Forbidden("your server may not take part in this room")
         return head
 

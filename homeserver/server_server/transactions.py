@@ -13,11 +13,12 @@ import orjson
 from federation.canonical_json import JsonObject, decode_object, encode
 from federation.errors import CanonicalJSONError, EventFormatError, IdentifierError
 from federation.events import parse
-from federation.identifiers import RoomID, ServerName, parse_room_id
+from federation.identifiers import EventID, RoomID, ServerName, parse_room_id
 from federation.room_versions import ROOM_VERSIONS
 from homeserver.errors import BadJson
 from homeserver.http import Auth, Reply, Request, Routes
 from homeserver.logs import error_id, get_logger
+from homeserver.rooms.receiving import Results
 from homeserver.server_server.house import House
 from homeserver.storage import federation_reads
 from homeserver.storage.events import get_rooms
@@ -78,41 +79,47 @@ async def _take_events(house: House, origin: ServerName, pdus: list[Any]) -> dic
     results: dict[str, Any] = {}
 
     async def take(room_id: RoomID) -> None:
-        names = await _names(house, room_id, by_room[room_id])
-        if not await house.resident.may_speak(room_id, origin):
-            results.update({name: {"error": "your server may not speak here"} for name in names})
-            return
+        pdus = by_room[room_id]
         try:
-            found = await house.receiving.receive(origin, room_id, by_room[room_id])
+            found = await house.receiving.receive(origin, room_id, pdus)
+            if found is None:
+                found = await _elsewhere(house, origin, room_id, pdus)
+            results.update({i: {"error": why} if why else {} for i, why in found.items()})
         except OUTAGES:
             raise  # not acknowledged: it is sent again
         except Exception:
             # One room's trouble is not another's.
             log.exception("events cannot be taken", error_id=error_id())
+            names = await _names(house, room_id, pdus)
             results.update({name: {"error": "internal error"} for name in names})
-            return
-        for name in names:
-            refused = found.get(name, "not an event that can be taken")  # type: ignore[call-overload]
-            results[name] = {"error": refused} if refused else {}
 
     await asyncio.gather(*map(take, by_room))
     return results
 
 
-async def _names(house: House, room_id: RoomID, pdus: list[JsonObject]) -> list[str]:
+async def _elsewhere(
+    house: House, origin: ServerName, room_id: RoomID, pdus: list[JsonObject]
+) -> Results:
+    """Take events of a room that we are not in: only our invitations concern us."""
+    names = await _names(house, room_id, pdus)
+    unwanted = dict.fromkeys(names, "this server is not in the room")
+    return {**unwanted, **await house.receiving.take_back_invitations(origin, room_id, pdus)}
+
+
+async def _names(house: House, room_id: RoomID, pdus: list[JsonObject]) -> list[EventID]:
     """The IDs of the events, as far as they have any."""
     async with house.process.database.reader() as conn:
         room = (await house.process.numbers.rooms.find(conn, [room_id])).get(room_id)
         version = (await get_rooms(conn, [room]))[room].version if room else None
-    names = []
+    names: list[EventID] = []
     for pdu in pdus:
         try:
             raw = encode(pdu, strict=False)
             names.append(parse(raw, ROOM_VERSIONS[version or "12"]).event.event_id)
         except (CanonicalJSONError, EventFormatError):
             if isinstance(pdu.get("event_id"), str):
-                names.append(pdu["event_id"])
-    return [str(name) for name in names]
+                names.append(EventID(pdu["event_id"]))
+    return names
 
 
 def _room_of(pdu: object) -> RoomID | None:

@@ -58,6 +58,19 @@ async def by_ids(conn: Connection, ids: Iterable[str]) -> dict[EventID, Stored]:
     return {EventID(row[6]): _stored(row) for row in rows}
 
 
+async def places(conn: Connection, ids: Iterable[str]) -> dict[EventID, bool]:
+    """Those of the events that are stored, and whether they have a place in their room."""
+    rows = await conn.fetch(
+        """
+        SELECT i.event_id, e.room_order IS NOT NULL
+          FROM event_ids i JOIN events e ON e.event_nid = i.event_nid
+         WHERE i.event_id = ANY ($1)
+        """,
+        list(ids),
+    )
+    return {EventID(row[0]): row[1] for row in rows}
+
+
 async def by_nids(conn: Connection, nids: Iterable[EventNid]) -> dict[EventNid, Stored]:
     """Those of the events that are stored, by their numbers."""
     rows = await conn.fetch(
