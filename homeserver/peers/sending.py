@@ -22,7 +22,7 @@ from homeserver.logs import get_logger
 from homeserver.peers.peers import Peers
 from homeserver.storage import destinations, duties, outgoing
 from homeserver.storage.bus import Bus, Message
-from homeserver.storage.destinations import LocalEvent
+from homeserver.storage.destinations import LocalEvent, Standing
 from homeserver.storage.numbers import ServerNid
 from homeserver.storage.process import Process
 
@@ -179,22 +179,20 @@ class Sending:
     async def _serve(self, server: ServerNid) -> None:
         """Send to one server until nothing waits for it."""
         async with self._process.database.reader() as conn:
-            name = (await destinations.names(conn, [server])).get(server)
-            standing = await destinations.find(conn, server)
-        if name is None or not self._peers.is_allowed(name):
+            name, standing = await destinations.look_up(conn, server)
+        if not self._peers.is_allowed(name):
             return
         wait = standing.retry_ts - self._process.now()
         while True:
             if wait > 0:
-                self._more[server].clear()
                 await self._pause(server, wait / 1000)
             self._more[server].clear()
             try:
-                is_more = await self._send_next(server, name)
+                is_more = await self._send_next(server, name, standing)
             except FederationError as error:
-                wait = await self._failed(server, name, error)
+                wait, standing = await self._failed(server, name, error)
                 continue
-            wait = 0
+            wait, standing = 0, Standing()
             if not is_more and not self._more[server].is_set():
                 return
 
@@ -207,19 +205,17 @@ class Sending:
                 if (await destinations.find(conn, server)).pause == 0:
                     return
 
-    async def _send_next(self, server: ServerNid, name: ServerName) -> bool:
+    async def _send_next(self, server: ServerNid, name: ServerName, standing: Standing) -> bool:
         """Send one transaction, if anything waits; whether there may be more."""
-        async with self._process.database.reader() as conn:
-            standing = await destinations.find(conn, server)
-            if standing.txn_id is None:
+        txn_id, content, is_more = standing.txn_id, standing.content or b"{}", True
+        if txn_id is None:
+            async with self._process.database.reader() as conn:
                 if standing.pause:
                     await outgoing.keep_newest(conn, server, _LONG_QUEUE)
                 made = await self._make(conn, server, name)
-                if made is None:
-                    return False
-                txn_id, content = made
-            else:
-                txn_id, content = standing.txn_id, standing.content or b"{}"
+            if made is None:
+                return False
+            txn_id, content, is_more = made
         target = encode_target("_matrix", "federation", "v1", "send", txn_id)
         answer = await self._peers.client.put_json(
             name, target, orjson.loads(content), limits=_LIMITS
@@ -227,22 +223,21 @@ class Sending:
         self._note(answer)
         async with self._process.database.reader() as conn:
             await destinations.finish(conn, server)
-        return True
+        return is_more
 
     async def _make(
         self, conn: Any, server: ServerNid, name: ServerName
-    ) -> tuple[str, bytes] | None:
-        """Put a transaction together and store it."""
+    ) -> tuple[str, bytes, bool] | None:
+        """Put a transaction together and store it; its ID, the body, whether there may be more."""
         events = await outgoing.events_for(conn, server, MOST_EVENTS)
         edus = await outgoing.edus_for(conn, server, MOST_EDUS // 2)
         passing = self._passing.pop(name, [])[-MOST_EDUS // 2 :]
         if not events and not edus and not passing:
             return None
-        contents = await destinations.contents(conn, [row.event for row in events])
         body = {
             "origin": self._process.server,
             "origin_server_ts": self._process.now(),
-            "pdus": [orjson.Fragment(contents[e.event]) for e in events if e.event in contents],
+            "pdus": [orjson.Fragment(event.json) for event in events],
             "edus": [
                 *({"edu_type": e.type, "content": orjson.Fragment(e.content)} for e in edus),
                 *passing,
@@ -252,12 +247,16 @@ class Sending:
         last_pos = events[-1].pos if events else None
         last_edu = edus[-1].edu if edus else None
         await destinations.begin(conn, server, txn_id, content, last_pos, last_edu)
-        return txn_id, content
+        is_more = len(events) == MOST_EVENTS or len(edus) == MOST_EDUS // 2
+        return txn_id, content, is_more
 
-    async def _failed(self, server: ServerNid, name: ServerName, error: FederationError) -> int:
+    async def _failed(
+        self, server: ServerNid, name: ServerName, error: FederationError
+    ) -> tuple[int, Standing]:
         """Leave the server alone for longer than last time; for how many milliseconds."""
         async with self._process.database.reader() as conn:
-            before = (await destinations.find(conn, server)).pause
+            standing = await destinations.find(conn, server)
+            before = standing.pause
             least = self._settings.retry_minimum.milliseconds
             most = self._settings.retry_maximum.milliseconds
             gone = isinstance(error, HttpError) and error.status == 410
@@ -265,7 +264,7 @@ class Sending:
             retry_ts = self._process.now() + pause
             await destinations.fail(conn, server, pause, retry_ts)
         log.debug("another server does not answer", server=name, reason=str(error), pause=pause)
-        return pause
+        return pause, standing._replace(pause=pause)
 
     def _note(self, answer: dict[str, Any]) -> None:
         """Say how many events the other server did not take."""

@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/server-server-api/#transactions
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from typing import NamedTuple
 
 from federation.identifiers import ServerName
@@ -36,14 +36,6 @@ class LocalEvent(NamedTuple):
     """Of a membership: whose, by user ID."""
 
 
-async def names(conn: Connection, servers: Iterable[ServerNid]) -> dict[ServerNid, ServerName]:
-    """The names of servers."""
-    rows = await conn.fetch(
-        "SELECT server_nid, server_name FROM servers WHERE server_nid = ANY ($1)", list(servers)
-    )
-    return {ServerNid(row[0]): ServerName(row[1]) for row in rows}
-
-
 async def find(conn: Connection, server: ServerNid) -> Standing:
     """How a server fares."""
     row = await conn.fetchrow(
@@ -51,6 +43,19 @@ async def find(conn: Connection, server: ServerNid) -> Standing:
         server,
     )
     return Standing(*row) if row else Standing()
+
+
+async def look_up(conn: Connection, server: ServerNid) -> tuple[ServerName, Standing]:
+    """A server's name, and how it fares."""
+    name, *columns = await conn.fetchrow(
+        """
+        SELECT s.server_name, d.pause, d.retry_ts, d.txn_id, d.txn_content
+          FROM servers s LEFT JOIN destinations d ON d.server_nid = s.server_nid
+         WHERE s.server_nid = $1
+        """,
+        server,
+    )
+    return ServerName(name), Standing() if columns[0] is None else Standing(*columns)
 
 
 async def begin(
@@ -61,11 +66,16 @@ async def begin(
     last_pos: int | None,
     last_edu: int | None,
 ) -> None:
-    """Store a transaction before it is sent, so that it is repeated and never changed."""
+    """Store a transaction before it is sent, so that it is repeated and never changed.
+
+    The disk is not waited for: if this is lost, what was in it is sent in another one, and whoever
+    has it already knows it by its ID.
+    """
     await conn.execute(
         """
         INSERT INTO destinations (server_nid, txn_id, txn_content, txn_last_pos, txn_last_edu)
-        VALUES ($1, $2, $3, $4, $5)
+        SELECT $1, $2, $3, $4, $5
+          FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
         ON CONFLICT (server_nid) DO UPDATE
            SET txn_id = excluded.txn_id, txn_content = excluded.txn_content,
                txn_last_pos = excluded.txn_last_pos, txn_last_edu = excluded.txn_last_edu
@@ -79,12 +89,15 @@ async def begin(
 
 
 async def finish(conn: Connection, server: ServerNid) -> None:
-    """The transaction arrived: what was in it waits no more."""
+    """The transaction arrived: what was in it waits no more. The disk is not waited for."""
     await conn.execute(
         """
         WITH done AS (
             SELECT server_nid, txn_last_pos, txn_last_edu
-              FROM destinations WHERE server_nid = $1 FOR UPDATE
+              FROM destinations,
+                   (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
+             WHERE server_nid = $1
+               FOR UPDATE OF destinations
         ), events AS (
             DELETE FROM outgoing_events o USING done
              WHERE o.server_nid = done.server_nid AND o.pos <= done.txn_last_pos
@@ -174,11 +187,3 @@ async def servers_of(conn: Connection, rooms: Collection[RoomNid]) -> dict[RoomN
     for room, server in rows:
         found[room].add(server)
     return found
-
-
-async def contents(conn: Connection, events: Sequence[EventNid]) -> dict[EventNid, bytes]:
-    """Events as they are sent."""
-    rows = await conn.fetch(
-        "SELECT event_nid, json FROM events WHERE event_nid = ANY ($1)", list(events)
-    )
-    return {EventNid(row[0]): row[1] for row in rows}

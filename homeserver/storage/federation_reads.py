@@ -84,7 +84,10 @@ async def find_answer(conn: Connection, origin: str, txn_id: str) -> bytes | Non
 
 
 async def keep_answer(conn: Connection, origin: str, txn_id: str, answer: bytes, now: int) -> None:
-    """Keep what a transaction was answered; those of more than a day ago are forgotten."""
+    """Keep what a transaction was answered; those of more than a day ago are forgotten.
+
+    The disk is not waited for: without it, the same is found out again.
+    """
     await conn.execute(
         """
         WITH old AS (
@@ -92,7 +95,8 @@ async def keep_answer(conn: Connection, origin: str, txn_id: str, answer: bytes,
              WHERE origin = $1 AND received_ts < $4::bigint - 86400000
         )
         INSERT INTO incoming_transactions (origin, txn_id, answer, received_ts)
-        VALUES ($1, $2, $3, $4)
+        SELECT $1, $2, $3, $4
+          FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
         ON CONFLICT DO NOTHING
         """,
         origin,

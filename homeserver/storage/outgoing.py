@@ -34,7 +34,7 @@ class QueuedEvent(NamedTuple):
     """An event in the queue."""
 
     pos: int
-    event: EventNid
+    json: bytes
 
 
 async def queue_edu(conn: Connection, servers: Collection[ServerNid], edu: Edu) -> int | None:
@@ -83,11 +83,17 @@ async def queue_events(
     holder: str,
     pos: int,
 ) -> bool:
-    """Put events into queues, and move on to `pos`; false if the duty is somebody else's by now."""
+    """Put events into queues, and move on to `pos`; false if the duty is somebody else's by now.
+
+    The disk is not waited for: if this is lost, the same is found in the log again.
+    """
     moved = await conn.fetchval(
         """
         WITH moved AS (
-            UPDATE duties SET pos = $7 WHERE name = $5 AND holder = $6 RETURNING name
+            UPDATE duties SET pos = $7
+              FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
+             WHERE name = $5 AND holder = $6
+            RETURNING name
         ), queued AS (
             INSERT INTO outgoing_events (server_nid, pos, room_nid, event_nid)
             SELECT e.* FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS e,
@@ -110,7 +116,13 @@ async def queue_events(
 async def events_for(conn: Connection, server: ServerNid, limit: int) -> list[QueuedEvent]:
     """The first events in a server's queue."""
     rows = await conn.fetch(
-        "SELECT pos, event_nid FROM outgoing_events WHERE server_nid = $1 ORDER BY pos LIMIT $2",
+        """
+        SELECT o.pos, e.json
+          FROM outgoing_events o JOIN events e ON e.event_nid = o.event_nid
+         WHERE o.server_nid = $1
+         ORDER BY o.pos
+         LIMIT $2
+        """,
         server,
         limit,
     )
