@@ -5,7 +5,7 @@ Who may look at them, and telling rooms and presence of changes, is for the call
 https://spec.matrix.org/v1.19/client-server-api/#profiles
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -34,11 +34,24 @@ class Change(NamedTuple):
 
 
 class Profiles:
-    """The profiles of all users of this server."""
+    """The profiles of all users of this server.
 
-    def __init__(self, process: Process, changeable: Changeable) -> None:
+    Args:
+        process: the one that this is part of.
+        changeable: what may be changed.
+        ask_bridges: whether an application service has made the user now that they are named.
+
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        changeable: Changeable,
+        ask_bridges: Callable[[UserID], Awaitable[bool]],
+    ) -> None:
         self._process = process
         self._changeable = changeable
+        self._ask_bridges = ask_bridges
 
     async def get(self, user_id: UserID) -> Profile:
         """All fields of a user's profile.
@@ -47,9 +60,19 @@ class Profiles:
             NotFound: nobody here has this name, or no longer.
 
         """
+        found = await self._find(user_id)
+        if found is None and await self._ask_bridges(user_id):
+            found = await self._find(user_id)
+        if found is None:
+            raise NotFound("no such user")
+        return found
+
+    async def _find(self, user_id: UserID) -> Profile | None:
         async with self._process.database.reader() as conn:
             account = await accounts.find(conn, user_id)
-            if account is None or account.deactivated:
+            if account is None:
+                return None
+            if account.deactivated:
                 raise NotFound("no such user")
             return _read(await profiles.find(conn, account.user))
 

@@ -33,7 +33,9 @@ from homeserver.accounts.service_logins import ServiceLogins
 from homeserver.accounts.sessions import Sessions
 from homeserver.accounts.stages import DUMMY, PASSWORD, REGISTRATION_TOKEN, Flow
 from homeserver.admin import house as admin
+from homeserver.app.moments import CurrentMoments
 from homeserver.app.sync_keys import SyncKeys
+from homeserver.appservices.asking import Asking
 from homeserver.appservices.bridges import Bridges
 from homeserver.appservices.delivery import Delivery, SignsOfLife
 from homeserver.client_server import house as client_server
@@ -247,8 +249,8 @@ class Bridging:
     """The duties of `homeserver.appservices`."""
 
     bridges: Bridges
+    asking: Asking
     signs: SignsOfLife
-    deliveries: Sequence[Delivery]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +265,7 @@ class Parts:
     reading: Reading
     encryption: Encryption
     bridging: Bridging
+    deliveries: Sequence[Delivery]
     activity: Activity
     client_house: client_server.House
     server_house: server_server.House
@@ -275,7 +278,7 @@ def assemble(base: Base) -> Parts:
     accounts = make_accounts(base, bridging)
     rooms = make_rooms(base)
     federating = make_federating(base, rooms)
-    writing = make_writing(base, accounts, rooms, federating)
+    writing = make_writing(base, accounts, rooms, federating, bridging)
     reading = make_reading(base, rooms, federating)
     encryption = make_encryption(base, federating)
     activity = Activity(base.process, base.process.tail.position)
@@ -284,6 +287,7 @@ def assemble(base: Base) -> Parts:
     return Parts(
         encryption=encryption,
         bridging=bridging,
+        deliveries=make_deliveries(base, bridging, reading),
         activity=activity,
         base=base,
         accounts=accounts,
@@ -364,6 +368,7 @@ def make_accounts(base: Base, bridging: Bridging) -> Accounts:
         profiles=Profiles(
             process,
             Changeable(may.change_displayname, may.change_avatar, may.custom_profile_fields),
+            bridging.asking.user,
         ),
         account_data=AccountData(process),
         filters=Filters(process),
@@ -435,7 +440,9 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
     )
 
 
-def make_writing(base: Base, accounts: Accounts, rooms: Rooms, federating: Federating) -> Writing:
+def make_writing(
+    base: Base, accounts: Accounts, rooms: Rooms, federating: Federating, bridging: Bridging
+) -> Writing:
     """The duties that let things happen in rooms."""
     process, settings = base.process, base.settings.rooms
     current, federated = rooms.current, federating.federated
@@ -443,6 +450,7 @@ def make_writing(base: Base, accounts: Accounts, rooms: Rooms, federating: Feder
         process,
         current,
         federated.resolve,
+        bridging.asking.alias,
         requires_membership=settings.alias_requires_membership,
     )
     memberships = Memberships(process, rooms.intake, current, accounts.profiles, federated)
@@ -540,13 +548,19 @@ def make_bridging(base: Base) -> Bridging:
     bridges = Bridges()
     return Bridging(
         bridges=bridges,
+        asking=Asking(base.app_services, bridges),
         signs=SignsOfLife(base.bus),
-        deliveries=[
-            Delivery(base.process, service, bridges, base.bus)
-            for service in base.app_services
-            if service.url is not None
-        ],
     )
+
+
+def make_deliveries(base: Base, bridging: Bridging, reading: Reading) -> list[Delivery]:
+    """What tells application services what happens."""
+    moments = CurrentMoments(reading.typing, reading.presence)
+    return [
+        Delivery(base.process, service, bridging.bridges, base.bus, moments)
+        for service in base.app_services
+        if service.url is not None
+    ]
 
 
 def make_syncing(

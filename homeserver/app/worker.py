@@ -145,7 +145,7 @@ class Worker:
         self._background.keep("delayed events", parts.writing.delayed_sending.run)
         self._background.keep("lag", watch)
         self._background.keep("housekeeping", lambda: keep_house(parts))
-        for number, delivery in enumerate(parts.bridging.deliveries):
+        for number, delivery in enumerate(parts.deliveries):
             self._background.keep(f"application service {number + 1}", delivery.run)
         if self._settings.federation.enabled:
             self._background.keep("sending", parts.federating.sending.run)

@@ -8,20 +8,22 @@ https://spec.matrix.org/v1.19/application-service-api/#pushing-events
 
 import asyncio
 import secrets
+from collections.abc import Collection
 from typing import Any
 
 import orjson
 
 from homeserver.accounts.app_services import AppService
 from homeserver.appservices.bridges import Bridges
+from homeserver.appservices.extras import Extras, devices_told, kinds_for
 from homeserver.appservices.interest import Interest
+from homeserver.appservices.live import Live, Moments
 from homeserver.appservices.selecting import select_events
 from homeserver.errors import MatrixError
 from homeserver.logs import get_logger
 from homeserver.storage import app_services, duties
 from homeserver.storage.app_services import News, Transaction
 from homeserver.storage.bus import Bus, Message
-from homeserver.storage.log import Kind
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 
@@ -52,16 +54,27 @@ class Delivery:
         service: whom.
         bridges: the way there.
         bus: on which others say that it is alive.
+        moments: who types and who is there.
 
     """
 
-    def __init__(self, process: Process, service: AppService, bridges: Bridges, bus: Bus) -> None:
+    def __init__(
+        self,
+        process: Process,
+        service: AppService,
+        bridges: Bridges,
+        bus: Bus,
+        moments: Moments,
+    ) -> None:
+        self._live = Live(moments) if service.wants_ephemeral else None
         self._process = process
         self._service = service
         self._bridges = bridges
         self._me = secrets.token_hex(8)
         self._duty = f"tell application service {service.id}"
         self._interest = Interest(service, process.server)
+        self._extras = Extras(service, self._interest)
+        self._kinds = kinds_for(service)
         self._alive = asyncio.Event()
         self._pos = 0
         self._is_down = False
@@ -76,6 +89,7 @@ class Delivery:
                 continue
             self._pos = held.pos
             self._interest = Interest(self._service, self._process.server)
+            self._extras = Extras(self._service, self._interest)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._keep_holding())
@@ -110,33 +124,61 @@ class Delivery:
         while True:
             if transaction is not None:
                 await self._deliver(transaction)
-            transaction = await self._next()
+            transaction = await self._next() or await self._moment()
             if transaction is None:
-                await self._process.clock.wait_beyond(self._pos)
+                await self._wait()
 
     async def _next(self) -> Transaction | None:
         """Make the next transaction of what the log has; `None` if it has nothing more."""
         target = self._process.clock.position
         while self._pos < target:
             async with self._process.database.reader() as conn:
-                rows = await app_services.news(conn, self._pos, target, [Kind.EVENT], _ROWS)
+                rows = await app_services.news(conn, self._pos, target, self._kinds, _ROWS)
                 reached = rows[-1].pos if len(rows) == _ROWS else target
-                body = await self._body(conn, rows)
+                body = await self._body(conn, rows, reached)
                 if body is not None:
-                    return await self._begin(conn, body, reached)
+                    devices = devices_told(rows, self._interest)
+                    return await self._begin(conn, body, reached, devices)
             self._pos = reached
         return None
 
-    async def _body(self, conn: Connection, rows: list[News]) -> dict[str, Any] | None:
+    async def _moment(self) -> Transaction | None:
+        """Make a transaction of what is told now or never."""
+        if self._live is None or not self._live.changed.is_set():
+            return None
+        async with self._process.database.reader() as conn:
+            found = await self._live.gather(conn, self._interest, self._extras)
+            return await self._begin(conn, {"events": [], **found}, self._pos) if found else None
+
+    async def _wait(self) -> None:
+        """Until there may be more to tell."""
+        clock = self._process.clock
+        if self._live is None:
+            await clock.wait_beyond(self._pos)
+            return
+        waits = (clock.wait_beyond(self._pos), self._live.changed.wait())
+        tasks = [asyncio.create_task(wait) for wait in waits]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _body(
+        self, conn: Connection, rows: list[News], reached: int
+    ) -> dict[str, Any] | None:
         """What a transaction says of some rows; `None` if nothing."""
         await self._interest.load(conn, {row.room for row in rows if row.room is not None})
         events = select_events(rows, self._interest, self._process.now())
-        return {"events": events} if events else None
+        extras = await self._extras.gather(conn, rows, self._pos, reached)
+        return {"events": events, **extras} if events or extras else None
 
-    async def _begin(self, conn: Connection, body: dict[str, Any], reached: int) -> Transaction:
+    async def _begin(
+        self, conn: Connection, body: dict[str, Any], reached: int, devices: Collection[int] = ()
+    ) -> Transaction:
         transaction = Transaction(secrets.token_urlsafe(15), orjson.dumps(body))
         begun = await app_services.begin(
-            conn, self._service.id, transaction, self._duty, self._me, reached
+            conn, self._service.id, transaction, self._duty, self._me, reached, devices
         )
         if not begun:
             raise _Lost

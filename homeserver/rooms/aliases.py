@@ -38,14 +38,22 @@ class Aliases:
         process: the one that this is part of.
         current: for who may.
         ask: asks other servers.
+        ask_bridges: whether an application service has made the room now that it is named.
         requires_membership: whether one must be in a room to give it an alias
             (`rooms.alias_requires_membership`).
 
     """
 
     def __init__(
-        self, process: Process, current: Current, ask: AskDirectory, *, requires_membership: bool
+        self,
+        process: Process,
+        current: Current,
+        ask: AskDirectory,
+        ask_bridges: Callable[[RoomAlias], Awaitable[bool]],
+        *,
+        requires_membership: bool,
     ) -> None:
+        self._ask_bridges = ask_bridges
         self._process = process
         self._current = current
         self._ask = ask
@@ -55,10 +63,18 @@ class Aliases:
         """Where an alias leads, whichever server's it is, or raise `NotFound`."""
         if domain_of(alias) != self._process.server:
             return await self._ask(alias)
+        found = await self._find(alias)
+        if found is None and await self._ask_bridges(alias):
+            found = await self._find(alias)
+        if found is None:
+            raise NotFound("there is no such alias")
+        return found
+
+    async def _find(self, alias: RoomAlias) -> Place | None:
         async with self._process.database.reader() as conn:
             found = await aliases.find(conn, alias)
             if found is None:
-                raise NotFound("there is no such alias")
+                return None
             servers = await memberships.servers_in(conn, found.room, MOST_SERVERS)
         ours = self._process.server
         return Place(found.room_id, [ours, *(name for name in servers if name != ours)])

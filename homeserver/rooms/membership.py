@@ -293,6 +293,10 @@ class Memberships:
             named.append(domain_of(room_id))
         return [name for name in dict.fromkeys(named) if name != self._process.server]
 
+    async def check_known(self, user_id: UserID) -> None:
+        """Raise `NotFound` unless there is such a user of this server, or a bridge makes them."""
+        await self._profiles.get(user_id)
+
     async def _others(self, room_id: RoomID) -> list[ServerName]:
         """Other servers that are in the room."""
         async with self._process.database.reader() as conn:

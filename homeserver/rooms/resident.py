@@ -368,11 +368,10 @@ class Resident:
     ) -> None:
         """Note it, unless we are in the room: then the event itself comes too."""
         user_id = UserID(event.state_key or "")
+        await self._memberships.check_known(user_id)
         async with self._process.database.reader() as conn:
             numbers = self._process.numbers
             users = await numbers.users.find(conn, [user_id])
-            if user_id not in users or not await memberships.has_account(conn, users[user_id]):
-                raise NotFound("there is no such user here")
             room = (await numbers.rooms.intern(conn, [event.room_id]))[event.room_id]
             if await memberships.has_server(conn, room, self._process.server):
                 return

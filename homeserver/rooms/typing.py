@@ -84,6 +84,10 @@ class Typing:
         """Call back with each room where somebody begins or ends."""
         self._listeners.append(changed)
 
+    def now(self, room: RoomNid) -> list[UserID]:
+        """Who is typing in a room."""
+        return sorted(self._typing.get(room, ()))[:MOST]
+
     def since(self, rooms: Iterable[RoomNid], stamp: int) -> dict[RoomNid, list[UserID]]:
         """Who is typing in those of the rooms where that changed after a stamp.
 

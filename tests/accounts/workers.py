@@ -147,7 +147,7 @@ class Worker:
         self.confirmations = Confirmations(process, self.auth, grace)
         self.devices = Devices(process)
         self.management = Management(process, self.credentials)
-        self.profiles = Profiles(process, changeable)
+        self.profiles = Profiles(process, changeable, _nobody)
         self.account_data = AccountData(process)
         self.filters = Filters(process)
 
@@ -183,3 +183,7 @@ class Worker:
 
 def user_id(localpart: str) -> UserID:
     return UserID(f"@{localpart}:{SERVER}")
+
+
+async def _nobody(_: object) -> bool:
+    return False
