@@ -37,7 +37,8 @@ _FALLBACK = (
 
 def kinds_for(service: AppService) -> list[Kind]:
     """The rows of the log that concern an application service."""
-    kinds = [Kind.EVENT]
+    # Invitations to rooms that we are not in come as the latter.
+    kinds = [Kind.EVENT, Kind.FORGOTTEN]
     if service.wants_ephemeral:
         kinds += [Kind.RECEIPT, Kind.TO_DEVICE]
     if service.wants_encryption:

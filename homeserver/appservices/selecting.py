@@ -10,7 +10,6 @@ import orjson
 
 from homeserver.appservices.interest import Interest
 from homeserver.storage.app_services import News
-from homeserver.storage.log import Kind
 
 _SHOWN = ("type", "sender", "content", "origin_server_ts", "state_key", "redacts")
 
@@ -19,7 +18,7 @@ def select_events(rows: Sequence[News], interest: Interest, now: int) -> list[di
     """The events among the rows that are of interest, as clients are shown them, in order."""
     found = []
     for row in rows:
-        if row.kind != Kind.EVENT or row.json is None or row.room is None or row.room_id is None:
+        if row.json is None or row.room is None or row.room_id is None:
             continue
         event = orjson.loads(row.json)
         member = event.get("state_key") if event["type"] == "m.room.member" else None
@@ -40,6 +39,8 @@ def client_event(row: News, event: Mapping[str, Any], now: int) -> dict[str, Any
     unsigned: dict[str, Any] = {"age": now - event["origin_server_ts"]}
     if row.replaced is not None:
         unsigned["prev_content"] = orjson.loads(row.replaced)["content"]
+    if row.shown is not None:
+        unsigned["invite_room_state"] = orjson.loads(row.shown)
     shown = {key: event[key] for key in _SHOWN if key in event}
     redacts = event.get("redacts", event["content"].get("redacts"))
     if event["type"] == "m.room.redaction" and redacts is not None:

@@ -33,9 +33,11 @@ class News(NamedTuple):
     item: int | None
     event_id: EventID | None
     json: bytes | None
-    """The event; none where it was not accepted."""
+    """The event; none where it was not accepted, or the row is about something else."""
     replaced: bytes | None
     """The entry of the state that was there before."""
+    shown: bytes | None
+    """Of an invitation to a room that we are not in: a JSON list of stripped state."""
 
 
 async def news(
@@ -45,7 +47,7 @@ async def news(
     rows = await conn.fetch(
         """
         SELECT l.pos, l.kind, l.room_nid, r.room_id, l.user_nid, u.user_id, l.item,
-               e.event_id, e.json, e.replaced
+               coalesce(e.event_id, v.event_id), coalesce(e.json, v.json), e.replaced, v.state
           FROM (SELECT * FROM log
                  WHERE pos > $1 AND pos <= $2 AND kind = ANY ($3)
                  ORDER BY pos LIMIT $4) l
@@ -61,6 +63,14 @@ async def news(
                   AND c.state_key_nid = e.state_key_nid AND c.new_event_nid = e.event_nid
                 WHERE l.kind = 1 AND e.event_nid = l.item AND e.fate = $5
                OFFSET 0) e ON true
+          LEFT JOIN LATERAL (
+               SELECT i.event_id, v.json, v.state
+                 FROM invites v
+                 JOIN memberships m
+                   ON m.room_nid = v.room_nid AND m.user_nid = v.user_nid AND m.pos = l.pos
+                 JOIN event_ids i ON i.event_nid = m.event_nid
+                WHERE l.kind = 23 AND v.room_nid = l.room_nid AND v.user_nid = l.user_nid
+               OFFSET 0) v ON true
          ORDER BY l.pos
         """,
         after,
