@@ -38,6 +38,7 @@ from homeserver.app.sync_keys import SyncKeys
 from homeserver.appservices.asking import Asking
 from homeserver.appservices.bridges import Bridges
 from homeserver.appservices.delivery import Delivery, SignsOfLife
+from homeserver.appservices.third_parties import ThirdParties
 from homeserver.client_server import house as client_server
 from homeserver.config.settings import Settings
 from homeserver.e2ee.backup import Backups
@@ -683,6 +684,7 @@ def client_house(
         rulesets=rulesets,
         filters=accounts.filters,
         bridges=bridging.bridges,
+        third_parties=ThirdParties(base.app_services, bridging.bridges),
         states=rooms.states,
         heads=rooms.heads,
         intake=rooms.intake,

@@ -20,6 +20,7 @@ from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
 from homeserver.accounts.service_logins import ServiceLogins
 from homeserver.appservices.bridges import Bridges
+from homeserver.appservices.third_parties import ThirdParties
 from homeserver.config.settings import Settings
 from homeserver.e2ee.backup import Backups
 from homeserver.e2ee.cross_signing import CrossSigning
@@ -93,6 +94,7 @@ class House:
     filters: Filters
 
     bridges: Bridges
+    third_parties: ThirdParties
 
     # Rooms
     states: States
