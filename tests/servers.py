@@ -251,6 +251,7 @@ async def federating(
     *,
     bound: socket.socket | None = None,
     name: str | None = None,
+    workers: int = 1,
     **more: Any,
 ) -> AsyncIterator[Hearth]:
     """A server that federates over TLS on loopback; named 127.0.0.1 with its port."""
@@ -265,7 +266,7 @@ async def federating(
     tls = authority.server_context("127.0.0.1")
     async with (
         own_database(postgres, f"hearth_{id(folder)}_{number}") as where,
-        serving(settings, where, tls=tls, bound=bound) as server,
+        serving(settings, where, tls=tls, bound=bound, workers=workers) as server,
     ):
         yield server
 

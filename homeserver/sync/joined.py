@@ -125,7 +125,7 @@ class JoinedRooms:
         rooms = await self._with_news(conn, wish, active, up_to)
         standings = await self._see(conn, wish, reader, rooms)
         await self._find_states(conn, wish, rooms, up_to)
-        lazy = await self._lazy_members(conn, wish, rooms) if wish.lazy else {}
+        lazy = await self._lazy_members(conn, wish, rooms, up_to) if wish.lazy else {}
         wanted = {nid for room in rooms for nid in room.state.values()}
         wanted.update(nid for nids in lazy.values() for nid in nids)
         events = await history.by_nid(conn, wanted) if wanted else {}
@@ -244,7 +244,7 @@ class JoinedRooms:
         return states
 
     async def _lazy_members(
-        self, conn: Connection, wish: Wish, rooms: Sequence[Room]
+        self, conn: Connection, wish: Wish, rooms: Sequence[Room], up_to: int
     ) -> dict[RoomNid, list[EventNid]]:
         """The memberships of those who say something, as far as the device does not know them.
 
@@ -275,7 +275,9 @@ class JoinedRooms:
             if wish.filter.room.state.include_redundant_members:
                 wanted = list(members.values())
             else:
-                wanted = self._sent.unsent(wish.who.device, nid, members)
+                wanted = self._sent.unsent(
+                    wish.who.device, nid, members, None if room.is_new else wish.after, up_to
+                )
             found[nid] = [event for event in wanted if event not in shown_there]
         return found
 

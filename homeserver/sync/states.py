@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from federation.identifiers import UserID
 from homeserver.storage.history import Placed
@@ -34,22 +35,52 @@ def after_timeline(changes: Iterable[Change]) -> dict[KeyNid, EventNid]:
     return {change.key: change.new for change in changes if change.new is not None}
 
 
+class _Told(NamedTuple):
+    """A membership that a device was told of."""
+
+    event: EventNid
+    at: int
+    """The position of the answer: the client has it once it asks on from there."""
+
+
 class SentMembers:
     """Which members each device was told of, so that they are not sent again and again."""
 
     def __init__(self) -> None:
-        self._sent: OrderedDict[int, dict[RoomNid, dict[UserID, EventNid]]] = OrderedDict()
+        self._sent: OrderedDict[int, dict[RoomNid, dict[UserID, _Told]]] = OrderedDict()
         self._used = 0
 
     def unsent(
-        self, device: int, room: RoomNid, members: Mapping[UserID, EventNid]
+        self,
+        device: int,
+        room: RoomNid,
+        members: Mapping[UserID, EventNid],
+        after: int | None,
+        up_to: int,
     ) -> list[EventNid]:
-        """Those of the members' events that the device was not told; from now on it was."""
+        """Those of the members' events that the device does not know; now it is told.
+
+        Args:
+            device: which.
+            room: of the members.
+            members: events that have to be known.
+            after: up to which position the client knows the room; `None`: it is new to the client.
+                What was told in an answer beyond that may have been lost.
+            up_to: the position of the answer.
+
+        """
         sent = self._sent.setdefault(device, {}).setdefault(room, {})
         self._sent.move_to_end(device)
-        new = {user: event for user, event in members.items() if sent.get(user) != event}
+        new = {
+            user: event
+            for user, event in members.items()
+            if after is None
+            or (told := sent.get(user)) is None
+            or told.event != event
+            or told.at > after
+        }
         self._used += len(new.keys() - sent.keys())
-        sent.update(new)
+        sent.update({user: _Told(event, up_to) for user, event in new.items()})
         while self._used > _REMEMBERED and len(self._sent) > 1:
             self.forget(next(iter(self._sent)))
         return list(new.values())
