@@ -103,6 +103,16 @@ class Profiles:
         self._changeable.check(name, is_guest=is_guest)
         return await self._change(user, lambda profile: changed(profile, name, value))
 
+    async def impose_field(self, user: UserNid, name: str, value: object) -> Change:
+        """Change a field for an administrator, who is not held to what people may change.
+
+        Raises:
+            KeyTooLarge, InvalidParam, TooLarge, ProfileTooLarge: as `set_field`.
+
+        """
+        check_name(name)
+        return await self._change(user, lambda profile: changed(profile, name, value))
+
     async def delete_field(self, user: UserNid, name: str, *, is_guest: bool = False) -> Change:
         """Remove a field, if it is there.
 

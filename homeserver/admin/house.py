@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+from homeserver.accounts.administration import Administration
+from homeserver.accounts.management import Management
 from homeserver.accounts.new_accounts import NewAccounts
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registrations import Registrations
 from homeserver.config.settings import Settings
+from homeserver.rooms.membership import Memberships
 from homeserver.rooms.welcoming import Welcoming
 from homeserver.storage.process import Process
 
@@ -16,7 +19,14 @@ class House:
 
     settings: Settings
     process: Process
+
+    # Accounts
+    administration: Administration
+    management: Management
     new_accounts: NewAccounts
     profiles: Profiles
-    welcoming: Welcoming
     registrations: Registrations
+
+    # Rooms
+    memberships: Memberships
+    welcoming: Welcoming

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from federation.building import Signer
 from federation.signing import SigningKey
 from homeserver.accounts.account_data import AccountData
+from homeserver.accounts.administration import Administration
 from homeserver.accounts.app_services import AppServices
 from homeserver.accounts.confirmations import Confirmations
 from homeserver.accounts.credentials import Credentials
@@ -159,6 +160,7 @@ class Accounts:
     devices: Devices
     management: Management
     moderation: Moderation
+    administration: Administration
     openid: OpenID
     profiles: Profiles
     account_data: AccountData
@@ -309,14 +311,7 @@ def assemble(base: Base) -> Parts:
             rulesets,
             make_sliding_sync(syncing.parts),
         ),
-        admin_house=admin.House(
-            settings=base.settings,
-            process=base.process,
-            new_accounts=accounts.new_accounts,
-            profiles=accounts.profiles,
-            welcoming=writing.welcoming,
-            registrations=accounts.registrations,
-        ),
+        admin_house=admin_house(base, accounts, writing),
         server_house=server_house(base, accounts, rooms, federating, writing, reading, encryption),
     )
 
@@ -365,6 +360,7 @@ def make_accounts(base: Base, bridging: Bridging) -> Accounts:
         devices=devices,
         management=management,
         moderation=Moderation(process, management, devices),
+        administration=Administration(process, new_accounts, management),
         openid=OpenID(process),
         profiles=Profiles(
             process,
@@ -725,6 +721,21 @@ def client_house(
         receipts=reading.receipts,
         typing=reading.typing,
         presence=reading.presence,
+    )
+
+
+def admin_house(base: Base, accounts: Accounts, writing: Writing) -> admin.House:
+    """What the endpoints for administrators work with."""
+    return admin.House(
+        settings=base.settings,
+        process=base.process,
+        administration=accounts.administration,
+        management=accounts.management,
+        new_accounts=accounts.new_accounts,
+        profiles=accounts.profiles,
+        registrations=accounts.registrations,
+        memberships=writing.memberships,
+        welcoming=writing.welcoming,
     )
 
 

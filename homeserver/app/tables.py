@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from homeserver.admin import registration as admin_registration
+from homeserver.admin import users as admin_users
+from homeserver.admin import version as admin_version
 from homeserver.client_server import (
     account,
     account_data,
@@ -99,7 +101,11 @@ CLIENT: Sequence[Routes] = (
 )
 """All that clients ask for, media too."""
 
-ADMIN: Sequence[Routes] = (admin_registration.routes,)
+ADMIN: Sequence[Routes] = (
+    admin_registration.routes,
+    admin_users.routes,
+    admin_version.routes,
+)
 """All that tools of administrators ask for."""
 
 FEDERATION: Sequence[Routes] = (
