@@ -32,6 +32,17 @@ TABLE accounts WITH (fillfactor=80)
     appservice text COLLATE "C"
     CONSTRAINT accounts_pkey PRIMARY KEY (user_nid)
 
+TABLE admin_tasks
+    task_id text COLLATE "C" NOT NULL
+    kind smallint NOT NULL
+    room_nid bigint NOT NULL
+    status text COLLATE "C" NOT NULL
+    until_ts bigint NOT NULL
+    result bytea NOT NULL
+    CONSTRAINT admin_tasks_pkey PRIMARY KEY (task_id)
+    CREATE INDEX admin_tasks_by_room ON public.admin_tasks USING btree (room_nid)
+    CREATE INDEX admin_tasks_by_time ON public.admin_tasks USING btree (until_ts)
+
 TABLE alembic_version
     version_num character varying(32) NOT NULL
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
@@ -68,6 +79,11 @@ TABLE backup_versions
     etag bigint NOT NULL DEFAULT 0
     deleted boolean NOT NULL DEFAULT false
     CONSTRAINT backup_versions_pkey PRIMARY KEY (user_nid, version)
+
+TABLE blocked_rooms
+    room_nid bigint NOT NULL
+    user_nid bigint NOT NULL
+    CONSTRAINT blocked_rooms_pkey PRIMARY KEY (room_nid)
 
 TABLE cross_signing_keys
     user_nid bigint NOT NULL
@@ -255,10 +271,13 @@ TABLE media
     file_name text COLLATE "C"
     created_ts bigint NOT NULL
     used_day integer NOT NULL
+    quarantined_by bigint
+    is_protected boolean NOT NULL DEFAULT false
     CONSTRAINT media_origin_media_id_key UNIQUE (origin, media_id)
     CONSTRAINT media_pkey PRIMARY KEY (media_nid)
     CREATE INDEX media_announced ON public.media USING btree (user_nid) WHERE (file_id IS NULL)
     CREATE INDEX media_by_use ON public.media USING btree (used_day)
+    CREATE INDEX media_by_user ON public.media USING btree (user_nid) WHERE (user_nid IS NOT NULL)
 
 TABLE memberships WITH (fillfactor=80)
     room_nid bigint NOT NULL
@@ -285,6 +304,12 @@ TABLE notable
     flags smallint NOT NULL
     mentioned bigint[]
     CONSTRAINT notable_pkey PRIMARY KEY (room_nid, room_order)
+
+TABLE notice_rooms
+    user_nid bigint NOT NULL
+    room_nid bigint NOT NULL
+    CONSTRAINT notice_rooms_pkey PRIMARY KEY (user_nid)
+    CREATE INDEX notice_rooms_by_room ON public.notice_rooms USING btree (room_nid)
 
 TABLE one_time_keys
     device_nid bigint NOT NULL

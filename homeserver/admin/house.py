@@ -8,7 +8,11 @@ from homeserver.accounts.new_accounts import NewAccounts
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registrations import Registrations
 from homeserver.config.settings import Settings
+from homeserver.rooms.aliases import Aliases
+from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.membership import Memberships
+from homeserver.rooms.overview import Overview
+from homeserver.rooms.taking_charge import TakingCharge
 from homeserver.rooms.welcoming import Welcoming
 from homeserver.storage.process import Process
 
@@ -30,3 +34,7 @@ class House:
     # Rooms
     memberships: Memberships
     welcoming: Welcoming
+    aliases: Aliases
+    blocking: Blocking
+    taking_charge: TakingCharge
+    overview: Overview

@@ -61,6 +61,7 @@ from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.access import Access
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.backfilling import Backfilling
+from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.bundling import Bundling
 from homeserver.rooms.carrying_over import CarryingOver
 from homeserver.rooms.claims import Claims
@@ -78,6 +79,7 @@ from homeserver.rooms.intake import Intake, Means
 from homeserver.rooms.membership import Memberships
 from homeserver.rooms.moments import Moments
 from homeserver.rooms.mutual_rooms import MutualRooms
+from homeserver.rooms.overview import Overview
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.presence import Presence
 from homeserver.rooms.read_markers import ReadMarkers
@@ -94,6 +96,7 @@ from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
+from homeserver.rooms.taking_charge import TakingCharge
 from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
@@ -200,6 +203,8 @@ class Writing:
 
     aliases: Aliases
     memberships: Memberships
+    blocking: Blocking
+    taking_charge: TakingCharge
     sending: Sending
     delayed_sending: DelayedSending
     delayed_events: DelayedEvents
@@ -228,6 +233,7 @@ class Reading:
     reporting: Reporting
     searching: Searching
     room_states: RoomStates
+    overview: Overview
     read_markers: ReadMarkers
     receipts: Receipts
     typing: Typing
@@ -311,7 +317,7 @@ def assemble(base: Base) -> Parts:
             rulesets,
             make_sliding_sync(syncing.parts),
         ),
-        admin_house=admin_house(base, accounts, writing),
+        admin_house=admin_house(base, accounts, writing, reading),
         server_house=server_house(base, accounts, rooms, federating, writing, reading, encryption),
     )
 
@@ -450,7 +456,10 @@ def make_writing(
         bridging.asking.alias,
         requires_membership=settings.alias_requires_membership,
     )
-    memberships = Memberships(process, rooms.intake, current, accounts.profiles, federated)
+    blocking = Blocking(process)
+    memberships = Memberships(
+        process, rooms.intake, current, accounts.profiles, federated, blocking
+    )
     sending = Sending(process, rooms.intake, current, aliases)
     delayed = DelayedSending(
         process, sending, base.bus, lambda user: base.limits.check("messages", user)
@@ -458,6 +467,8 @@ def make_writing(
     return Writing(
         aliases=aliases,
         memberships=memberships,
+        blocking=blocking,
+        taking_charge=TakingCharge(process, rooms.intake, current, memberships),
         directory=Directory(process, federating.peers),
         spaces=Spaces(process, federating.peers),
         user_directory=UserDirectory(
@@ -513,6 +524,7 @@ def make_reading(base: Base, rooms: Rooms, federating: Federating) -> Reading:
         reporting=Reporting(process, access, pages),
         searching=Searching(process, epoch, visibility, showing, moments),
         room_states=RoomStates(process, access, showing),
+        overview=Overview(process, showing),
         read_markers=ReadMarkers(process, access),
         receipts=Receipts(process, access),
         typing=Typing(process, base.bus, access),
@@ -724,7 +736,7 @@ def client_house(
     )
 
 
-def admin_house(base: Base, accounts: Accounts, writing: Writing) -> admin.House:
+def admin_house(base: Base, accounts: Accounts, writing: Writing, reading: Reading) -> admin.House:
     """What the endpoints for administrators work with."""
     return admin.House(
         settings=base.settings,
@@ -736,6 +748,10 @@ def admin_house(base: Base, accounts: Accounts, writing: Writing) -> admin.House
         registrations=accounts.registrations,
         memberships=writing.memberships,
         welcoming=writing.welcoming,
+        aliases=writing.aliases,
+        blocking=writing.blocking,
+        taking_charge=writing.taking_charge,
+        overview=reading.overview,
     )
 
 
@@ -769,6 +785,7 @@ def server_house(
             federating.absorbing,
             federating.policing,
             writing.memberships,
+            writing.blocking,
         ),
         receiving=federating.receiving,
         receipts=reading.receipts,

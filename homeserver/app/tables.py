@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from homeserver.admin import registration as admin_registration
+from homeserver.admin import rooms as admin_rooms
 from homeserver.admin import users as admin_users
 from homeserver.admin import version as admin_version
 from homeserver.client_server import (
@@ -103,6 +104,7 @@ CLIENT: Sequence[Routes] = (
 
 ADMIN: Sequence[Routes] = (
     admin_registration.routes,
+    admin_rooms.routes,
     admin_users.routes,
     admin_version.routes,
 )

@@ -19,6 +19,7 @@ from homeserver.errors import (
     UnableToAuthorise,
     UnableToGrant,
 )
+from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.current import CREATE, POWER_LEVELS, Current
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.posting import post_all
@@ -40,6 +41,7 @@ class Memberships:
         current: the states of rooms.
         profiles: what a membership shows of somebody.
         remote: for rooms that we are not in.
+        blocking: rooms that nobody is let into.
 
     """
 
@@ -50,12 +52,14 @@ class Memberships:
         current: Current,
         profiles: Profiles,
         remote: RemoteRooms,
+        blocking: Blocking,
     ) -> None:
         self._process = process
         self._intake = intake
         self._current = current
         self._profiles = profiles
         self._remote = remote
+        self._blocking = blocking
 
     async def join(
         self,
@@ -80,6 +84,7 @@ class Memberships:
         content = {**extra, **await self._shown(user), "membership": "join"}
         member: StateKey = ("m.room.member", user)
         async with self._process.database.reader() as conn:
+            await self._blocking.check(conn, room_id)
             room = await self._current.room(conn, room_id)
             is_here = room is not None and await memberships.has_server(
                 conn, room, self._process.server
@@ -133,6 +138,7 @@ class Memberships:
 
         """
         content = {**await self._shown(user), **_content("knock", reason)}
+        await self._check_open(room_id)
         _, is_here = await self._standing(user, room_id)
         if is_here:
             await self._set(user, room_id, user, content)
@@ -155,6 +161,7 @@ class Memberships:
             NotFound: there is nobody of that name here.
 
         """
+        await self._check_open(room_id)
         content = {**(extra or {}), **_content("invite", reason)}
         if domain_of(target) == self._process.server:
             content |= await self._shown(target)
@@ -276,6 +283,10 @@ class Memberships:
             )
             is_here = await memberships.has_server(conn, room, self._process.server)
         return (found.name.lower() if found is not None else None), is_here
+
+    async def _check_open(self, room_id: RoomID) -> None:
+        async with self._process.database.reader() as conn:
+            await self._blocking.check(conn, room_id)
 
     async def _check_present(self, sender: UserID, room_id: RoomID) -> None:
         membership, _ = await self._standing(sender, room_id)

@@ -29,6 +29,7 @@ from homeserver.errors import (
     NotFound,
 )
 from homeserver.rooms.absorbing import Absorbing, refusal_of
+from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.brief_states import brief_state
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission, Work, parents_of
@@ -73,6 +74,7 @@ class Resident:
         absorbing: Absorbing,
         policing: Policing,
         memberships_: Memberships,
+        blocking: Blocking,
     ) -> None:
         self._policing = policing
         self._process = process
@@ -81,6 +83,7 @@ class Resident:
         self._remote = remote
         self._absorbing = absorbing
         self._memberships = memberships_
+        self._blocking = blocking
 
     async def make(
         self, what: str, origin: ServerName, room_id: RoomID, user: UserID, versions: Sequence[str]
@@ -370,6 +373,7 @@ class Resident:
         user_id = UserID(event.state_key or "")
         await self._memberships.check_known(user_id)
         async with self._process.database.reader() as conn:
+            await self._blocking.check(conn, event.room_id)
             numbers = self._process.numbers
             users = await numbers.users.find(conn, [user_id])
             room = (await numbers.rooms.intern(conn, [event.room_id]))[event.room_id]
