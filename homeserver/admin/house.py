@@ -8,6 +8,7 @@ from homeserver.accounts.new_accounts import NewAccounts
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registrations import Registrations
 from homeserver.config.settings import Settings
+from homeserver.media.quarantine import Quarantine
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.membership import Memberships
@@ -38,3 +39,5 @@ class House:
     blocking: Blocking
     taking_charge: TakingCharge
     overview: Overview
+
+    quarantine: Quarantine

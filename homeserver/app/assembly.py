@@ -51,6 +51,7 @@ from homeserver.e2ee.telling import Telling
 from homeserver.e2ee.uploads import Uploads
 from homeserver.http.limits import Limits
 from homeserver.media.folder import Folder
+from homeserver.media.quarantine import Quarantine
 from homeserver.media.remote import Remote
 from homeserver.media.repository import Repository
 from homeserver.peers.keys import KeyClient
@@ -752,6 +753,7 @@ def admin_house(base: Base, accounts: Accounts, writing: Writing, reading: Readi
         blocking=writing.blocking,
         taking_charge=writing.taking_charge,
         overview=reading.overview,
+        quarantine=Quarantine(base.process),
     )
 
 

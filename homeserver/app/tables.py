@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from homeserver.admin import media as admin_media
 from homeserver.admin import registration as admin_registration
 from homeserver.admin import rooms as admin_rooms
 from homeserver.admin import users as admin_users
@@ -104,6 +105,7 @@ CLIENT: Sequence[Routes] = (
 
 ADMIN: Sequence[Routes] = (
     admin_registration.routes,
+    admin_media.routes,
     admin_rooms.routes,
     admin_users.routes,
     admin_version.routes,

@@ -207,7 +207,7 @@ class Repository:
         if item is None and not is_ours and may_fetch:
             await self._fetch(mxc, wait)
             item = await self._find(mxc)
-        if item is None:
+        if item is None or item.is_quarantined:
             raise NotFound("there is no such file")
         if item.file_id is None:
             item = await self._wait_for(mxc, item, min(wait, LONGEST_WAIT))
@@ -225,7 +225,7 @@ class Repository:
                 raise NotYetUploaded
             await asyncio.sleep(_LOOK_AGAIN)
             found = await self._find(mxc)
-        if found is None:
+        if found is None or found.is_quarantined:
             raise NotFound("there is no such file")
         return found
 

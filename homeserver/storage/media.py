@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#content-repository
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, NewType
 
 from homeserver.storage.numbers import UserNid
@@ -34,6 +34,9 @@ class Item(NamedTuple):
     file_name: str | None
     created_ts: int
     used_day: int
+    is_quarantined: bool
+    is_protected: bool
+    """From quarantine."""
 
 
 class Thumbnail(NamedTuple):
@@ -56,7 +59,8 @@ async def find(conn: Connection, origin: str, media_id: str) -> Item | None:
     """What is known of a file."""
     row = await conn.fetchrow(
         """
-        SELECT media_nid, user_nid, file_id, size, content_type, file_name, created_ts, used_day
+        SELECT media_nid, user_nid, file_id, size, content_type, file_name, created_ts, used_day,
+               quarantined_by IS NOT NULL, is_protected
           FROM media
          WHERE origin = $1 AND media_id = $2
         """,
@@ -170,8 +174,9 @@ async def take_unused(
         WITH gone AS (
             DELETE FROM media WHERE media_nid IN (
                 SELECT media_nid FROM media
-                 WHERE (origin <> $1 AND used_day < $2)
-                    OR (file_id IS NULL AND created_ts < $3)
+                 WHERE ((origin <> $1 AND used_day < $2)
+                        OR (file_id IS NULL AND created_ts < $3))
+                   AND quarantined_by IS NULL
                  LIMIT $4
             ) RETURNING media_nid, file_id
         ), smaller AS (
@@ -186,3 +191,79 @@ async def take_unused(
         limit,
     )
     return [row[0] for row in rows]
+
+
+async def quarantine(
+    conn: Connection, server: str, names: Collection[tuple[str, str]], by: UserNid, now: int
+) -> int:
+    """Give some files out no more, by origin and ID; how many there are of them.
+
+    Of other servers' files those as well that nobody here has wanted yet; of ours, not those that
+    are protected.
+    """
+    tag: str = await conn.execute(
+        """
+        INSERT INTO media AS old (origin, media_id, created_ts, used_day, quarantined_by)
+        SELECT n.origin, n.media_id, $5::bigint, ($5::bigint / 86400000)::integer, $4
+          FROM (SELECT DISTINCT * FROM unnest($2::text[], $3::text[]) AS u (origin, media_id)) n
+         WHERE n.origin <> $1
+            OR EXISTS (SELECT FROM media m
+                        WHERE m.origin = n.origin AND m.media_id = n.media_id)
+        ON CONFLICT (origin, media_id) DO UPDATE SET quarantined_by = excluded.quarantined_by
+         WHERE NOT old.is_protected AND old.quarantined_by IS NULL
+        """,
+        server,
+        [origin for origin, _ in names],
+        [media_id for _, media_id in names],
+        by,
+        now,
+    )
+    return int(tag.rpartition(" ")[2])
+
+
+async def quarantine_of_user(conn: Connection, user: UserNid, by: UserNid) -> int:
+    """Give somebody's files out no more, but for those that are protected; how many."""
+    tag: str = await conn.execute(
+        """
+        UPDATE media SET quarantined_by = $2
+         WHERE user_nid = $1 AND NOT is_protected AND quarantined_by IS NULL
+        """,
+        user,
+        by,
+    )
+    return int(tag.rpartition(" ")[2])
+
+
+async def release(conn: Connection, origin: str, media_id: str) -> bool:
+    """Give a file out again; false if there is none.
+
+    What was only noted, so that it would not be fetched, is forgotten: it may be fetched now.
+    """
+    found = await conn.fetchval(
+        """
+        WITH noted AS (
+            DELETE FROM media
+             WHERE origin = $1 AND media_id = $2 AND file_id IS NULL AND user_nid IS NULL
+            RETURNING 1
+        ), kept AS (
+            UPDATE media SET quarantined_by = NULL
+             WHERE origin = $1 AND media_id = $2 AND NOT (file_id IS NULL AND user_nid IS NULL)
+            RETURNING 1
+        )
+        SELECT (SELECT count(*) FROM noted) + (SELECT count(*) FROM kept)
+        """,
+        origin,
+        media_id,
+    )
+    return bool(found)
+
+
+async def protect(conn: Connection, origin: str, media_id: str, *, is_protected: bool) -> bool:
+    """Keep a file from being put into quarantine, or no longer; false if there is none."""
+    tag = await conn.execute(
+        "UPDATE media SET is_protected = $3 WHERE origin = $1 AND media_id = $2",
+        origin,
+        media_id,
+        is_protected,
+    )
+    return tag == "UPDATE 1"
