@@ -13,7 +13,9 @@ from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.membership import Memberships
 from homeserver.rooms.overview import Overview
+from homeserver.rooms.purging import Purging
 from homeserver.rooms.taking_charge import TakingCharge
+from homeserver.rooms.tasks import Tasks
 from homeserver.rooms.welcoming import Welcoming
 from homeserver.storage.process import Process
 
@@ -39,5 +41,7 @@ class House:
     blocking: Blocking
     taking_charge: TakingCharge
     overview: Overview
+    purging: Purging
+    tasks: Tasks
 
     quarantine: Quarantine

@@ -83,6 +83,7 @@ from homeserver.rooms.mutual_rooms import MutualRooms
 from homeserver.rooms.overview import Overview
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.presence import Presence
+from homeserver.rooms.purging import Purging
 from homeserver.rooms.read_markers import ReadMarkers
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.receiving import Receiving
@@ -98,6 +99,7 @@ from homeserver.rooms.showing import Showing
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
 from homeserver.rooms.taking_charge import TakingCharge
+from homeserver.rooms.tasks import Tasks
 from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
@@ -753,6 +755,8 @@ def admin_house(base: Base, accounts: Accounts, writing: Writing, reading: Readi
         blocking=writing.blocking,
         taking_charge=writing.taking_charge,
         overview=reading.overview,
+        purging=Purging(base.process),
+        tasks=Tasks(base.process),
         quarantine=Quarantine(base.process),
     )
 

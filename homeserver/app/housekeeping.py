@@ -5,13 +5,13 @@ import random
 
 from homeserver.accounts.cleaning import clean
 from homeserver.app.assembly import Parts
-from homeserver.storage import delayed_events, events, sliding, to_device
+from homeserver.storage import admin_tasks, delayed_events, events, sliding, to_device
 from homeserver.storage.process import DAY
 
 _EVERY = 3600.0
 """Seconds, about: workers need not all begin at once."""
 _TRANSACTIONS_LAST = 7 * DAY
-"""Milliseconds for which a repeated request is known."""
+"""Milliseconds for which a repeated request is known, and what became of an administrator's."""
 _MOST_FINALISED = 1000
 """Delayed events of one user of which it is kept what became of them, and no longer than that."""
 _CONNECTIONS_LAST = 30
@@ -35,4 +35,5 @@ async def tidy(parts: Parts) -> None:
         await to_device.forget_done(conn, before)
         await events.forget_sent(conn, before)
         await delayed_events.forget_finalised(conn, before, _MOST_FINALISED)
+        await admin_tasks.forget(conn, before)
         await sliding.forget_unused(conn, process.today - _CONNECTIONS_LAST)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from homeserver.admin import media as admin_media
+from homeserver.admin import purging as admin_purging
 from homeserver.admin import registration as admin_registration
 from homeserver.admin import rooms as admin_rooms
 from homeserver.admin import users as admin_users
@@ -106,6 +107,7 @@ CLIENT: Sequence[Routes] = (
 ADMIN: Sequence[Routes] = (
     admin_registration.routes,
     admin_media.routes,
+    admin_purging.routes,
     admin_rooms.routes,
     admin_users.routes,
     admin_version.routes,

@@ -85,6 +85,7 @@ class Worker:
             await self._http.stop()
         await self._background.stop()
         if self.parts is not None:
+            await self.parts.admin_house.tasks.close()
             await self.parts.federating.peers.close()
             await self.parts.federating.claims.close()
             await self.parts.bridging.bridges.close()

@@ -1,6 +1,5 @@
 """All rooms that this server has, as administrators look through them."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from federation.identifiers import RoomID, ServerName
@@ -83,11 +82,3 @@ async def presence(conn: Connection, room: RoomNid) -> Presence:
         room,
     )
     return Presence(*row)
-
-
-async def names(conn: Connection, rooms: Iterable[RoomNid]) -> dict[RoomNid, RoomID]:
-    """The IDs of rooms."""
-    rows = await conn.fetch(
-        "SELECT room_nid, room_id FROM rooms WHERE room_nid = ANY ($1)", list(rooms)
-    )
-    return {RoomNid(row[0]): RoomID(row[1]) for row in rows}

@@ -1,0 +1,139 @@
+"""Deleting the past of rooms, and whole rooms.
+
+The room goes on as it is: what the next event builds on stays, and so do its state and all that
+its state rests on. What was deleted is not fetched again from other servers to show it.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import orjson
+
+from federation.identifiers import EventID, RoomID, ServerName, domain_of
+from homeserver.errors import InvalidParam, NotFound
+from homeserver.storage import purging
+from homeserver.storage.history import LATEST
+from homeserver.storage.numbers import RoomNid
+from homeserver.storage.process import Process
+from homeserver.storage.purging import Old
+
+_AT_A_STRETCH = 500
+"""Events of one transaction."""
+
+Progress = Callable[[], Awaitable[None]]
+"""Called from time to time, as long as the work goes on."""
+
+
+class Boundary(NamedTuple):
+    """A place in a room; what stands before it is to go."""
+
+    room: RoomNid
+    order: int
+
+
+async def no_progress() -> None:
+    """For those whom nobody watches."""
+
+
+class Purging:
+    """Deletes events.
+
+    Args:
+        process: the one that this is part of.
+
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    async def before_event(self, room_id: RoomID, event_id: EventID) -> Boundary:
+        """The place of an event, which stays itself.
+
+        Raises:
+            NotFound: there is no such room, or no such event in it.
+            InvalidParam: what happens next would have nothing to build on.
+
+        """
+        room = await self._room(room_id)
+        async with self._process.database.reader() as conn:
+            order = await purging.place_of(conn, room, event_id)
+            first = await purging.first_extremity(conn, room)
+        if order is None:
+            raise NotFound("there is no such event in this room")
+        if first is None or order > first:
+            raise InvalidParam("the event stands behind the end of the room")
+        return Boundary(room, order)
+
+    async def before_time(self, room_id: RoomID, ts: int) -> Boundary:
+        """The place before which all events are older, in milliseconds since the epoch.
+
+        An event that came late, or whose clock was wrong, is held back rather than one deleted too
+        many. The end of the room always stays.
+
+        Raises:
+            NotFound: there is no such room.
+
+        """
+        room = await self._room(room_id)
+        async with self._process.database.reader() as conn:
+            order = await purging.first_place_since(conn, room, ts)
+            first = await purging.first_extremity(conn, room)
+        if first is None:
+            raise NotFound("there is no such room here")
+        return Boundary(room, first if order is None else min(order, first))
+
+    async def purge(
+        self, boundary: Boundary, *, local_too: bool, progress: Progress = no_progress
+    ) -> int:
+        """Delete the events before a place; how many.
+
+        Args:
+            boundary: the place.
+            local_too: whether messages of people of this server go, too, of which no other server
+                need have a copy; otherwise they are kept, in no place of the room.
+            progress: called after each part.
+
+        """
+        server = None if local_too else self._process.server
+        async with self._process.database.reader() as conn:
+            await purging.forget_gaps(conn, boundary.room, boundary.order)
+        return await self._purge(boundary, lambda old: _stays(old, server), progress)
+
+    async def purge_room(self, room_id: RoomID, progress: Progress = no_progress) -> None:
+        """Delete all of a room that nobody of this server is in, or raise `NotFound`."""
+        room = await self._room(room_id)
+        async with self._process.database.reader() as conn:
+            await purging.close_room(conn, room)
+        # What waits to be sent is how others learn that everybody left.
+        await self._purge(Boundary(room, LATEST), lambda old: old.is_waiting, progress)
+        async with self._process.database.reader() as conn:
+            await purging.sweep_room(conn, room)
+
+    async def _purge(
+        self, boundary: Boundary, stays: Callable[[Old], bool], progress: Progress
+    ) -> int:
+        count = 0
+        while True:
+            async with self._process.database.reader() as conn:
+                part = await purging.before(conn, *boundary, _AT_A_STRETCH)
+                kept = [old.event for old in part if stays(old)]
+                gone = [old.event for old in part if not stays(old)]
+                await purging.purge(conn, boundary.room, gone, kept)
+            count += len(gone)
+            await progress()
+            if len(part) < _AT_A_STRETCH:
+                return count
+
+    async def _room(self, room_id: RoomID) -> RoomNid:
+        async with self._process.database.reader() as conn:
+            found = (await self._process.numbers.rooms.find(conn, [room_id])).get(room_id)
+        if found is None:
+            raise NotFound("there is no such room here")
+        return found
+
+
+def _stays(old: Old, server: ServerName | None) -> bool:
+    """Whether an event of a room that goes on is kept: for others, or as this server's own."""
+    if old.is_state or old.is_waiting:
+        return True
+    return server is not None and domain_of(orjson.loads(old.json)["sender"]) == server
