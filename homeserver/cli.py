@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from homeserver.commands import config, user
+from homeserver.commands import config, room, user
 from homeserver.commands.demo import EXAMPLES as DEMO_EXAMPLES
 from homeserver.commands.demo import demo
 from homeserver.commands.options import AsJson, examples, print_json
@@ -53,6 +53,7 @@ app = typer.Typer(
 app.command(epilog=SERVE_EXAMPLES)(serve)
 app.command(epilog=DEMO_EXAMPLES)(demo)
 app.add_typer(user.app, name="user")
+app.add_typer(room.app, name="room")
 app.add_typer(config.app, name="config")
 
 

@@ -32,7 +32,8 @@ def hearth(*arguments: str) -> Result:
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("config",), ("config", "check"), ("config", "show"), ("version",)]
+    "command",
+    [(), ("config",), ("config", "check"), ("config", "show"), ("version",), ("room", "purge")],
 )
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_shows_examples(command: tuple[str, ...], option: str) -> None:

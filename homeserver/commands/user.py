@@ -2,28 +2,17 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from homeserver.accounts.credentials import Credentials
 from homeserver.accounts.new_accounts import NewAccounts
 from homeserver.accounts.passwords import Passwords
-from homeserver.app.assembly import milliseconds
-from homeserver.app.keeper import own_database, prepare
+from homeserver.commands.offline import own_process
 from homeserver.commands.options import AsJson, ConfigFile, examples, load_settings, print_json
 from homeserver.config import Settings
 from homeserver.errors import HearthError
-from homeserver.storage.clock import Clock, read_position
-from homeserver.storage.embedded import EmbeddedPostgres
-from homeserver.storage.freshness import SharedPositions
-from homeserver.storage.log import Tail
-from homeserver.storage.numbers import Numbers
-from homeserver.storage.pool import open_database
-from homeserver.storage.postmaster import find_postmaster
-from homeserver.storage.process import Process
 
 app = typer.Typer(
     help="Make accounts.",
@@ -68,37 +57,11 @@ def create(
 
 
 async def _create(settings: Settings, name: str, password: str, *, is_admin: bool) -> str:
-    async with _database(settings) as where:
-        await prepare(settings, where)
-        database = await open_database(where, readers=2)
-        try:
-            async with database.reader() as conn:
-                position = await read_position(conn)
-            clock = Clock(SharedPositions(1), 0)
-            tail = Tail(database, clock, position)
-            process = Process(settings.server_name, database, Numbers(), clock, tail, milliseconds)
-            cost = settings.auth.password_hash
-            passwords = Passwords(int(cost.memory), cost.iterations)
-            credentials = Credentials(process, passwords, settings.auth.password_minimum)
-            credentials.check_new(password)
-            accounts = NewAccounts(process, credentials, lambda _: False)
-            await accounts.add(name, password, is_admin=is_admin)
-            return accounts.user_id(name)
-        finally:
-            await database.close()
-
-
-@asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[dict[str, Any]]:
-    """The server's database; our own PostgreSQL is only stopped if it did not run before."""
-    if settings.database is not None:
-        yield {"dsn": settings.database.reveal()}
-        return
-    postgres = EmbeddedPostgres(settings.postgres_folder)
-    was_running = find_postmaster(settings.postgres_folder.resolve() / "data") is not None
-    address = await postgres.start()
-    try:
-        yield own_database(address)
-    finally:
-        if not was_running:
-            await postgres.stop()
+    async with own_process(settings) as process:
+        cost = settings.auth.password_hash
+        passwords = Passwords(int(cost.memory), cost.iterations)
+        credentials = Credentials(process, passwords, settings.auth.password_minimum)
+        credentials.check_new(password)
+        accounts = NewAccounts(process, credentials, lambda _: False)
+        await accounts.add(name, password, is_admin=is_admin)
+        return accounts.user_id(name)
