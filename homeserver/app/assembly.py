@@ -96,6 +96,7 @@ from homeserver.rooms.room_states import RoomStates
 from homeserver.rooms.searching import Searching
 from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
+from homeserver.rooms.shutting_down import ShuttingDown
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
 from homeserver.rooms.taking_charge import TakingCharge
@@ -320,7 +321,7 @@ def assemble(base: Base) -> Parts:
             rulesets,
             make_sliding_sync(syncing.parts),
         ),
-        admin_house=admin_house(base, accounts, writing, reading),
+        admin_house=admin_house(base, accounts, rooms, writing, reading),
         server_house=server_house(base, accounts, rooms, federating, writing, reading, encryption),
     )
 
@@ -739,8 +740,11 @@ def client_house(
     )
 
 
-def admin_house(base: Base, accounts: Accounts, writing: Writing, reading: Reading) -> admin.House:
+def admin_house(
+    base: Base, accounts: Accounts, rooms: Rooms, writing: Writing, reading: Reading
+) -> admin.House:
     """What the endpoints for administrators work with."""
+    purging = Purging(base.process)
     return admin.House(
         settings=base.settings,
         process=base.process,
@@ -755,7 +759,16 @@ def admin_house(base: Base, accounts: Accounts, writing: Writing, reading: Readi
         blocking=writing.blocking,
         taking_charge=writing.taking_charge,
         overview=reading.overview,
-        purging=Purging(base.process),
+        purging=purging,
+        shutting_down=ShuttingDown(
+            base.process,
+            rooms.intake,
+            writing.creation,
+            writing.memberships,
+            writing.aliases,
+            writing.blocking,
+            purging,
+        ),
         tasks=Tasks(base.process),
         quarantine=Quarantine(base.process),
     )

@@ -80,3 +80,8 @@ async def publish(conn: Connection, room: RoomNid) -> None:
 async def unpublish(conn: Connection, room: RoomNid) -> None:
     """Take the room out of the public list."""
     await conn.execute("DELETE FROM published WHERE room_nid = $1", room)
+
+
+async def remove_all(conn: Connection, room: RoomNid) -> None:
+    """Take all aliases of a room away."""
+    await conn.execute("DELETE FROM aliases WHERE room_nid = $1", room)

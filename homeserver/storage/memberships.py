@@ -256,3 +256,33 @@ async def forget(conn: Connection, user: UserNid, room: RoomNid) -> int | None:
         Kind.FORGOTTEN,
     )
     return pos
+
+
+async def local_people(conn: Connection, room: RoomNid) -> Sequence[UserID]:
+    """The people with an account here who are invited, knock or are in the room, in that order.
+
+    Once nobody is in it, the server is not, and cannot take back the rest by itself.
+    """
+    rows = await conn.fetch(
+        """
+        SELECT u.user_id
+          FROM memberships m
+          JOIN accounts a ON a.user_nid = m.user_nid
+          JOIN users u ON u.user_nid = m.user_nid
+         WHERE m.room_nid = $1 AND m.membership = ANY ($2)
+         ORDER BY m.membership = $3, m.pos
+         LIMIT 100000
+        """,
+        room,
+        [Membership.JOIN, Membership.INVITE, Membership.KNOCK],
+        Membership.JOIN,
+    )
+    return [UserID(row[0]) for row in rows]
+
+
+async def has_any(conn: Connection, room: RoomNid) -> bool:
+    """Whether anybody ever had anything to do with the room."""
+    found: bool = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM memberships WHERE room_nid = $1)", room
+    )
+    return found
