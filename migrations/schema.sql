@@ -412,8 +412,10 @@ TABLE reports
     reported_nid bigint
     reason text NOT NULL
     ts bigint NOT NULL
+    sender_nid bigint
     CONSTRAINT reports_pkey PRIMARY KEY (report_nid)
     CREATE INDEX reports_by_user ON public.reports USING btree (user_nid, ts)
+    CREATE INDEX reports_of_events ON public.reports USING btree (report_nid) WHERE (event_nid IS NOT NULL)
 
 TABLE room_servers WITH (fillfactor=80)
     room_nid bigint NOT NULL

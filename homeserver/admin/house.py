@@ -14,6 +14,7 @@ from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.membership import Memberships
 from homeserver.rooms.overview import Overview
 from homeserver.rooms.purging import Purging
+from homeserver.rooms.reviewing import Reviewing
 from homeserver.rooms.shutting_down import ShuttingDown
 from homeserver.rooms.taking_charge import TakingCharge
 from homeserver.rooms.tasks import Tasks
@@ -42,6 +43,7 @@ class House:
     blocking: Blocking
     taking_charge: TakingCharge
     overview: Overview
+    reviewing: Reviewing
     purging: Purging
     shutting_down: ShuttingDown
     tasks: Tasks

@@ -92,6 +92,7 @@ from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.rooms.reporting import Reporting
 from homeserver.rooms.resident import Resident
 from homeserver.rooms.resolving import Resolving
+from homeserver.rooms.reviewing import Reviewing
 from homeserver.rooms.room_states import RoomStates
 from homeserver.rooms.searching import Searching
 from homeserver.rooms.sending import Sending
@@ -759,6 +760,7 @@ def admin_house(
         blocking=writing.blocking,
         taking_charge=writing.taking_charge,
         overview=reading.overview,
+        reviewing=Reviewing(base.process),
         purging=purging,
         shutting_down=ShuttingDown(
             base.process,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from homeserver.admin import media as admin_media
 from homeserver.admin import purging as admin_purging
 from homeserver.admin import registration as admin_registration
+from homeserver.admin import reports as admin_reports
 from homeserver.admin import rooms as admin_rooms
 from homeserver.admin import shutting_down as admin_shutting_down
 from homeserver.admin import users as admin_users
@@ -109,6 +110,7 @@ ADMIN: Sequence[Routes] = (
     admin_registration.routes,
     admin_media.routes,
     admin_purging.routes,
+    admin_reports.routes,
     admin_rooms.routes,
     admin_shutting_down.routes,
     admin_users.routes,

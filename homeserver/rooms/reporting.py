@@ -71,10 +71,17 @@ class Reporting:
             if not reach.standing.is_joined:
                 raise NotFound("there is no such event here")
             event = await self._pages.get(conn, reader, reach, event_id)
-            now = self._process.now()
-            await self._add(
-                conn, Report(reader.user, reason, now, room=reach.room, event=event.nid)
+            sender = event.event.sender
+            senders = await self._process.numbers.users.find(conn, [sender])
+            report = Report(
+                reader.user,
+                reason,
+                self._process.now(),
+                room=reach.room,
+                event=event.nid,
+                sender=senders.get(sender),
             )
+            await self._add(conn, report)
 
     async def report_user(self, reader: Reader, user_id: UserID, reason: str) -> None:
         """Report a user of any server; errors as `report_room`."""

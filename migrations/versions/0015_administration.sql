@@ -27,3 +27,6 @@ CREATE TABLE notice_rooms (
     room_nid bigint NOT NULL
 );
 CREATE INDEX notice_rooms_by_room ON notice_rooms (room_nid);
+
+ALTER TABLE reports ADD COLUMN sender_nid bigint;  -- of the event that is reported
+CREATE INDEX reports_of_events ON reports (report_nid) WHERE event_nid IS NOT NULL;
