@@ -172,6 +172,13 @@ class Forbidden(MatrixError):
     status, errcode, says = 403, "M_FORBIDDEN", "this is not allowed"
 
 
+class CannotLeaveNotices(Forbidden):
+    """https://spec.matrix.org/v1.19/client-server-api/#server-notices"""
+
+    errcode = "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"
+    says = "this invitation of the server cannot be rejected"
+
+
 class GuestAccessForbidden(Forbidden):
     """Guests may not do this."""
 

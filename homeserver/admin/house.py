@@ -15,6 +15,7 @@ from homeserver.rooms.membership import Memberships
 from homeserver.rooms.overview import Overview
 from homeserver.rooms.purging import Purging
 from homeserver.rooms.reviewing import Reviewing
+from homeserver.rooms.server_notices import ServerNotices
 from homeserver.rooms.shutting_down import ShuttingDown
 from homeserver.rooms.taking_charge import TakingCharge
 from homeserver.rooms.tasks import Tasks
@@ -44,6 +45,7 @@ class House:
     taking_charge: TakingCharge
     overview: Overview
     reviewing: Reviewing
+    server_notices: ServerNotices
     purging: Purging
     shutting_down: ShuttingDown
     tasks: Tasks

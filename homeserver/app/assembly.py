@@ -96,6 +96,7 @@ from homeserver.rooms.reviewing import Reviewing
 from homeserver.rooms.room_states import RoomStates
 from homeserver.rooms.searching import Searching
 from homeserver.rooms.sending import Sending
+from homeserver.rooms.server_notices import ServerNotices
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.shutting_down import ShuttingDown
 from homeserver.rooms.spaces import Spaces
@@ -761,6 +762,16 @@ def admin_house(
         taking_charge=writing.taking_charge,
         overview=reading.overview,
         reviewing=Reviewing(base.process),
+        server_notices=ServerNotices(
+            base.process,
+            base.settings.server_notices,
+            accounts.new_accounts,
+            accounts.profiles,
+            accounts.account_data,
+            writing.creation,
+            writing.memberships,
+            writing.sending,
+        ),
         purging=purging,
         shutting_down=ShuttingDown(
             base.process,

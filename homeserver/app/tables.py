@@ -7,6 +7,7 @@ from homeserver.admin import purging as admin_purging
 from homeserver.admin import registration as admin_registration
 from homeserver.admin import reports as admin_reports
 from homeserver.admin import rooms as admin_rooms
+from homeserver.admin import server_notices as admin_server_notices
 from homeserver.admin import shutting_down as admin_shutting_down
 from homeserver.admin import users as admin_users
 from homeserver.admin import version as admin_version
@@ -112,6 +113,7 @@ ADMIN: Sequence[Routes] = (
     admin_purging.routes,
     admin_reports.routes,
     admin_rooms.routes,
+    admin_server_notices.routes,
     admin_shutting_down.routes,
     admin_users.routes,
     admin_version.routes,

@@ -22,7 +22,6 @@ NOT_BUILT = (
     "retention",
     "media.s3",
     "previews",
-    "server_notices",
     "resource_limits",
 )
 """Settings that are read and checked, and that belong to what is not built yet."""

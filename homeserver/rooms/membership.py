@@ -22,6 +22,7 @@ from homeserver.errors import (
 from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.current import CREATE, POWER_LEVELS, Current
 from homeserver.rooms.intake import Intake
+from homeserver.rooms.notice_rooms import check_may_leave
 from homeserver.rooms.posting import post_all
 from homeserver.rooms.remote import RemoteRooms
 from homeserver.storage import invites, memberships
@@ -109,13 +110,24 @@ class Memberships:
             content["join_authorised_via_users_server"] = authoriser
         await self._set(user, room_id, user, content)
 
-    async def leave(self, user: UserID, room_id: RoomID, reason: str | None) -> None:
+    async def leave(
+        self, user: UserID, room_id: RoomID, reason: str | None, *, is_forced: bool = False
+    ) -> None:
         """Leave a room, reject an invitation, or take back a knock; who is out already is.
+
+        Args:
+            user: of this server.
+            room_id: which.
+            reason: why.
+            is_forced: whether somebody else wants it so, whom nothing holds back.
 
         Raises:
             Forbidden: they never had anything to do with it, or are banned.
+            CannotLeaveNotices: there the server speaks to them.
 
         """
+        if not is_forced:
+            await check_may_leave(self._process, user, room_id)
         membership, is_here = await self._standing(user, room_id)
         if membership == "leave":
             return
@@ -230,7 +242,7 @@ class Memberships:
         for room in rooms:
             if room.membership.name in {"JOIN", "INVITE", "KNOCK"}:
                 try:
-                    await self.leave(user_id, room.room_id, None)
+                    await self.leave(user_id, room.room_id, None, is_forced=True)
                 except MatrixError:
                     continue  # a room that cannot be left is no reason to stay in the others
 

@@ -23,6 +23,7 @@ from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission
 from homeserver.rooms.intake import Intake
+from homeserver.rooms.notice_rooms import check_may_leave
 from homeserver.rooms.posting import post_one
 from homeserver.rooms.relating import ANNOTATION, THREAD, relation_in, relation_of
 from homeserver.storage import received, relations
@@ -127,6 +128,7 @@ class Sending:
             Forbidden: the rules of the room forbid it.
             BadJson, TooLarge, InvalidParam: it cannot be an event.
             BadAlias: a canonical alias that does not lead to the room.
+        CannotLeaveNotices: there the server speaks to them.
 
         """
         check_name(kind, state_key)
@@ -134,6 +136,9 @@ class Sending:
             raise Forbidden("a room is created once")
         if kind == "m.room.member" and not is_user_id(state_key):
             raise BadJson("the state key of a membership is a user ID")
+        is_own = kind == "m.room.member" and state_key == sender
+        if is_own and content.get("membership") == "leave":
+            await check_may_leave(self._process, sender, room_id)
         if kind == "m.room.tombstone" and content.get("replacement_room") == room_id:
             raise InvalidParam("a room is not replaced by itself")
         if kind == "m.room.canonical_alias" and not state_key:

@@ -169,7 +169,7 @@ class ShuttingDown:
                 await report(outcome.result)
             try:
                 was = await self._means.memberships.standing(person, room_id)
-                await self._means.memberships.leave(person, room_id, None)
+                await self._means.memberships.leave(person, room_id, None, is_forced=True)
                 if was == "join" and outcome.new_room is not None:
                     await self._means.memberships.join(person, outcome.new_room, [], {})
                 outcome.kicked.append(person)

@@ -146,6 +146,8 @@ async def close_room(conn: Connection, room: RoomNid) -> None:
             DELETE FROM receipts WHERE room_nid = $1
         ), kept AS (
             DELETE FROM account_data WHERE room_nid = $1
+        ), spoken AS (
+            DELETE FROM notice_rooms WHERE room_nid = $1
         )
         DELETE FROM missing_parents WHERE room_nid = $1
         """,
