@@ -33,7 +33,16 @@ def hearth(*arguments: str) -> Result:
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("config",), ("config", "check"), ("config", "show"), ("version",), ("room", "purge")],
+    [
+        (),
+        ("config",),
+        ("config", "check"),
+        ("config", "show"),
+        ("version",),
+        ("room", "purge"),
+        ("appservice", "check"),
+        ("appservice", "test"),
+    ],
 )
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_shows_examples(command: tuple[str, ...], option: str) -> None:
