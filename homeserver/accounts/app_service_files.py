@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from federation.errors import IdentifierError
-from federation.identifiers import ServerName, UserID, new_user_id
+from federation.identifiers import ServerName, UserID, parse_user_id
 from homeserver.accounts.app_services import AppService, AppServices, Namespace, Namespaces
 from homeserver.config.settings import Settings
 from homeserver.config.tree import Fields, Items, Node, Scalar, read_yaml
@@ -25,6 +25,7 @@ _EPHEMERAL = (
     "de.sorunome.msc2409.push_ephemeral",
 )
 _ENCRYPTION = "org.matrix.msc3202"
+_SENDER = re.compile(r"[A-Za-z0-9._=/+-]+", re.ASCII)
 _NAMESPACES = {"users": "@_irc_.*", "aliases": "#_irc_.*", "rooms": "!abc:example.org"}
 _POSIX = {
     "[:alpha:]": "a-zA-Z",
@@ -139,14 +140,18 @@ class _Registration:
         return url.rstrip("/")
 
     def _sender(self) -> UserID:
-        localpart = self._text("sender_localpart", "ircbot")
+        localpart = self._text("sender_localpart", "ircbot") or "x"
         try:
-            return new_user_id(localpart or "x", self._server)
+            sender = parse_user_id(f"@{localpart}:{self._server}")
         except IdentifierError:
-            reason = "a name holds a-z, 0-9 and . _ = - / + only, no @ and no server"
-            node = self._node("sender_localpart")
-            self._wrong("sender_localpart", reason, node, "sender_localpart: ircbot")
-            return UserID("")
+            sender = None
+        # COMPAT(mautrix) its names are random letters, capitals too, as names of old may have them.
+        if sender is not None and _SENDER.fullmatch(localpart):
+            return sender
+        reason = "a name holds letters, digits and . _ = - / + only, no @ and no server"
+        node = self._node("sender_localpart")
+        self._wrong("sender_localpart", reason, node, "sender_localpart: ircbot")
+        return UserID("")
 
     def _flag(self, name: str, *, default: bool) -> bool:
         node = self._node(name)

@@ -114,7 +114,7 @@ def test_tokens_lead_to_their_application_service(tmp_path: Path) -> None:
         ('"http://127.0.0.1:1234/"', "ftp://x", "url: not an http or https URL; found 'ftp://x'"),
         ('"http://127.0.0.1:1234/"', "http://x:y/", "url: not an http or https URL"),
         ('"30c05ae90a248a4188e620216fa72e349803310e"', "", "as_token: not a text (FILE, line 4)"),
-        ('"_irc_bot"', '"@irc:one.test"', "sender_localpart: a name holds a-z"),
+        ('"_irc_bot"', '"@irc:one.test"', "sender_localpart: a name holds letters"),
         ("rate_limited: false", "rate_limited: perhaps", "rate_limited: neither true nor false"),
         ("[irc]", "irc", "protocols: not a list of texts; found 'irc'"),
         ("exclusive: true", "exclusive: 1", "namespaces.users[0].exclusive: neither true nor"),
@@ -148,3 +148,9 @@ def test_twins_are_refused(tmp_path: Path) -> None:
     other = IRC.replace("IRC Bridge", "other")
     with pytest.raises(ConfigError, match="as_token: 'IRC Bridge' and 'other' have the same"):
         load(tmp_path, IRC, other)
+
+
+def test_a_sender_as_mautrix_names_it(tmp_path: Path) -> None:
+    """Random letters, of which some are capitals."""
+    service = only(load(tmp_path, IRC.replace('"_irc_bot"', "abq9X_RHUMi1nCTu")))
+    assert service.sender == "@abq9X_RHUMi1nCTu:one.test"
