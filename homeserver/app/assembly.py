@@ -466,7 +466,7 @@ def make_writing(
     memberships = Memberships(
         process, rooms.intake, current, accounts.profiles, federated, blocking
     )
-    sending = Sending(process, rooms.intake, current, aliases)
+    sending = Sending(process, rooms.intake, current, aliases, blocking)
     delayed = DelayedSending(
         process, sending, base.bus, lambda user: base.limits.check("messages", user)
     )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from federation.building import Draft
 from federation.errors import IdentifierError
+from federation.events import StateKey
 from federation.identifiers import EventID, RoomAlias, RoomID, UserID, is_user_id, parse_room_alias
 from federation.power_levels import LevelError
 from homeserver.errors import (
@@ -20,6 +21,7 @@ from homeserver.errors import (
     MatrixError,
 )
 from homeserver.rooms.aliases import Aliases
+from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission
 from homeserver.rooms.intake import Intake
@@ -32,6 +34,7 @@ from homeserver.storage.process import Process
 
 _LONGEST = 255
 """Bytes of an event's type and state key."""
+_ENTERING = frozenset({"join", "invite", "knock"})
 
 
 class Transaction(NamedTuple):
@@ -60,9 +63,15 @@ class Sending:
     """Sends events of people of this server."""
 
     def __init__(
-        self, process: Process, intake: Intake, current: Current, aliases: Aliases
+        self,
+        process: Process,
+        intake: Intake,
+        current: Current,
+        aliases: Aliases,
+        blocking: Blocking,
     ) -> None:
         self._process = process
+        self._blocking = blocking
         self._intake = intake
         self._current = current
         self._aliases = aliases
@@ -128,17 +137,14 @@ class Sending:
             Forbidden: the rules of the room forbid it.
             BadJson, TooLarge, InvalidParam: it cannot be an event.
             BadAlias: a canonical alias that does not lead to the room.
-        CannotLeaveNotices: there the server speaks to them.
+            CannotLeaveNotices: there the server speaks to them.
 
         """
         check_name(kind, state_key)
         if kind == "m.room.create":
             raise Forbidden("a room is created once")
-        if kind == "m.room.member" and not is_user_id(state_key):
-            raise BadJson("the state key of a membership is a user ID")
-        is_own = kind == "m.room.member" and state_key == sender
-        if is_own and content.get("membership") == "leave":
-            await check_may_leave(self._process, sender, room_id)
+        if kind == "m.room.member":
+            await self._check_membership(sender, room_id, state_key, content.get("membership"))
         if kind == "m.room.tombstone" and content.get("replacement_room") == room_id:
             raise InvalidParam("a room is not replaced by itself")
         if kind == "m.room.canonical_alias" and not state_key:
@@ -146,6 +152,21 @@ class Sending:
         draft = Draft(kind, sender, content, state_key, room_id)
         once = transaction.once if transaction else None
         return await post_one(self._intake, Submission([draft], once=once, ts=ts), room_id)
+
+    async def _check_membership(
+        self, sender: UserID, room_id: RoomID, state_key: str, membership: object
+    ) -> None:
+        """See that nobody comes in, or gets away, where `Memberships` would not let them."""
+        if not is_user_id(state_key):
+            raise BadJson("the state key of a membership is a user ID")
+        if membership == "leave" and state_key == sender:
+            await check_may_leave(self._process, sender, room_id)
+        if isinstance(membership, str) and membership in _ENTERING:
+            member: StateKey = ("m.room.member", state_key)
+            async with self._process.database.reader() as conn:
+                state = await self._current.read(conn, room_id, [member])
+                if member not in state or state[member].membership != "join":
+                    await self._blocking.check(conn, room_id)
 
     async def _check_relation(
         self, sender: UserID, kind: str, content: Mapping[str, Any], transaction: Transaction

@@ -86,6 +86,12 @@ async def test_a_blocked_room(hearth: Hearth, root: Client, ann: Client) -> None
     invite = {"user_id": ben.user_id}
     refused = await ann.post(f"/_matrix/client/v3/rooms/{room}/invite", invite)
     assert refused.errcode == "M_FORBIDDEN"
+    members = f"/_matrix/client/v3/rooms/{room}/state/m.room.member"
+    for who, whom, membership in ((ben, ben, "join"), (ben, ben, "knock"), (ann, ben, "invite")):
+        answer = await who.put(f"{members}/{whom.user_id}", {"membership": membership})
+        assert answer.errcode == "M_FORBIDDEN"
+    shown = {"membership": "join", "displayname": "Ann"}
+    (await ann.put(f"{members}/{ann.user_id}", shown)).ok()
     said = {"msgtype": "m.text", "body": "still here"}
     (await ann.put(f"/_matrix/client/v3/rooms/{room}/send/m.room.message/1", said)).ok()
     assert (await root.put(path, {"block": False})).ok() == {"block": False}

@@ -1,12 +1,14 @@
 """Ending rooms: everybody leaves, others are told, and nothing is left of it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.admin.test_purging import found, rows
 from tests.client_server.stage import staged
-from tests.servers import Client, Hearth, eventually
+from tests.database import Server
+from tests.servers import Client, Hearth, eventually, own_database, serving, test_settings
 
 V1 = "/_synapse/admin/v1"
 V2 = "/_synapse/admin/v2"
@@ -146,3 +148,29 @@ async def test_other_servers_go_on_and_one_can_come_back(pair: tuple[Hearth, Hea
     assert said.status == 200
     synced = (await root.get(f"{V3}/sync")).ok()["rooms"]["join"]
     assert theirs.room_id in synced
+
+
+async def test_on_several_workers(postgres: Server, tmp_path: Path) -> None:
+    """Whoever had the room in memory finds out; nothing fails, and nothing is written to it."""
+    async with (
+        own_database(postgres, f"hearth_{id(tmp_path)}") as where,
+        serving(test_settings("one.test", tmp_path), where, workers=3) as server,
+    ):
+        root, ann = await server.user("root", is_admin=True), await server.user("ann")
+        room = await staged(ann)
+        said = {"msgtype": "m.text", "body": "x"}
+        for number in range(12):
+            (await ann.put(f"{room.path}/send/m.room.message/{number}", said)).ok()
+        begun = (await root.delete(f"{V2}/rooms/{room.room_id}", {})).ok()["delete_id"]
+
+        async def ended() -> bool:
+            state = (await root.get(f"{V2}/rooms/delete_status/{begun}")).ok()
+            return bool(state["status"] == "complete")
+
+        await eventually(ended)
+        for number in range(12):
+            answer = await ann.put(f"{room.path}/send/m.room.message/again{number}", said)
+            assert answer.status in {403, 404}, answer.json
+            assert (await ann.post(f"{room.path}/join")).status in {403, 404}
+            assert (await ann.get("/_matrix/client/v3/sync")).status == 200
+        assert await rows(server, "events", room) == 0
