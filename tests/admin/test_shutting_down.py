@@ -7,6 +7,7 @@ import pytest
 
 from tests.admin.test_purging import found, rows
 from tests.client_server.stage import staged
+from tests.client_server.test_sliding_sync import ALL, sliding, texts
 from tests.database import Server
 from tests.servers import Client, Hearth, eventually, own_database, serving, test_settings
 
@@ -174,3 +175,19 @@ async def test_on_several_workers(postgres: Server, tmp_path: Path) -> None:
             assert (await ann.post(f"{room.path}/join")).status in {403, 404}
             assert (await ann.get("/_matrix/client/v3/sync")).status == 200
         assert await rows(server, "events", room) == 0
+
+
+async def test_clients_of_sliding_sync_go_on(hearth: Hearth, root: Client, ann: Client) -> None:
+    room, kept = await staged(ann), await staged(ann)
+    await room.say(ann, "apple")
+    first = await sliding(ann, ALL)
+    assert set(first["rooms"]) == {room.room_id, kept.room_id}
+    (await root.delete(f"{V1}/rooms/{room.room_id}", {})).ok()
+    edge = await kept.say(ann, "pear")
+    purged = await root.post(f"/_synapse/admin/v1/purge_history/{kept.room_id}/{edge}")
+    assert purged.status == 200
+    second = await sliding(ann, ALL, first["pos"])
+    assert texts(second["rooms"][kept.room_id]) == ["pear"]
+    fresh = await sliding(ann, ALL)
+    assert set(fresh["rooms"]) == {kept.room_id}
+    assert texts(fresh["rooms"][kept.room_id]) == ["pear"]
