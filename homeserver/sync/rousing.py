@@ -8,6 +8,7 @@ import asyncio
 from federation.identifiers import UserID
 from homeserver.rooms.presence import Presence
 from homeserver.storage import memberships
+from homeserver.storage.pool import DatabaseError
 from homeserver.storage.process import Process
 from homeserver.sync.activity import Activity
 
@@ -34,7 +35,10 @@ class Rousing:
         while self._changed:
             await asyncio.sleep(_TOGETHER)
             changed, self._changed = self._changed, set()
-            async with self._process.database.reader() as conn:
-                users = await self._process.numbers.users.find(conn, changed)
-                rooms = await memberships.rooms_of_any(conn, users.values())
+            try:
+                async with self._process.database.reader() as conn:
+                    users = await self._process.numbers.users.find(conn, changed)
+                    rooms = await memberships.rooms_of_any(conn, users.values())
+            except DatabaseError:
+                return  # nobody can be told anything now, and presence is told anew with each sync
             self._activity.wake(rooms)
