@@ -746,7 +746,7 @@ def admin_house(
     base: Base, accounts: Accounts, rooms: Rooms, writing: Writing, reading: Reading
 ) -> admin.House:
     """What the endpoints for administrators work with."""
-    purging = Purging(base.process)
+    purging = Purging(base.process, federates=base.settings.federation.enabled)
     return admin.House(
         settings=base.settings,
         process=base.process,

@@ -4,13 +4,15 @@ The room goes on as it is: what the next event builds on stays, and so do its st
 its state rests on. What was deleted is not fetched again from other servers to show it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import orjson
 
 from federation.identifiers import EventID, RoomID, ServerName, domain_of
-from homeserver.errors import InvalidParam, NotFound
+from homeserver.errors import InvalidParam, MatrixError, NotFound
+from homeserver.peers.sending import DUTY
 from homeserver.storage import purging
 from homeserver.storage.history import LATEST
 from homeserver.storage.numbers import RoomNid
@@ -19,6 +21,8 @@ from homeserver.storage.purging import Old
 
 _AT_A_STRETCH = 500
 """Events of one transaction."""
+_LOOKS, _LOOK_AGAIN = 200, 0.1
+"""How often it is looked whether others are told, and after how many seconds again."""
 
 Progress = Callable[[], Awaitable[None]]
 """Called from time to time, as long as the work goes on."""
@@ -40,11 +44,13 @@ class Purging:
 
     Args:
         process: the one that this is part of.
+        federates: whether other servers are told what happens in rooms.
 
     """
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, *, federates: bool = True) -> None:
         self._process = process
+        self._federates = federates
 
     async def before_event(self, room_id: RoomID, event_id: EventID) -> Boundary:
         """The place of an event, which stays itself.
@@ -100,14 +106,31 @@ class Purging:
         return await self._purge(boundary, lambda old: _stays(old, server), progress)
 
     async def purge_room(self, room_id: RoomID, progress: Progress = no_progress) -> None:
-        """Delete all of a room that nobody of this server is in, or raise `NotFound`."""
+        """Delete all of a room that nobody of this server is in.
+
+        Raises:
+            NotFound: there is no such room.
+            MatrixError: what happened in it last is not on its way to other servers.
+
+        """
         room = await self._room(room_id)
+        await self._wait_for_telling(room)
         async with self._process.database.reader() as conn:
             await purging.close_room(conn, room)
         # What waits to be sent is how others learn that everybody left.
         await self._purge(Boundary(room, LATEST), lambda old: old.is_waiting, progress)
         async with self._process.database.reader() as conn:
             await purging.sweep_room(conn, room)
+
+    async def _wait_for_telling(self, room: RoomNid) -> None:
+        """Nobody could be told who the others in a room are once it is gone."""
+        for _ in range(_LOOKS if self._federates else 0):
+            async with self._process.database.reader() as conn:
+                if await purging.others_are_told(conn, room, DUTY):
+                    return
+            await asyncio.sleep(_LOOK_AGAIN)
+        if self._federates:
+            raise MatrixError("other servers could not be told yet that people left: ask again")
 
     async def _purge(
         self, boundary: Boundary, stays: Callable[[Old], bool], progress: Progress

@@ -118,6 +118,29 @@ async def purge(
     )
 
 
+async def others_are_told(conn: Connection, room: RoomNid, duty: str) -> bool:
+    """Whether all that people here last were to a room waits to be sent, or was, to who is in it.
+
+    Args:
+        conn: to read with.
+        room: which nobody of this server is in any more.
+        duty: whose holder puts into queues what other servers are to be told.
+
+    """
+    found: bool = await conn.fetchval(
+        """
+        SELECT NOT EXISTS (SELECT FROM room_servers WHERE room_nid = $1 AND joined > 0)
+            OR coalesce((SELECT pos FROM duties WHERE name = $2), 0) >= (
+               SELECT coalesce(max(m.pos), 0)
+                 FROM memberships m JOIN accounts a ON a.user_nid = m.user_nid
+                WHERE m.room_nid = $1)
+        """,
+        room,
+        duty,
+    )
+    return found
+
+
 async def close_room(conn: Connection, room: RoomNid) -> None:
     """Make nothing of a room: nobody is in it, and nothing can happen in it.
 
