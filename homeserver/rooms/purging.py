@@ -105,8 +105,15 @@ class Purging:
             await purging.forget_gaps(conn, boundary.room, boundary.order)
         return await self._purge(boundary, lambda old: _stays(old, server), progress)
 
-    async def purge_room(self, room_id: RoomID, progress: Progress = no_progress) -> None:
+    async def purge_room(
+        self, room_id: RoomID, progress: Progress = no_progress, *, just_left: bool = True
+    ) -> None:
         """Delete all of a room that nobody of this server is in.
+
+        Args:
+            room_id: which.
+            progress: called after each part.
+            just_left: whether people of this server did leave it now, as others are to be told.
 
         Raises:
             NotFound: there is no such room.
@@ -114,7 +121,8 @@ class Purging:
 
         """
         room = await self._room(room_id)
-        await self._wait_for_telling(room)
+        if just_left and self._federates:
+            await self._wait_for_telling(room)
         async with self._process.database.reader() as conn:
             await purging.close_room(conn, room)
         # What waits to be sent is how others learn that everybody left.
@@ -124,13 +132,12 @@ class Purging:
 
     async def _wait_for_telling(self, room: RoomNid) -> None:
         """Nobody could be told who the others in a room are once it is gone."""
-        for _ in range(_LOOKS if self._federates else 0):
+        for _ in range(_LOOKS):
             async with self._process.database.reader() as conn:
                 if await purging.others_are_told(conn, room, DUTY):
                     return
             await asyncio.sleep(_LOOK_AGAIN)
-        if self._federates:
-            raise MatrixError("other servers could not be told yet that people left: ask again")
+        raise MatrixError("other servers could not be told yet that people left: ask again")
 
     async def _purge(
         self, boundary: Boundary, stays: Callable[[Old], bool], progress: Progress

@@ -54,6 +54,8 @@ class Outcome:
     failed: list[UserID] = field(default_factory=list)
     aliases: Sequence[RoomAlias] = ()
     new_room: RoomID | None = None
+    some_were_in: bool = False
+    """Whether one of those who left had joined."""
 
     @property
     def result(self) -> Result:
@@ -170,6 +172,7 @@ class ShuttingDown:
             try:
                 was = await self._means.memberships.standing(person, room_id)
                 await self._means.memberships.leave(person, room_id, None, is_forced=True)
+                outcome.some_were_in |= was == "join"
                 if was == "join" and outcome.new_room is not None:
                     await self._means.memberships.join(person, outcome.new_room, [], {})
                 outcome.kicked.append(person)
@@ -197,7 +200,8 @@ class ShuttingDown:
         async def progress() -> None:
             await report(outcome.result)
 
-        await self._means.purging.purge_room(room_id, progress)
+        purging = self._means.purging
+        await purging.purge_room(room_id, progress, just_left=outcome.some_were_in)
 
     async def _people(self, room: RoomNid) -> Sequence[UserID]:
         async with self._means.process.database.reader() as conn:
