@@ -148,6 +148,7 @@ TABLE devices WITH (fillfactor=80)
     CONSTRAINT devices_session_key UNIQUE (session)
     CONSTRAINT devices_user_nid_device_id_key UNIQUE (user_nid, device_id)
     CREATE TRIGGER forget_keys BEFORE DELETE ON public.devices FOR EACH ROW EXECUTE FUNCTION forget_keys_of_device()
+    CREATE TRIGGER forget_pushers BEFORE DELETE ON public.devices FOR EACH ROW EXECUTE FUNCTION forget_pushers_of_device()
     CREATE TRIGGER forget_sliding BEFORE DELETE ON public.devices FOR EACH ROW EXECUTE FUNCTION forget_sliding_of_device()
 
 TABLE duties
@@ -352,11 +353,42 @@ TABLE published
     room_nid bigint NOT NULL
     CONSTRAINT published_pkey PRIMARY KEY (room_nid)
 
+TABLE push_queue
+    pusher_nid bigint NOT NULL
+    pos bigint NOT NULL
+    room_nid bigint
+    event_nid bigint
+    tweaks bytea
+    queued_ts bigint NOT NULL
+    CONSTRAINT push_queue_pkey PRIMARY KEY (pusher_nid, pos)
+
 TABLE push_rules
     user_nid bigint NOT NULL
     changes bytea NOT NULL
     pos bigint NOT NULL
     CONSTRAINT push_rules_pkey PRIMARY KEY (user_nid)
+
+TABLE pushers WITH (fillfactor=80)
+    pusher_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
+    user_nid bigint NOT NULL
+    device_nid bigint NOT NULL
+    app_id text COLLATE "C" NOT NULL
+    pushkey text COLLATE "C" NOT NULL
+    app_display_name text COLLATE "C" NOT NULL
+    device_display_name text COLLATE "C" NOT NULL
+    profile_tag text COLLATE "C"
+    lang text COLLATE "C" NOT NULL
+    data bytea NOT NULL
+    set_ts bigint NOT NULL
+    pos bigint NOT NULL
+    pause bigint NOT NULL DEFAULT 0
+    retry_ts bigint NOT NULL DEFAULT 0
+    unread integer NOT NULL DEFAULT 0
+    CONSTRAINT pushers_pkey PRIMARY KEY (pusher_nid)
+    CREATE INDEX pushers_by_device ON public.pushers USING btree (device_nid)
+    CREATE INDEX pushers_by_key ON public.pushers USING btree (app_id, pushkey)
+    CREATE UNIQUE INDEX pushers_by_user ON public.pushers USING btree (user_nid, app_id, pushkey)
+    CREATE TRIGGER forget_queue BEFORE DELETE ON public.pushers FOR EACH ROW EXECUTE FUNCTION forget_queue_of_pusher()
 
 TABLE receipts WITH (fillfactor=70)
     room_nid bigint NOT NULL
@@ -760,6 +792,26 @@ BEGIN
 END
 $function$
 
+CREATE OR REPLACE FUNCTION public.forget_pushers_of_device()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    DELETE FROM pushers WHERE device_nid = OLD.device_nid;
+    RETURN OLD;
+END
+$function$
+
+CREATE OR REPLACE FUNCTION public.forget_queue_of_pusher()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    DELETE FROM push_queue WHERE pusher_nid = OLD.pusher_nid;
+    RETURN OLD;
+END
+$function$
+
 CREATE OR REPLACE FUNCTION public.forget_sliding_of_device()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -767,5 +819,53 @@ AS $function$
 BEGIN
     DELETE FROM sliding_positions WHERE device_nid = OLD.device_nid;
     RETURN OLD;
+END
+$function$
+
+CREATE OR REPLACE FUNCTION public.set_pusher(p_user bigint, p_device bigint, p_app_id text, p_pushkey text, p_app_name text, p_device_name text, p_tag text, p_lang text, p_data bytea, p_append boolean, p_now bigint, p_most integer, p_kind smallint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    others bigint[];
+    placed bigint;
+BEGIN
+    -- Of two people with one key, one after the other: else both could keep it.
+    PERFORM pg_advisory_xact_lock(hashtextextended(p_app_id || ' ' || p_pushkey, 7310868735949794662));
+    PERFORM FROM accounts WHERE user_nid = p_user AND NOT deactivated FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    PERFORM FROM devices WHERE device_nid = p_device AND user_nid = p_user FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    IF (SELECT count(*) FROM pushers
+         WHERE user_nid = p_user AND (app_id, pushkey) <> (p_app_id, p_pushkey)) >= p_most THEN
+        RETURN NULL;
+    END IF;
+    WITH gone AS (
+        DELETE FROM pushers
+         WHERE NOT p_append AND app_id = p_app_id AND pushkey = p_pushkey AND user_nid <> p_user
+        RETURNING user_nid
+    )
+    SELECT coalesce(array_agg(user_nid), '{}') INTO others FROM gone;
+    INSERT INTO pushers AS old
+           (user_nid, device_nid, app_id, pushkey, app_display_name, device_display_name,
+            profile_tag, lang, data, set_ts, pos)
+    VALUES (p_user, p_device, p_app_id, p_pushkey, p_app_name, p_device_name, p_tag, p_lang, p_data,
+            p_now, 0)
+    ON CONFLICT (user_nid, app_id, pushkey) DO UPDATE
+       SET device_nid = excluded.device_nid, app_display_name = excluded.app_display_name,
+           device_display_name = excluded.device_display_name,
+           profile_tag = excluded.profile_tag, lang = excluded.lang, data = excluded.data,
+           set_ts = excluded.set_ts, pause = 0, retry_ts = 0;
+    SELECT append_log(array_agg(p_kind), array_agg(NULL::bigint), array_agg(u),
+                      array_agg(NULL::bigint)) + count(*) - 1
+      INTO placed FROM unnest(others || p_user) AS u;
+    -- A new one begins here; the clock is still held, so nothing comes in between.
+    UPDATE pushers SET pos = placed
+     WHERE user_nid = p_user AND app_id = p_app_id AND pushkey = p_pushkey AND pos = 0;
+    RETURN placed;
 END
 $function$

@@ -57,6 +57,7 @@ from homeserver.media.repository import Repository
 from homeserver.peers.keys import KeyClient
 from homeserver.peers.peers import Peers
 from homeserver.peers.sending import Sending as PeerSending
+from homeserver.push.pushers import Pushers
 from homeserver.push.rulesets import Rulesets
 from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.access import Access
@@ -696,6 +697,7 @@ def client_house(
         profiles=accounts.profiles,
         account_data=accounts.account_data,
         rulesets=rulesets,
+        pushers=Pushers(base.process),
         filters=accounts.filters,
         bridges=bridging.bridges,
         third_parties=ThirdParties(base.app_services, bridging.bridges),

@@ -30,6 +30,7 @@ from homeserver.e2ee.queries import Queries
 from homeserver.e2ee.uploads import Uploads
 from homeserver.http.limits import Limits
 from homeserver.media.repository import Repository
+from homeserver.push.pushers import Pushers
 from homeserver.push.rulesets import Rulesets
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.carrying_over import CarryingOver
@@ -91,6 +92,7 @@ class House:
     profiles: Profiles
     account_data: AccountData
     rulesets: Rulesets
+    pushers: Pushers
     filters: Filters
 
     bridges: Bridges

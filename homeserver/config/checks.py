@@ -123,6 +123,10 @@ def _ranges(settings: Settings) -> Iterator[Problem]:
     if federation.retry_minimum > federation.retry_maximum:
         reason = f"above federation.retry_maximum, which is {federation.retry_maximum}"
         yield Problem("federation.retry_minimum", reason, str(federation.retry_minimum))
+    push = settings.push
+    if push.retry_minimum > push.retry_maximum:
+        reason = f"above push.retry_maximum, which is {push.retry_maximum}"
+        yield Problem("push.retry_minimum", reason, str(push.retry_minimum))
     if retention.minimum and retention.maximum and retention.minimum > retention.maximum:
         reason = f"above retention.maximum, which is {retention.maximum}"
         yield Problem("retention.minimum", reason, str(retention.minimum))

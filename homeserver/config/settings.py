@@ -381,6 +381,16 @@ class Push:
     unread_by_room: bool = True
     """Whether the number on an app's icon counts rooms rather than messages."""
 
+    retry_minimum: Annotated[Duration, Within(Duration(1), Duration.parse("1d"))] = Duration.parse(
+        "1s"
+    )
+    """How long a service that does not answer is left alone at first; doubled each time."""
+
+    retry_maximum: Annotated[Duration, Within(Duration(1), Duration.parse("7d"))] = Duration.parse(
+        "1h"
+    )
+    """How long at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Smtp:

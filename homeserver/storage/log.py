@@ -35,6 +35,8 @@ class Kind(IntEnum):
     """The user's account data changed, of the room or, without one, of the account."""
     PUSH_RULES = 15
     """The user's push rules changed."""
+    PUSHER = 16
+    """Where the user is to be notified changed."""
     RECEIPT = 20
     """The user read on in the room."""
     TO_DEVICE = 21

@@ -123,7 +123,7 @@ class LoggedIn(NamedTuple):
 
 
 async def log_in(conn: Connection, login: Login) -> LoggedIn | None:
-    """Write a login; the device's older tokens are gone then.
+    """Write a login; the device's older tokens, and what was set with them, are gone then.
 
     Answers `None`, and nothing is written, if the device has another version by now, or the account
     another password, or is deactivated.
@@ -147,6 +147,8 @@ async def log_in(conn: Connection, login: Login) -> LoggedIn | None:
         ), refresh_gone AS (
             DELETE FROM refresh_tokens t USING device d WHERE t.device_nid = d.device_nid
             RETURNING 1
+        ), pushers_gone AS (
+            DELETE FROM pushers p USING device d WHERE p.device_nid = d.device_nid RETURNING 1
         ), access AS (
             INSERT INTO access_tokens (token_hash, device_nid, generation, used, expires_ts)
             SELECT $8, device_nid, CASE WHEN $10::bytea IS NULL THEN 0 ELSE 1 END, true, $9
@@ -158,7 +160,8 @@ async def log_in(conn: Connection, login: Login) -> LoggedIn | None:
             RETURNING 1
         ), written AS MATERIALIZED (
             SELECT (SELECT count(*) FROM access_gone) + (SELECT count(*) FROM refresh_gone)
-                   + (SELECT count(*) FROM access) + (SELECT count(*) FROM refresh) AS rows
+                   + (SELECT count(*) FROM access) + (SELECT count(*) FROM refresh)
+                   + (SELECT count(*) FROM pushers_gone) AS rows
         )
         SELECT max(device_nid), append_log(array_agg($12::smallint), array_agg(NULL::bigint),
                                            array_agg(user_nid), array_agg(device_nid))
