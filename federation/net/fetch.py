@@ -1,10 +1,11 @@
-"""Plain HTTPS requests that follow redirects: for `.well-known`, and for what it is like.
+"""Plain HTTPS requests, unsigned: for `.well-known`, and for whoever is no homeserver.
 
-Unsigned, and only over HTTPS: a redirect cannot take a request out of it.
+Only over HTTPS: a redirect cannot take a request out of it.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from yarl import URL
 
@@ -39,6 +40,27 @@ async def fetch(
                     return
                 here = _next(here, reply.headers.get("Location", ""))
         raise ResponseFormatError("a circle of redirects, or too many of them")
+
+
+@asynccontextmanager
+async def post(
+    transport: Transport, url: str, content: bytes, limits: Limits
+) -> AsyncIterator[Reply]:
+    """POST JSON to `url`, once; the answer may have any status, and redirects are not followed.
+
+    Raises:
+        ResponseFormatError: the URL is none that can be asked.
+        RequestError: of any other kind, as `Transport.send`.
+
+    """
+    try:
+        there = _checked(URL(url))
+    except ValueError as error:
+        raise ResponseFormatError("not a URL") from error
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    request = replace(_get(there), method="POST", headers=headers, body=content)
+    async with deadline(limits.total), transport.send(request, limits) as reply:
+        yield reply
 
 
 def _get(url: URL) -> Outgoing:

@@ -57,8 +57,11 @@ from homeserver.media.repository import Repository
 from homeserver.peers.keys import KeyClient
 from homeserver.peers.peers import Peers
 from homeserver.peers.sending import Sending as PeerSending
+from homeserver.push.delivering import Delivering
+from homeserver.push.following import Following
 from homeserver.push.pushers import Pushers
 from homeserver.push.rulesets import Rulesets
+from homeserver.push.selecting import Selecting
 from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.access import Access
 from homeserver.rooms.aliases import Aliases
@@ -117,6 +120,7 @@ from homeserver.storage.process import Process
 from homeserver.storage.states import States
 from homeserver.sync.account import AccountSections
 from homeserver.sync.activity import Activity
+from homeserver.sync.badges import Badges
 from homeserver.sync.device_news import DeviceNews
 from homeserver.sync.joined import JoinedRooms
 from homeserver.sync.joined import Means as SyncMeans
@@ -283,6 +287,7 @@ class Parts:
     bridging: Bridging
     deliveries: Sequence[Delivery]
     activity: Activity
+    notifying: Following
     client_house: client_server.House
     server_house: server_server.House
     admin_house: admin.House
@@ -305,6 +310,7 @@ def assemble(base: Base) -> Parts:
         bridging=bridging,
         deliveries=make_deliveries(base, bridging, reading),
         activity=activity,
+        notifying=make_notifying(base, federating, reading, syncing.parts, rulesets),
         base=base,
         accounts=accounts,
         rooms=rooms,
@@ -624,6 +630,25 @@ def make_syncing(
             presence=presence,
             stamp=lambda: max(typing.latest, presence.latest),
         )
+    )
+
+
+def make_notifying(
+    base: Base, federating: Federating, reading: Reading, sync: SyncParts, rulesets: Rulesets
+) -> Following:
+    """What tells push gateways."""
+    process, settings = base.process, base.settings.push
+    badges = Badges(
+        process,
+        sync.activity,
+        sync.user_rooms,
+        sync.means.unread,
+        by_room=settings.unread_by_room,
+    )
+    return Following(
+        process,
+        Selecting(process, rulesets, reading.ignoring.of_many),
+        Delivering(process, federating.peers.post, badges.of, settings),
     )
 
 

@@ -15,7 +15,6 @@ NOT_BUILT = (
     "accounts.change_3pid",
     "accounts.identity_servers",
     "privacy.client_addresses",
-    "push",
     "smtp",
     "captcha",
     "rooms.expiry",

@@ -15,7 +15,7 @@ from federation.net.addresses import AddressPolicy
 from federation.net.client import FederationClient
 from federation.net.discovery import Discovery
 from federation.net.dns import AioDnsResolver
-from federation.net.fetch import fetch
+from federation.net.fetch import fetch, post
 from federation.net.key_fetcher import FederationKeyFetcher
 from federation.net.key_ring import KeyRing
 from federation.net.proxies import ProxyRule
@@ -94,6 +94,10 @@ class Peers:
     def fetch(self, url: str, limits: Limits) -> AbstractAsyncContextManager[Reply]:
         """GET something from anywhere that may be reached."""
         return fetch(self._transport, url, limits)
+
+    def post(self, url: str, content: bytes, limits: Limits) -> AbstractAsyncContextManager[Reply]:
+        """POST JSON to anybody who may be reached."""
+        return post(self._transport, url, content, limits)
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -35,18 +35,24 @@ class Outcome(NamedTuple):
     notify: bool = False
     highlight: bool = False
     tweaks: Mapping[str, Any] = {}
+    actions: Sequence[Any] = ()
+    """As the rule has them."""
 
 
-def evaluate(rules: Rules, event: JsonObject, around: Around) -> Outcome:
+def evaluate(
+    rules: Rules, event: JsonObject, around: Around, values: Mapping[str, Any] | None = None
+) -> Outcome:
     """What the first rule says that the event meets.
 
     Args:
         rules: of the user.
         event: `type`, `sender`, `room_id`, `content`, perhaps `state_key`; not of the user's own.
         around: the rest.
+        values: the event `flattened`, if that was done before.
 
     """
-    values = flattened(event)
+    if values is None:
+        values = flattened(event)
     for kind in KINDS:
         for rule in rules[kind]:
             if rule["enabled"] and _meets(kind, rule, event, values, around):
@@ -62,7 +68,17 @@ def outcome(actions: Sequence[Any]) -> Outcome:
         if isinstance(action, dict) and "set_tweak" in action
     }
     notify = "notify" in actions
-    return Outcome(notify, notify and tweaks.get("highlight") is True, tweaks)
+    return Outcome(notify, notify and tweaks.get("highlight") is True, tweaks, actions)
+
+
+def names_people(rules: Rules) -> bool:
+    """Whether any rule looks at how the user is called in a room."""
+    return any(
+        condition.get("kind") == "contains_display_name"
+        for kind in ("override", "underride")
+        for rule in rules[kind]
+        for condition in rule["conditions"]
+    )
 
 
 def flattened(event: JsonObject) -> dict[str, Any]:

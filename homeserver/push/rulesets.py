@@ -4,7 +4,7 @@ https://spec.matrix.org/v1.19/client-server-api/#push-rules
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -44,19 +44,27 @@ class Rulesets:
 
     async def of(self, user: UserNid, user_id: UserID) -> Ruleset:
         """The rules of a user; the caller has caught up with the log."""
-        known = self._known.get(user)
-        if known is not None:
+        return (await self.of_many({user: user_id}))[user]
+
+    async def of_many(self, users: Mapping[UserNid, UserID]) -> dict[UserNid, Ruleset]:
+        """The rules of users, each with their ID; the caller has caught up with the log."""
+        found = {user: known for user in users if (known := self._known.get(user))}
+        for user in found:
             self._known.move_to_end(user)
-            return known
+        new = users.keys() - found.keys()
+        if not new:
+            return found
         drops = self._drops
         async with self._process.database.reader() as conn:
-            stored = await push_rules.find(conn, user)
-        changes = _read(stored)
-        found = Ruleset(merged(user_id, changes), changes.is_empty, stored.pos if stored else 0)
-        if drops == self._drops:
-            self._known[user] = found
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+            stored = await push_rules.find_many(conn, new)
+        for user in new:
+            changes, row = _read(stored.get(user)), stored.get(user)
+            rules = merged(users[user], changes)
+            found[user] = Ruleset(rules, changes.is_empty, row.pos if row else 0)
+            if drops == self._drops:
+                self._known[user] = found[user]
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
         return found
 
     async def change(self, user: UserNid, change: Callable[[Changes], None]) -> None:

@@ -4,13 +4,12 @@ https://spec.matrix.org/v1.19/client-server-api/#ignoring-users
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import orjson
 
 from federation.identifiers import is_user_id
 from homeserver.storage import account_data
-from homeserver.storage.account_data import WHOLE_ACCOUNT
 from homeserver.storage.log import Entry, Kind
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
@@ -31,19 +30,25 @@ class Ignoring:
 
     async def of(self, user: UserNid) -> frozenset[str]:
         """Whom the user ignores; the caller has caught up with the log."""
-        known = self._lists.get(user)
-        if known is not None:
+        return (await self.of_many([user]))[user]
+
+    async def of_many(self, users: Collection[UserNid]) -> dict[UserNid, frozenset[str]]:
+        """Whom each of the users ignores; the caller has caught up with the log."""
+        found = {user: self._lists[user] for user in users if user in self._lists}
+        for user in found:
             self._lists.move_to_end(user)
-            return known
+        new = [user for user in users if user not in found]
+        if not new:
+            return found
         drops = self._drops
         async with self._process.database.reader() as conn:
-            raw = await account_data.find(conn, user, WHOLE_ACCOUNT, IGNORED_USER_LIST)
-        found = read_ignored(raw)
+            stored = await account_data.find_of_many(conn, new, IGNORED_USER_LIST)
+        lists = {user: read_ignored(stored.get(user)) for user in new}
         if drops == self._drops:
-            self._lists[user] = found
-            if len(self._lists) > _REMEMBERED:
+            self._lists.update(lists)
+            while len(self._lists) > _REMEMBERED:
                 self._lists.popitem(last=False)
-        return found
+        return found | lists
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

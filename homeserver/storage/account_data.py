@@ -39,6 +39,23 @@ async def find(conn: Connection, user: UserNid, room: RoomNid, kind: str) -> byt
     return content
 
 
+async def find_of_many(
+    conn: Connection, users: Collection[UserNid], kind: str
+) -> dict[UserNid, bytes]:
+    """The content of this type in the accounts of users; those without it are missing."""
+    rows = await conn.fetch(
+        """
+        SELECT user_nid, content
+          FROM account_data
+         WHERE user_nid = ANY ($1) AND room_nid = $2 AND type = $3 AND content IS NOT NULL
+        """,
+        list(users),
+        WHOLE_ACCOUNT,
+        kind,
+    )
+    return {UserNid(row[0]): row[1] for row in rows}
+
+
 async def read(conn: Connection, user: UserNid) -> list[Datum]:
     """All that the user has, without what was deleted."""
     rows = await conn.fetch(

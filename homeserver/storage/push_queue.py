@@ -33,7 +33,6 @@ class Waiting(NamedTuple):
     room: RoomNid | None
     event: EventNid | None
     tweaks: bytes | None
-    is_last: bool
     is_read: bool
     """Whether its user has read the event meanwhile."""
 
@@ -198,6 +197,11 @@ async def drop_old(conn: Connection, pusher: PusherNid, before: int, most: int) 
     )
 
 
+async def drop_stale(conn: Connection, before: int) -> None:
+    """Forget what has waited since before a moment, for anybody."""
+    await conn.execute("DELETE FROM push_queue WHERE queued_ts < $1", before)
+
+
 async def first(conn: Connection, pusher: PusherNid, user: UserNid) -> Waiting | None:
     """What is to be told next.
 
@@ -206,8 +210,6 @@ async def first(conn: Connection, pusher: PusherNid, user: UserNid) -> Waiting |
     row = await conn.fetchrow(
         """
         SELECT q.pos, q.room_nid, q.event_nid, q.tweaks,
-               NOT EXISTS (SELECT FROM push_queue l
-                            WHERE l.pusher_nid = $1 AND l.pos > q.pos),
                EXISTS (
                    SELECT FROM events e
                      LEFT JOIN notable n

@@ -3,6 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#push-rules
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from homeserver.storage.log import Kind
@@ -22,6 +23,14 @@ async def find(conn: Connection, user: UserNid) -> Stored | None:
     """What the user changed, if anything."""
     row = await conn.fetchrow("SELECT changes, pos FROM push_rules WHERE user_nid = $1", user)
     return Stored(*row) if row else None
+
+
+async def find_many(conn: Connection, users: Collection[UserNid]) -> dict[UserNid, Stored]:
+    """What each of the users changed; those who changed nothing are missing."""
+    rows = await conn.fetch(
+        "SELECT user_nid, changes, pos FROM push_rules WHERE user_nid = ANY ($1)", list(users)
+    )
+    return {UserNid(row[0]): Stored(*row[1:]) for row in rows}
 
 
 async def put(conn: Connection, user: UserNid, changes: bytes, before: int | None) -> int | None:

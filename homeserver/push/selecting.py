@@ -1,0 +1,232 @@
+"""Whom the log's rows concern who has pushers, and what their rules make of it.
+
+Rooms in which nobody has a pusher cost one look into memory per event.
+
+https://spec.matrix.org/v1.19/client-server-api/#push-rules
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from federation.identifiers import UserID
+from homeserver.push.evaluating import Around, Outcome, evaluate, flattened, names_people
+from homeserver.push.rulesets import Ruleset, Rulesets
+from homeserver.storage import public_rooms, push_queue, pushers
+from homeserver.storage.log import Entry, Kind
+from homeserver.storage.numbers import RoomNid, UserNid
+from homeserver.storage.process import Process
+from homeserver.storage.push_queue import Notice, Subject
+from homeserver.storage.state_groups import EventNid
+from homeserver.storage.unread import Flag
+
+_REMEMBERED = 100_000
+"""Rooms, most of them without anybody of interest."""
+_AT_A_STRETCH = 100
+"""Rulesets that are tried while everybody else waits: some 5 ms."""
+_WHO = frozenset({Kind.PUSHER, Kind.DEVICE, Kind.DEVICE_GONE, Kind.ACCOUNT})
+"""What in the log may change who has pushers."""
+_Place = tuple[RoomNid, UserNid]
+
+Ignored = Callable[[Collection[UserNid]], Awaitable[Mapping[UserNid, Collection[str]]]]
+"""Whom users ignore."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Happened:
+    """An event, and who of those with pushers may be told."""
+
+    pos: int
+    subject: Subject
+    event: dict[str, Any]
+    users: Sequence[UserNid]
+
+
+class Selecting:
+    """Finds what is to be told; `begin` before, then `follow` and `select` rows in order.
+
+    Args:
+        process: the one that this is part of.
+        rulesets: the push rules of users.
+        ignored: whom they ignore.
+
+    """
+
+    def __init__(self, process: Process, rulesets: Rulesets, ignored: Ignored) -> None:
+        self._process = process
+        self._rulesets = rulesets
+        self._ignored = ignored
+        self._watched: dict[UserNid, UserID] = {}
+        self._numbers: dict[UserID, UserNid] = {}
+        self._members: OrderedDict[RoomNid, dict[UserNid, int]] = OrderedDict()
+        """Those who are watched in each room, and since when they are there."""
+
+    @property
+    def has_any(self) -> bool:
+        """Whether anybody has a pusher."""
+        return bool(self._watched)
+
+    async def begin(self) -> None:
+        """Learn who has pushers."""
+        async with self._process.database.reader() as conn:
+            self._watched = await pushers.users_with_pushers(conn)
+        self._numbers = {user_id: user for user, user_id in self._watched.items()}
+        self._members.clear()
+
+    async def follow(self, entries: Iterable[Entry]) -> set[UserNid]:
+        """Learn who has pushers by now; whose pushers were changed."""
+        entries = list(entries)
+        changed = {e.user for e in entries if e.kind == Kind.PUSHER and e.user is not None}
+        asked = changed | {e.user for e in entries if e.kind in _WHO and e.user in self._watched}
+        users = {user for user in asked if user is not None}
+        if users:
+            async with self._process.database.reader() as conn:
+                found = await pushers.users_with_pushers(conn, users)
+            if found.keys() != users & self._watched.keys():
+                self._members.clear()
+            for user in users & self._watched.keys():
+                self._numbers.pop(self._watched.pop(user), None)
+            self._watched |= found
+            self._numbers |= {user_id: user for user, user_id in found.items()}
+        return changed & self._watched.keys()
+
+    async def select(self, entries: Sequence[Entry]) -> list[Notice]:
+        """What is to be told of these rows, in their order."""
+        happened = await self._happened(entries)
+        notices = [
+            Notice(entry.user, entry.pos)
+            for entry in entries
+            if entry.kind == Kind.RECEIPT and entry.user in self._watched
+        ]
+        # Whoever speaks has read what was said before.
+        notices += [
+            Notice(self._numbers[one.event["sender"]], one.pos)
+            for one in happened
+            if one.event["sender"] in self._numbers
+        ]
+        if any(one.users for one in happened):
+            notices += await self._judged(happened)
+        return sorted(notices, key=lambda notice: notice.pos)
+
+    async def _happened(self, entries: Sequence[Entry]) -> list[_Happened]:
+        """The events in rooms where somebody is watched, with all who are."""
+        wanted: dict[EventNid, list[UserNid]] = {}
+        invited: dict[_Place, int] = {}
+        await self._load(entries)
+        for entry in entries:
+            if entry.room is None:
+                continue
+            if entry.kind == Kind.EVENT and entry.item is not None:
+                there = self._members.get(entry.room, {})
+                users = {user for user, since in there.items() if since <= entry.pos}
+                if entry.user in self._watched:
+                    users.add(entry.user)
+                if users:
+                    wanted[EventNid(entry.item)] = sorted(users)
+            elif entry.kind == Kind.FORGOTTEN and entry.user in self._watched:
+                # So are invitations noted that come from other servers.
+                invited[entry.room, entry.user] = entry.pos
+        return await self._found(entries, wanted, invited)
+
+    async def _found(
+        self,
+        entries: Iterable[Entry],
+        wanted: Mapping[EventNid, list[UserNid]],
+        invited: Mapping[_Place, int],
+    ) -> list[_Happened]:
+        if not wanted and not invited:
+            return []
+        async with self._process.database.reader() as conn:
+            subjects = await push_queue.subjects(conn, wanted) if wanted else {}
+            invitations = await push_queue.invitations(conn, invited) if invited else {}
+        happened = [
+            _Happened(entry.pos, subject, readable(subject), wanted[subject.event])
+            for entry in entries
+            if entry.kind == Kind.EVENT
+            and entry.item is not None
+            and (subject := subjects.get(EventNid(entry.item))) is not None
+        ]
+        return happened + [
+            _Happened(invited[place], subject, readable(subject), [place[1]])
+            for place, subject in invitations.items()
+        ]
+
+    async def _load(self, entries: Iterable[Entry]) -> None:
+        """Learn who is in the rooms, where that is not known."""
+        events = [entry for entry in entries if entry.kind == Kind.EVENT]
+        for entry in events:
+            if entry.room is not None and entry.user in self._watched:
+                self._members.pop(entry.room, None)
+        new = {entry.room for entry in events if entry.room is not None} - self._members.keys()
+        if new:
+            async with self._process.database.reader() as conn:
+                self._members.update(await push_queue.members(conn, new))
+        while len(self._members) > _REMEMBERED:
+            self._members.popitem(last=False)
+
+    async def _judged(self, happened: Sequence[_Happened]) -> list[Notice]:
+        """Whom the events are worth a notification to."""
+        await self._process.tail.catch_up()
+        users = {user for one in happened for user in one.users}
+        rulesets = await self._rulesets.of_many({user: self._watched[user] for user in users})
+        ignored = await self._ignored(users)
+        rooms = {one.subject.room for one in happened}
+        async with self._process.database.reader() as conn:
+            counted = await public_rooms.counted(conn, rooms)
+        names = await self._names(happened, rulesets)
+        found, tried = [], 0
+        for one in happened:
+            values = flattened(one.event)
+            members = counted[one.subject.room].joined if one.subject.room in counted else 0
+            permitted = ("room",) if one.subject.flags & Flag.HIGHLIGHT else ()
+            for user in one.users:
+                tried += 1
+                if tried % _AT_A_STRETCH == 0:
+                    await asyncio.sleep(0)
+                sender = one.event["sender"]
+                if sender == self._watched.get(user) or sender in ignored[user]:
+                    continue
+                around = Around(members, permitted, names.get((one.subject.room, user)))
+                outcome = evaluate(rulesets[user].rules, one.event, around, values)
+                if outcome.notify:
+                    found.append(_notice(user, one, outcome))
+        return found
+
+    async def _names(
+        self, happened: Iterable[_Happened], rulesets: Mapping[UserNid, Ruleset]
+    ) -> Mapping[_Place, str]:
+        """How users are called in the rooms, if their rules look at that."""
+        places = {
+            (one.subject.room, user)
+            for one in happened
+            for user in one.users
+            if not rulesets[user].is_default and names_people(rulesets[user].rules)
+        }
+        if not places:
+            return {}
+        async with self._process.database.reader() as conn:
+            found = await push_queue.display_names(conn, places)
+        names = {place: display_name_in(raw) for place, raw in found.items()}
+        return {place: name for place, name in names.items() if name is not None}
+
+
+def readable(subject: Subject) -> dict[str, Any]:
+    """An event as rules look at it."""
+    event = orjson.loads(subject.json)
+    shown = {key: event[key] for key in ("type", "sender", "content", "state_key") if key in event}
+    return shown | {"room_id": subject.room_id, "event_id": subject.event_id}
+
+
+def display_name_in(raw: bytes) -> str | None:
+    """The name in a membership event."""
+    name = orjson.loads(raw)["content"].get("displayname")
+    return name if isinstance(name, str) else None
+
+
+def _notice(user: UserNid, one: _Happened, outcome: Outcome) -> Notice:
+    tweaks = orjson.dumps(dict(outcome.tweaks)) if outcome.tweaks else None
+    return Notice(user, one.pos, one.subject.room, one.subject.event, tweaks)
