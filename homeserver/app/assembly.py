@@ -124,6 +124,7 @@ from homeserver.sync.badges import Badges
 from homeserver.sync.device_news import DeviceNews
 from homeserver.sync.joined import JoinedRooms
 from homeserver.sync.joined import Means as SyncMeans
+from homeserver.sync.notifications import Notifications
 from homeserver.sync.other_rooms import OtherRooms
 from homeserver.sync.rousing import Rousing
 from homeserver.sync.sliding.connections import Connections
@@ -633,6 +634,13 @@ def make_syncing(
     )
 
 
+def make_notifications(sync: SyncParts, rulesets: Rulesets) -> Notifications:
+    """What somebody was notified of."""
+    return Notifications(
+        sync.process, sync.epoch, sync.activity, sync.user_rooms, rulesets, sync.means.showing
+    )
+
+
 def make_notifying(
     base: Base, federating: Federating, reading: Reading, sync: SyncParts, rulesets: Rulesets
 ) -> Following:
@@ -751,6 +759,7 @@ def client_house(
         backups=encryption.backups,
         syncing=syncing,
         sliding_sync=sliding_sync,
+        notifications=make_notifications(syncing.parts, rulesets),
         standings=reading.standings,
         ignoring=reading.ignoring,
         visibility=reading.visibility,

@@ -64,6 +64,7 @@ from homeserver.rooms.welcoming import Welcoming
 from homeserver.storage.bus import Bus
 from homeserver.storage.process import Process
 from homeserver.storage.states import States
+from homeserver.sync.notifications import Notifications
 from homeserver.sync.sliding.syncing import SlidingSync
 from homeserver.sync.syncing import Syncing
 
@@ -125,6 +126,7 @@ class House:
 
     syncing: Syncing
     sliding_sync: SlidingSync
+    notifications: Notifications
 
     remote_profile: Callable[[UserID], Awaitable[dict[str, Any]]]
     """Somebody's profile, from their server; or raises a `MatrixError`."""
