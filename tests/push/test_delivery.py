@@ -4,7 +4,7 @@ https://spec.matrix.org/v1.19/push-gateway-api/
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,16 @@ from aiohttp import web
 
 from homeserver.config.settings import Push
 from homeserver.config.values import Duration
+from homeserver.push.selecting import Selecting
 from homeserver.storage import push_queue
+from homeserver.storage.clock import read_position
+from homeserver.storage.log import read_log
+from homeserver.storage.numbers import UserNid
 from tests.client_server.stage import Stage, staged
 from tests.database import Server
 from tests.federation.net.loopback import Authority
 from tests.push.gateway import FAST, Gateway, answering, notifying, set_pusher
-from tests.servers import Client, Hearth, eventually, own_database
+from tests.servers import Client, Hearth, eventually, federating, own_database
 
 V3 = "/_matrix/client/v3"
 FULL = Push(
@@ -203,6 +207,29 @@ async def test_invitations(scene: Scene) -> None:
     assert scene.gateway.ids == [event_id, back]
 
 
+async def test_invitations_from_other_servers(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    gateway = Gateway()
+    async with (
+        answering(gateway, loopback_authority),
+        federating(postgres, tmp_path, loopback_authority, 1) as one,
+        federating(postgres, tmp_path, loopback_authority, 2, push=FULL) as other,
+    ):
+        ann, ben = await one.user("ann"), await other.user("ben")
+        await set_pusher(ben, gateway)
+        room = (await ann.post(f"{V3}/createRoom", {"invite": [ben.user_id]})).ok()["room_id"]
+        await gateway.until(lambda: gateway.told)
+        told = gateway.told[0]
+        assert (told["room_id"], told["user_is_target"]) == (room, True)
+        assert (told["sender"], told["content"]["membership"]) == (ann.user_id, "invite")
+        (await ben.post(f"{V3}/join/{room}")).ok()
+        path = f"{V3}/rooms/{room}/send/m.room.message/1"
+        said = (await ann.put(path, {"msgtype": "m.text", "body": "hello"})).ok()["event_id"]
+        told = await gateway.until_event(said)
+        assert (told["content"]["body"], told["counts"]) == ("hello", {"unread": 1})
+
+
 async def test_counts_fall_as_one_reads(scene: Scene) -> None:
     await scene.begin(push=FULL)
     await set_pusher(scene.ben, scene.gateway)
@@ -310,6 +337,31 @@ async def test_private_addresses_are_not_asked(scene: Scene) -> None:
     assert scene.gateway.tries == 0
 
 
+async def test_rooms_without_pushers_are_no_work(scene: Scene) -> None:
+    await scene.begin()
+    await set_pusher(scene.cat, scene.gateway)
+    parts = scene.stage.hearth.parts
+    process = parts.base.process
+
+    async def nobody_asks(_: Collection[UserNid]) -> Mapping[UserNid, Collection[str]]:
+        raise AssertionError("somebody's rules were looked at")
+
+    selecting = Selecting(process, parts.client_house.rulesets, nobody_asks)
+    await selecting.begin()
+    elsewhere = await staged(scene.ann)
+    await elsewhere.member(scene.ben, "join")
+    async with process.database.reader() as conn:
+        before = await read_position(conn)
+        await elsewhere.say(scene.ann, "nobody need be told")
+        here, there = await read_log(conn, before), await read_position(conn)
+    assert await selecting.select(here) == []
+    await scene.say("but here")
+    async with process.database.reader() as conn:
+        entries = await read_log(conn, there)
+    with pytest.raises(AssertionError):
+        await selecting.select(entries)
+
+
 async def test_a_pusher_that_goes_stops(scene: Scene) -> None:
     await scene.begin()
     phone = await scene.ben.log_in_again()
@@ -341,10 +393,11 @@ async def test_who_sets_a_pusher_anew_need_not_wait(scene: Scene) -> None:
     assert scene.gateway.ids == said
 
 
+@pytest.mark.parametrize("hangs", [True, False])
 async def test_another_process_goes_on(
-    postgres: Server, tmp_path: Path, loopback_authority: Authority
+    postgres: Server, tmp_path: Path, loopback_authority: Authority, hangs: bool
 ) -> None:
-    gateway = Gateway(respond=lambda _: web.Response(status=502))
+    gateway = Gateway(respond=lambda _: web.Response(status=502), hangs=hangs)
     async with (
         own_database(postgres, f"hearth_{id(tmp_path)}") as where,
         answering(gateway, loopback_authority),
@@ -356,7 +409,7 @@ async def test_another_process_goes_on(
             await set_pusher(ben, gateway)
             said = [await stage.say(ann, str(number)) for number in range(3)]
             await gateway.until(lambda: gateway.tries)
-        gateway.respond = lambda _: None
+        gateway.respond, gateway.hangs = lambda _: None, False
         async with notifying(where, tmp_path, loopback_authority, workers=2) as hearth:
             stage = Stage(hearth, stage.room_id, ann)
             said += [await stage.say(ann, str(number)) for number in range(20)]
