@@ -71,16 +71,6 @@ def outcome(actions: Sequence[Any]) -> Outcome:
     return Outcome(notify, notify and tweaks.get("highlight") is True, tweaks, actions)
 
 
-def names_people(rules: Rules) -> bool:
-    """Whether any rule looks at how the user is called in a room."""
-    return any(
-        condition.get("kind") == "contains_display_name"
-        for kind in ("override", "underride")
-        for rule in rules[kind]
-        for condition in rule["conditions"]
-    )
-
-
 def flattened(event: JsonObject) -> dict[str, Any]:
     """The event's values by their keys as conditions name them; lists are values.
 

@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from federation.identifiers import UserID
-from homeserver.push.evaluating import Around, Outcome, evaluate, flattened, names_people
+from homeserver.push.evaluating import Around, Outcome, evaluate, flattened
+from homeserver.push.naming import Place, look_at_names, names_in
 from homeserver.push.rulesets import Ruleset, Rulesets
 from homeserver.storage import public_rooms, push_queue, pushers
 from homeserver.storage.log import Entry, Kind
@@ -30,7 +31,6 @@ _AT_A_STRETCH = 100
 """Rulesets that are tried while everybody else waits: some 5 ms."""
 _WHO = frozenset({Kind.PUSHER, Kind.DEVICE, Kind.DEVICE_GONE, Kind.ACCOUNT})
 """What in the log may change who has pushers."""
-_Place = tuple[RoomNid, UserNid]
 
 Ignored = Callable[[Collection[UserNid]], Awaitable[Mapping[UserNid, Collection[str]]]]
 """Whom users ignore."""
@@ -102,20 +102,22 @@ class Selecting:
             for entry in entries
             if entry.kind == Kind.RECEIPT and entry.user in self._watched
         ]
-        # Whoever speaks has read what was said before.
-        notices += [
-            Notice(self._numbers[one.event["sender"]], one.pos)
-            for one in happened
-            if one.event["sender"] in self._numbers
-        ]
+        notices += [Notice(user, one.pos) for one in happened for user in self._relieved(one)]
         if any(one.users for one in happened):
             notices += await self._judged(happened)
         return sorted(notices, key=lambda notice: notice.pos)
 
+    def _relieved(self, one: _Happened) -> Sequence[UserNid]:
+        """Who may have less to read: whoever speaks has read what was said before."""
+        if one.event["type"] == "m.room.redaction":
+            return one.users
+        user = self._numbers.get(one.event["sender"])
+        return [] if user is None else [user]
+
     async def _happened(self, entries: Sequence[Entry]) -> list[_Happened]:
         """The events in rooms where somebody is watched, with all who are."""
         wanted: dict[EventNid, list[UserNid]] = {}
-        invited: dict[_Place, int] = {}
+        invited: dict[Place, int] = {}
         await self._load(entries)
         for entry in entries:
             if entry.room is None:
@@ -136,7 +138,7 @@ class Selecting:
         self,
         entries: Iterable[Entry],
         wanted: Mapping[EventNid, list[UserNid]],
-        invited: Mapping[_Place, int],
+        invited: Mapping[Place, int],
     ) -> list[_Happened]:
         if not wanted and not invited:
             return []
@@ -198,20 +200,18 @@ class Selecting:
 
     async def _names(
         self, happened: Iterable[_Happened], rulesets: Mapping[UserNid, Ruleset]
-    ) -> Mapping[_Place, str]:
+    ) -> Mapping[Place, str]:
         """How users are called in the rooms, if their rules look at that."""
-        places = {
-            (one.subject.room, user)
-            for one in happened
-            for user in one.users
-            if not rulesets[user].is_default and names_people(rulesets[user].rules)
+        asking = {
+            user
+            for user, ruleset in rulesets.items()
+            if not ruleset.is_default and look_at_names(ruleset.rules)
         }
+        places = {(one.subject.room, user) for one in happened for user in asking & {*one.users}}
         if not places:
             return {}
         async with self._process.database.reader() as conn:
-            found = await push_queue.display_names(conn, places)
-        names = {place: display_name_in(raw) for place, raw in found.items()}
-        return {place: name for place, name in names.items() if name is not None}
+            return await names_in(conn, places)
 
 
 def readable(subject: Subject) -> dict[str, Any]:
@@ -219,12 +219,6 @@ def readable(subject: Subject) -> dict[str, Any]:
     event = orjson.loads(subject.json)
     shown = {key: event[key] for key in ("type", "sender", "content", "state_key") if key in event}
     return shown | {"room_id": subject.room_id, "event_id": subject.event_id}
-
-
-def display_name_in(raw: bytes) -> str | None:
-    """The name in a membership event."""
-    name = orjson.loads(raw)["content"].get("displayname")
-    return name if isinstance(name, str) else None
 
 
 def _notice(user: UserNid, one: _Happened, outcome: Outcome) -> Notice:

@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#room-membership
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from federation.identifiers import RoomID, ServerName, UserID
@@ -68,6 +68,23 @@ async def joined_rooms(conn: Connection, user: UserNid) -> list[RoomID]:
         Membership.JOIN,
     )
     return [RoomID(row[0]) for row in rows]
+
+
+async def events_of(
+    conn: Connection, pairs: Collection[tuple[RoomNid, UserNid]]
+) -> dict[tuple[RoomNid, UserNid], bytes]:
+    """The membership events of users in rooms, as JSON."""
+    rows = await conn.fetch(
+        """
+        SELECT m.room_nid, m.user_nid, e.json
+          FROM unnest($1::bigint[], $2::bigint[]) AS w (room_nid, user_nid)
+          JOIN memberships m ON m.room_nid = w.room_nid AND m.user_nid = w.user_nid
+          JOIN events e ON e.event_nid = m.event_nid
+        """,
+        [room for room, _ in pairs],
+        [user for _, user in pairs],
+    )
+    return {(RoomNid(row[0]), UserNid(row[1])): row[2] for row in rows}
 
 
 async def users_with(

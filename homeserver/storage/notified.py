@@ -20,6 +20,59 @@ _MOST_OWN = 10_000
 """Messages of a room among which somebody's own are found."""
 
 
+# The page first, from an index of each room; then how far the user has read in its rooms: by
+# receipts, of the room or of a thread, and by what they said themselves.
+_PAGE = """
+    WITH given AS (
+        SELECT * FROM unnest($2::bigint[], $3::bigint[]) AS g (room_nid, since)
+    ), page AS MATERIALIZED (
+        SELECT n.room_nid, n.room_order, n.event_nid, coalesce(n.thread_nid, 0) AS thread,
+               n.flags
+          FROM given g
+         CROSS JOIN LATERAL (
+               SELECT near.*
+                 FROM (SELECT * FROM notable
+                        WHERE room_nid = g.room_nid AND room_order > g.since
+                          AND room_order <= $4
+                        ORDER BY room_order DESC LIMIT $7) near
+                WHERE near.sender_nid <> $1 AND near.flags & 4 = 0
+                  AND ($5::integer IS NULL OR near.flags & $5 <> 0
+                       OR $1 = ANY (near.mentioned))
+                ORDER BY near.room_order DESC LIMIT $6
+               ) n
+         ORDER BY n.room_order DESC LIMIT $6
+    ), mine AS (
+        SELECT r.room_nid, r.thread, max(e.room_order) AS read
+          FROM receipts r
+          JOIN events e ON e.event_nid = r.event_nid AND e.room_nid = r.room_nid
+         WHERE r.user_nid = $1 AND r.room_nid IN (SELECT room_nid FROM page)
+         GROUP BY r.room_nid, r.thread
+    ), threads AS (
+        SELECT m.room_nid, CASE WHEN m.thread = 'main' THEN 0 ELSE i.event_nid END AS thread,
+               m.read
+          FROM mine m LEFT JOIN event_ids i ON i.event_id = m.thread
+         WHERE m.thread <> ''
+    ), own AS (
+        SELECT n.room_nid, coalesce(n.thread_nid, 0) AS thread, max(n.room_order) AS said
+          FROM (SELECT room_nid, min(room_order) AS first FROM page GROUP BY room_nid) p
+         CROSS JOIN LATERAL (
+               SELECT * FROM notable
+                WHERE room_nid = p.room_nid AND room_order > p.first
+                ORDER BY room_order DESC LIMIT $8
+               ) n
+         WHERE n.sender_nid = $1
+         GROUP BY n.room_nid, coalesce(n.thread_nid, 0)
+    )
+    SELECT p.room_order, p.room_nid, p.event_nid, p.flags,
+           coalesce(greatest(m.read, t.read, o.said) >= p.room_order, false)
+      FROM page p
+      LEFT JOIN mine m ON m.room_nid = p.room_nid AND m.thread = ''
+      LEFT JOIN threads t ON t.room_nid = p.room_nid AND t.thread = p.thread
+      LEFT JOIN own o ON o.room_nid = p.room_nid AND o.thread = p.thread
+     ORDER BY p.room_order DESC
+"""
+
+
 class Notified(NamedTuple):
     """A message, and whether it was read."""
 
@@ -50,55 +103,7 @@ async def page(
 
     """
     rows = await conn.fetch(
-        """
-        WITH given AS (
-            SELECT * FROM unnest($2::bigint[], $3::bigint[]) AS g (room_nid, since)
-        ), page AS MATERIALIZED (
-            SELECT n.room_nid, n.room_order, n.event_nid, coalesce(n.thread_nid, 0) AS thread,
-                   n.flags
-              FROM given g
-             CROSS JOIN LATERAL (
-                   SELECT near.*
-                     FROM (SELECT * FROM notable
-                            WHERE room_nid = g.room_nid AND room_order > g.since
-                              AND room_order <= $4
-                            ORDER BY room_order DESC LIMIT $7) near
-                    WHERE near.sender_nid <> $1 AND near.flags & 4 = 0
-                      AND ($5::integer IS NULL OR near.flags & $5 <> 0
-                           OR $1 = ANY (near.mentioned))
-                    ORDER BY near.room_order DESC LIMIT $6
-                   ) n
-             ORDER BY n.room_order DESC LIMIT $6
-        ), mine AS (
-            SELECT r.room_nid, r.thread, max(e.room_order) AS read
-              FROM receipts r
-              JOIN events e ON e.event_nid = r.event_nid AND e.room_nid = r.room_nid
-             WHERE r.user_nid = $1 AND r.room_nid IN (SELECT room_nid FROM page)
-             GROUP BY r.room_nid, r.thread
-        ), threads AS (
-            SELECT m.room_nid, CASE WHEN m.thread = 'main' THEN 0 ELSE i.event_nid END AS thread,
-                   m.read
-              FROM mine m LEFT JOIN event_ids i ON i.event_id = m.thread
-             WHERE m.thread <> ''
-        ), own AS (
-            SELECT n.room_nid, coalesce(n.thread_nid, 0) AS thread, max(n.room_order) AS said
-              FROM (SELECT room_nid, min(room_order) AS first FROM page GROUP BY room_nid) p
-             CROSS JOIN LATERAL (
-                   SELECT * FROM notable
-                    WHERE room_nid = p.room_nid AND room_order > p.first
-                    ORDER BY room_order DESC LIMIT $8
-                   ) n
-             WHERE n.sender_nid = $1
-             GROUP BY n.room_nid, coalesce(n.thread_nid, 0)
-        )
-        SELECT p.room_order, p.room_nid, p.event_nid, p.flags,
-               coalesce(greatest(m.read, t.read, o.said) >= p.room_order, false)
-          FROM page p
-          LEFT JOIN mine m ON m.room_nid = p.room_nid AND m.thread = ''
-          LEFT JOIN threads t ON t.room_nid = p.room_nid AND t.thread = p.thread
-          LEFT JOIN own o ON o.room_nid = p.room_nid AND o.thread = p.thread
-         ORDER BY p.room_order DESC
-        """,
+        _PAGE,
         user,
         list(rooms),
         [pos << ORDER_BITS for pos in rooms.values()],

@@ -1,5 +1,7 @@
 """Notifications on their way to push gateways.
 
+Whoever removes rows takes the pusher's own row first, as whoever deletes the pusher does.
+
 https://spec.matrix.org/v1.19/push-gateway-api/#homeserver-behaviour
 """
 
@@ -110,23 +112,6 @@ async def invitations(
     }
 
 
-async def display_names(
-    conn: Connection, pairs: Collection[tuple[RoomNid, UserNid]]
-) -> dict[tuple[RoomNid, UserNid], bytes]:
-    """The membership events of some users in rooms that they are in, as JSON."""
-    rows = await conn.fetch(
-        """
-        SELECT m.room_nid, m.user_nid, e.json
-          FROM unnest($1::bigint[], $2::bigint[]) AS w (room_nid, user_nid)
-          JOIN memberships m ON m.room_nid = w.room_nid AND m.user_nid = w.user_nid
-          JOIN events e ON e.event_nid = m.event_nid
-        """,
-        [room for room, _ in pairs],
-        [user for _, user in pairs],
-    )
-    return {(RoomNid(row[0]), UserNid(row[1])): row[2] for row in rows}
-
-
 async def add(
     conn: Connection, notices: Sequence[Notice], duty: str, holder: str, pos: int, now: int
 ) -> list[PusherNid] | None:
@@ -185,11 +170,15 @@ async def drop_old(conn: Connection, pusher: PusherNid, before: int, most: int) 
     """Forget what has waited since before a moment, and all but the newest."""
     await conn.execute(
         """
-        DELETE FROM push_queue
-         WHERE pusher_nid = $1
-           AND (queued_ts < $2
-                OR pos <= (SELECT pos FROM push_queue WHERE pusher_nid = $1
-                            ORDER BY pos DESC OFFSET $3 LIMIT 1))
+        WITH locked AS (
+            SELECT pusher_nid FROM pushers WHERE pusher_nid = $1 FOR NO KEY UPDATE
+        )
+        DELETE FROM push_queue q
+         USING locked l
+         WHERE q.pusher_nid = l.pusher_nid
+           AND (q.queued_ts < $2
+                OR q.pos <= (SELECT pos FROM push_queue WHERE pusher_nid = $1
+                              ORDER BY pos DESC OFFSET $3 LIMIT 1))
         """,
         pusher,
         before,
@@ -199,7 +188,20 @@ async def drop_old(conn: Connection, pusher: PusherNid, before: int, most: int) 
 
 async def drop_stale(conn: Connection, before: int) -> None:
     """Forget what has waited since before a moment, for anybody."""
-    await conn.execute("DELETE FROM push_queue WHERE queued_ts < $1", before)
+    await conn.execute(
+        """
+        WITH locked AS (
+            SELECT pusher_nid FROM pushers
+             WHERE pusher_nid IN (SELECT pusher_nid FROM push_queue WHERE queued_ts < $1)
+             ORDER BY pusher_nid
+               FOR NO KEY UPDATE SKIP LOCKED
+        )
+        DELETE FROM push_queue q
+         USING locked l
+         WHERE q.pusher_nid = l.pusher_nid AND q.queued_ts < $1
+        """,
+        before,
+    )
 
 
 async def first(conn: Connection, pusher: PusherNid, user: UserNid) -> Waiting | None:
@@ -234,12 +236,20 @@ async def first(conn: Connection, pusher: PusherNid, user: UserNid) -> Waiting |
 
 async def skip(conn: Connection, pusher: PusherNid, pos: int) -> None:
     """What waits at a position need not be told any more."""
-    await conn.execute("DELETE FROM push_queue WHERE pusher_nid = $1 AND pos = $2", pusher, pos)
+    await conn.execute(
+        """
+        WITH locked AS (
+            SELECT pusher_nid FROM pushers WHERE pusher_nid = $1 FOR NO KEY UPDATE
+        )
+        DELETE FROM push_queue q USING locked l WHERE q.pusher_nid = l.pusher_nid AND q.pos = $2
+        """,
+        pusher,
+        pos,
+    )
 
 
 async def finish(conn: Connection, pusher: PusherNid, pos: int, unread: int) -> None:
     """What waited at a position was told, and how much is unread."""
-    # The pusher's row first: whoever deletes it takes the rows in this order.
     await conn.execute(
         """
         WITH told AS (

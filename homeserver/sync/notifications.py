@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from federation.canonical_json import JsonObject
 from homeserver.push.evaluating import Around, Outcome, evaluate
+from homeserver.push.naming import look_at_names, names_in
 from homeserver.push.rulesets import Ruleset, Rulesets
 from homeserver.rooms.showing import Reader, Showing, client_event
 from homeserver.storage import history, notified, public_rooms
@@ -101,6 +102,8 @@ class Notifications:
     ) -> dict[EventNid, Outcome]:
         """What the rules say of those events that are worth a notification."""
         rooms = await public_rooms.counted(conn, {row.room for row in rows})
+        places = {(room, reader.user) for room in rooms} if look_at_names(ruleset.rules) else ()
+        names = await names_in(conn, places)
         found = {}
         for row in rows:
             placed = events.get(row.event)
@@ -108,7 +111,7 @@ class Notifications:
                 continue
             members = rooms[row.room].joined if row.room in rooms else 0
             permitted = ("room",) if row.flags & Flag.HIGHLIGHT else ()
-            around = Around(members, permitted, None)
+            around = Around(members, permitted, names.get((row.room, reader.user)))
             outcome = evaluate(ruleset.rules, client_event(placed.event), around)
             if outcome.notify:
                 found[row.event] = outcome

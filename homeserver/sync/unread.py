@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from federation.canonical_json import JsonObject
 from federation.identifiers import UserID
 from homeserver.push.evaluating import Around, evaluate
+from homeserver.push.naming import look_at_names, names_in
 from homeserver.push.rulesets import Ruleset, Rulesets
 from homeserver.rooms.showing import client_event
 from homeserver.storage import history, public_rooms, unread
@@ -190,7 +191,7 @@ class Unread:
                     found[row.room].threads[row.thread] = tally
             else:
                 messages = await unread.unread(conn, user, since, up_to)
-                outcomes = await self._evaluated(conn, ruleset, messages)
+                outcomes = await self._evaluated(conn, user, ruleset, messages)
                 for one in messages:
                     if one.event in outcomes:
                         tally = found[one.room].threads.setdefault(one.thread, Tally())
@@ -212,22 +213,25 @@ class Unread:
                 if one.flags & (Flag.NOTIFY | Flag.HIGHLIGHT) or user in one.mentioned
             }
         async with self._process.database.reader() as conn:
-            return await self._evaluated(conn, ruleset, messages)
+            return await self._evaluated(conn, user, ruleset, messages)
 
     async def _evaluated(
-        self, conn: Connection, ruleset: Ruleset, messages: Sequence[Notable]
+        self, conn: Connection, user: UserNid, ruleset: Ruleset, messages: Sequence[Notable]
     ) -> Mapping[EventNid, bool]:
         """The same by rules of one's own."""
         if not messages:
             return {}
         events = await history.by_nid(conn, [one.event for one in messages])
         rooms = await public_rooms.counted(conn, {one.room for one in messages})
+        places = {(room, user) for room in rooms} if look_at_names(ruleset.rules) else ()
+        names = await names_in(conn, places)
         found = {}
         for one in messages:
             if one.event not in events or one.room not in rooms:
                 continue
             permitted = ("room",) if one.flags & Flag.HIGHLIGHT else ()
-            around = Around(rooms[one.room].joined, permitted, None)
+            name = names.get((one.room, user))
+            around = Around(rooms[one.room].joined, permitted, name)
             said = evaluate(ruleset.rules, client_event(events[one.event].event), around)
             if said.notify:
                 found[one.event] = said.highlight

@@ -180,6 +180,10 @@ async def test_rules_decide(scene: Scene) -> None:
     told = await scene.gateway.until_event(benny)
     assert "tweaks" not in told["devices"][0]
     assert scene.gateway.ids == [tea, benny]
+    listed = (await scene.ben.get(f"{V3}/notifications")).ok()["notifications"]
+    assert [one["event"]["event_id"] for one in listed] == [benny, tea]
+    sync = (await scene.ben.get(f"{V3}/sync", timeout=0)).ok()["rooms"]["join"]
+    assert sync[scene.stage.room_id]["unread_notifications"]["notification_count"] == 2
     assert scene.gateway.told[0]["devices"][0]["tweaks"] == {"sound": "ping"}
     # Whom one ignores one is not told of.
     data = f"{V3}/user/{scene.ben.user_id}/account_data/m.ignored_user_list"
@@ -243,15 +247,19 @@ async def test_counts_fall_as_one_reads(scene: Scene) -> None:
     assert told["counts"] == {"unread": 2}
     assert told.keys() == {"counts", "prio", "devices"}
     await scene.settled()
+    (await scene.ann.put(f"{scene.stage.path}/redact/{said[1]}/1")).ok()
+    await scene.gateway.until(lambda: len(scene.gateway.told) == 5)
+    assert scene.gateway.told[-1]["counts"] == {"unread": 1}
+    await scene.settled()
     # Whoever speaks has read.
     await scene.stage.say(scene.ben, "aha")
-    await scene.gateway.until(lambda: len(scene.gateway.told) == 5)
+    await scene.gateway.until(lambda: len(scene.gateway.told) == 6)
     assert scene.gateway.told[-1]["counts"] == {"unread": 0}
     await scene.settled()
     await scene.read(said[2])
     await scene.settled()
     await scene.gateway.until_event(await scene.say())
-    assert len(scene.gateway.told) == 6
+    assert len(scene.gateway.told) == 7
 
 
 async def test_what_was_read_or_taken_back_is_not_told(scene: Scene) -> None:
