@@ -98,6 +98,8 @@ class JoinedRooms:
         }
         if wish.since is None:
             self._sent.forget(wish.who.device)
+        if wish.lazy:
+            self._sent.ask(wish.who.device, wish.after)
         found: dict[str, JsonObject] = {}
         active = self._active(wish, mine)
         if active:
@@ -275,9 +277,7 @@ class JoinedRooms:
             if wish.filter.room.state.include_redundant_members:
                 wanted = list(members.values())
             else:
-                wanted = self._sent.unsent(
-                    wish.who.device, nid, members, None if room.is_new else wish.after, up_to
-                )
+                wanted = self._sent.unsent(wish.who.device, nid, members, up_to, is_new=room.is_new)
             found[nid] = [event for event in wanted if event not in shown_there]
         return found
 

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 from federation.identifiers import UserID
 from homeserver.storage.history import Placed
@@ -35,56 +35,72 @@ def after_timeline(changes: Iterable[Change]) -> dict[KeyNid, EventNid]:
     return {change.key: change.new for change in changes if change.new is not None}
 
 
-class _Told(NamedTuple):
-    """A membership that a device was told of."""
+_Members = dict[RoomNid, dict[UserID, EventNid]]
 
-    event: EventNid
-    at: int
-    """The position of the answer: the client has it once it asks on from there."""
+
+@dataclass(slots=True)
+class _Device:
+    since: int = 0
+    """From where it asked last."""
+    known: _Members = field(default_factory=dict)
+    pending: dict[int, _Members] = field(default_factory=dict)
+    """What stood in answers, by their positions, of which it is not known if they arrived."""
 
 
 class SentMembers:
-    """Which members each device was told of, so that they are not sent again and again."""
+    """Which members each device was told of, so that they are not sent again and again.
+
+    They count as told once the device asks on from the answer in which they were.
+    """
 
     def __init__(self) -> None:
-        self._sent: OrderedDict[int, dict[RoomNid, dict[UserID, _Told]]] = OrderedDict()
+        self._devices: OrderedDict[int, _Device] = OrderedDict()
         self._used = 0
+
+    def ask(self, device: int, since: int) -> None:
+        """A device asks from a position: it has the answer that ended there, if there was one."""
+        if (known := self._devices.get(device)) and since < known.since:
+            self.forget(device)
+        asking = self._devices.setdefault(device, _Device())
+        self._devices.move_to_end(device)
+        for room, members in asking.pending.pop(since, {}).items():
+            told = asking.known.setdefault(room, {})
+            self._used += len(members.keys() - told.keys())
+            told.update(members)
+        asking.pending.clear()
+        asking.since = since
+        while self._used > _REMEMBERED and len(self._devices) > 1:
+            self.forget(next(iter(self._devices)))
 
     def unsent(
         self,
         device: int,
         room: RoomNid,
         members: Mapping[UserID, EventNid],
-        after: int | None,
         up_to: int,
+        *,
+        is_new: bool,
     ) -> list[EventNid]:
-        """Those of the members' events that the device does not know; now it is told.
+        """Those of the members' events that the device does not know; this answer tells it.
 
         Args:
-            device: which.
+            device: that asked.
             room: of the members.
             members: events that have to be known.
-            after: up to which position the client knows the room; `None`: it is new to the client.
-                What was told in an answer beyond that may have been lost.
-            up_to: the position of the answer.
+            up_to: the position at which the answer ends.
+            is_new: whether the room is new to the client, whatever was told of it before.
 
         """
-        sent = self._sent.setdefault(device, {}).setdefault(room, {})
-        self._sent.move_to_end(device)
-        new = {
-            user: event
-            for user, event in members.items()
-            if after is None
-            or (told := sent.get(user)) is None
-            or told.event != event
-            or told.at > after
-        }
-        self._used += len(new.keys() - sent.keys())
-        sent.update({user: _Told(event, up_to) for user, event in new.items()})
-        while self._used > _REMEMBERED and len(self._sent) > 1:
-            self.forget(next(iter(self._sent)))
+        asking = self._devices.setdefault(device, _Device())
+        if is_new:
+            self._used -= len(asking.known.pop(room, {}))
+        known = asking.known.get(room, {})
+        new = {user: event for user, event in members.items() if known.get(user) != event}
+        if new:
+            asking.pending.setdefault(up_to, {})[room] = new
         return list(new.values())
 
     def forget(self, device: int) -> None:
         """Begin anew, for a device that begins anew."""
-        self._used -= sum(len(members) for members in self._sent.pop(device, {}).values())
+        if gone := self._devices.pop(device, None):
+            self._used -= sum(len(members) for members in gone.known.values())
