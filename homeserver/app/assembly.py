@@ -602,7 +602,7 @@ def make_syncing(
         process=process,
         epoch=epoch,
         activity=activity,
-        timelines=Timelines(),
+        timelines=Timelines(process.server),
         standings=reading.standings,
         visibility=reading.visibility,
         showing=reading.showing,

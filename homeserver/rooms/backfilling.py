@@ -8,7 +8,7 @@ https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-miss
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from federation.auth import auth_events_for
@@ -130,10 +130,11 @@ class Backfilling:
         found = await self._remote.verified(version, raw, room_id, [server])
         async with self._process.database.reader() as conn:
             known = await received.by_ids(conn, [event.event_id for event in found])
-        new = in_causal_order(
-            e for e in found if e.event_id not in known or known[e.event_id].order is None
+        new = _behind(
+            gap,
+            [e for e in found if e.event_id not in known or known[e.event_id].order is None],
         )
-        if not {event.event_id for event in new} & set(gap.parents):
+        if not new:
             return _Chunk((), {})
         return _Chunk(*await self._receiving.grounded(server, room_id, gap.room, version, new))
 
@@ -180,3 +181,19 @@ class Backfilling:
         here += [numbers[i] for i in gap.parents if judging.is_placed(i)]
         await received.found_parents(conn, room, here)
         return True
+
+
+def _behind(gap: Gap, events: Iterable[Event]) -> list[Event]:
+    """Those of the events that lead to the gap through nothing that has its place already.
+
+    What only led to it through older events of ours belongs before those, into another gap.
+    """
+    new = {event.event_id: event for event in events}
+    found: dict[EventID, Event] = {}
+    pending = [i for i in gap.parents if i in new]
+    while pending:
+        event_id = pending.pop()
+        if event_id not in found:
+            found[event_id] = new[event_id]
+            pending += [i for i in new[event_id].prev_events if i in new]
+    return in_causal_order(found.values())

@@ -265,6 +265,25 @@ async def latest_gap(conn: Connection, room: RoomNid, after: int, before: int) -
     return Gap(room, rows[0][1], sender, [EventID(row[0]) for row in rows])
 
 
+async def latest_gaps(
+    conn: Connection, spans: Mapping[RoomNid, tuple[int, int]]
+) -> dict[RoomNid, int]:
+    """The place of the last event in each span before which something is missing, if any is."""
+    rows = await conn.fetch(
+        """
+        SELECT m.room_nid, max(m.child_order)
+          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS span (room_nid, after, up_to)
+          JOIN missing_parents m ON m.room_nid = span.room_nid
+                                AND m.child_order > span.after AND m.child_order <= span.up_to
+         GROUP BY m.room_nid
+        """,
+        list(spans),
+        [after for after, _ in spans.values()],
+        [up_to for _, up_to in spans.values()],
+    )
+    return {RoomNid(row[0]): row[1] for row in rows}
+
+
 async def found_parents(conn: Connection, room: RoomNid, parents: Iterable[EventNid]) -> None:
     """These parents are here now, or nobody has them."""
     await conn.execute(

@@ -9,7 +9,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from homeserver.storage import history, sync
+from federation.identifiers import ServerName, domain_of
+from homeserver.storage import history, received, sync
 from homeserver.storage.history import Placed
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
@@ -39,7 +40,8 @@ _Key = tuple[RoomNid, int, int, int]
 class Timelines:
     """Reads news, once for all who want the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: ServerName) -> None:
+        self._server = server
         self._kept: OrderedDict[_Key, News] = OrderedDict()
         self._reading: dict[_Key, asyncio.Future[News]] = {}
 
@@ -77,7 +79,7 @@ class Timelines:
         keys = {room: (room, after, up_to, limit) for room in rooms}
         self._reading |= {keys[room]: waiting[room] for room in rooms}
         try:
-            found = await _read(conn, rooms, after, up_to, limit)
+            found = await _read(conn, rooms, after, up_to, limit, self._server)
         except BaseException:
             for future in waiting.values():
                 future.cancel()
@@ -109,22 +111,53 @@ async def last_events(
         for room, (after, up_to) in rooms.items()
     }
     pages = await history.pages(conn, spans, {room: limits[room] + 1 for room in rooms})
-    return {room: _cut(events, limits[room], ()) for room, events in pages.items()}
+    gaps = await _gaps(conn, pages) if pages else {}
+    return {room: _cut(events, limits[room], (), gaps.get(room)) for room, events in pages.items()}
 
 
 async def _read(
-    conn: Connection, rooms: Sequence[RoomNid], after: int, up_to: int, limit: int
+    conn: Connection,
+    rooms: Sequence[RoomNid],
+    after: int,
+    up_to: int,
+    limit: int,
+    server: ServerName,
 ) -> dict[RoomNid, News]:
     span = end_of(after), end_of(up_to)
     pages = await history.pages(conn, dict.fromkeys(rooms, span), limit + 1)
     # A state changes only with an event, if perhaps with one that is not shown.
     changes = await sync.changes(conn, dict.fromkeys(rooms, after), up_to)
-    return {room: _cut(pages[room], limit, changes[room]) for room in rooms}
+    # Only what came from elsewhere, or a join through somebody else, has something missing before.
+    open_rooms = {
+        room: page
+        for room, page in pages.items()
+        if any(_is_from_elsewhere(event, server) for event in page)
+    }
+    gaps = await _gaps(conn, open_rooms) if open_rooms else {}
+    return {room: _cut(pages[room], limit, changes[room], gaps.get(room)) for room in rooms}
 
 
-def _cut(events: Sequence[Placed], limit: int, changes: Sequence[Change]) -> News:
-    has_more = len(events) > limit
-    return News(events[len(events) - limit :] if has_more else events, has_more, changes)
+def _is_from_elsewhere(placed: Placed, server: ServerName) -> bool:
+    return placed.event.membership == "join" or domain_of(placed.event.sender) != server
+
+
+async def _gaps(conn: Connection, pages: Mapping[RoomNid, Sequence[Placed]]) -> dict[RoomNid, int]:
+    """The last place of each page before which something is missing."""
+    spans = {
+        room: ((page[0].order or 0) - 1, page[-1].order or 0)
+        for room, page in pages.items()
+        if page
+    }
+    return await received.latest_gaps(conn, spans) if spans else {}
+
+
+def _cut(
+    events: Sequence[Placed], limit: int, changes: Sequence[Change], gap: int | None = None
+) -> News:
+    """The last of the events, of which none but the first has something missing before it."""
+    kept = events if gap is None else [e for e in events if e.order is None or e.order >= gap]
+    has_more = len(kept) > limit or gap is not None
+    return News(kept[max(0, len(kept) - limit) :], has_more, changes)
 
 
 def end_of(pos: int) -> int:
