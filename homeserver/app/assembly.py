@@ -122,6 +122,7 @@ from homeserver.sync.account import AccountSections
 from homeserver.sync.activity import Activity
 from homeserver.sync.badges import Badges
 from homeserver.sync.device_news import DeviceNews
+from homeserver.sync.event_stream import EventStream
 from homeserver.sync.joined import JoinedRooms
 from homeserver.sync.joined import Means as SyncMeans
 from homeserver.sync.notifications import Notifications
@@ -139,6 +140,7 @@ from homeserver.sync.sliding.recency import Recency
 from homeserver.sync.sliding.sections import Sections
 from homeserver.sync.sliding.syncing import Parts as SlidingParts
 from homeserver.sync.sliding.syncing import SlidingSync
+from homeserver.sync.snapshots import Snapshots
 from homeserver.sync.syncing import Parts as SyncParts
 from homeserver.sync.syncing import Syncing
 from homeserver.sync.timelines import Timelines
@@ -234,6 +236,7 @@ class Writing:
 class Reading:
     """The duties of `homeserver.rooms` that only read."""
 
+    access: Access
     standings: Standings
     ignoring: Ignoring
     visibility: Visibility
@@ -527,6 +530,7 @@ def make_reading(base: Base, rooms: Rooms, federating: Federating) -> Reading:
     presence = base.settings.presence
     backfilling = federating.backfilling
     return Reading(
+        access=access,
         standings=standings,
         ignoring=Ignoring(process),
         visibility=visibility,
@@ -760,6 +764,8 @@ def client_house(
         syncing=syncing,
         sliding_sync=sliding_sync,
         notifications=make_notifications(syncing.parts, rulesets),
+        event_stream=EventStream(syncing.parts, reading.access),
+        snapshots=Snapshots(syncing.parts, reading.access),
         standings=reading.standings,
         ignoring=reading.ignoring,
         visibility=reading.visibility,

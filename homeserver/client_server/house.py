@@ -64,8 +64,10 @@ from homeserver.rooms.welcoming import Welcoming
 from homeserver.storage.bus import Bus
 from homeserver.storage.process import Process
 from homeserver.storage.states import States
+from homeserver.sync.event_stream import EventStream
 from homeserver.sync.notifications import Notifications
 from homeserver.sync.sliding.syncing import SlidingSync
+from homeserver.sync.snapshots import Snapshots
 from homeserver.sync.syncing import Syncing
 
 
@@ -127,6 +129,8 @@ class House:
     syncing: Syncing
     sliding_sync: SlidingSync
     notifications: Notifications
+    event_stream: EventStream
+    snapshots: Snapshots
 
     remote_profile: Callable[[UserID], Awaitable[dict[str, Any]]]
     """Somebody's profile, from their server; or raises a `MatrixError`."""

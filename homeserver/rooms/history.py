@@ -10,7 +10,7 @@ from typing import NamedTuple
 from federation.canonical_json import JsonObject
 from federation.identifiers import EventID, RoomID
 from homeserver.accounts.filters import RoomEventFilter
-from homeserver.errors import NotFound
+from homeserver.errors import Forbidden, NotFound
 from homeserver.rooms.access import Access, Reach
 from homeserver.rooms.backfilling import Backfilling
 from homeserver.rooms.filtering import everything, matcher
@@ -218,6 +218,22 @@ class History:
             reach = await self._access.reach(conn, reader, room_id)
             event = await self._pages.get(conn, reader, reach, event_id)
             return await self._showing.show_one(conn, reader, event)
+
+    async def anywhere(self, reader: Reader, event_id: EventID) -> JsonObject:
+        """One event of any room.
+
+        Raises:
+            NotFound: there is no such event, or the reader may not see it.
+
+        """
+        async with self._process.database.reader() as conn:
+            found = (await received.by_ids(conn, [event_id])).get(event_id)
+        if found is None:
+            raise NotFound("there is no such event here")
+        try:
+            return await self.event(reader, found.event.room_id, event_id)
+        except Forbidden as error:
+            raise NotFound("there is no such event here") from error
 
     async def _senders(self, conn: Connection, events: Sequence[Placed]) -> list[JsonObject]:
         """The memberships of those who sent the events, as they were at the first of them."""

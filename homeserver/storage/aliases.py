@@ -3,6 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#room-aliases
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from federation.identifiers import RoomAlias, RoomID
@@ -62,6 +63,12 @@ async def of_room(conn: Connection, room: RoomNid) -> list[RoomAlias]:
         "SELECT alias FROM aliases WHERE room_nid = $1 ORDER BY alias LIMIT 1000", room
     )
     return [RoomAlias(row[0]) for row in rows]
+
+
+async def published_of(conn: Connection, rooms: Iterable[RoomNid]) -> set[RoomNid]:
+    """Those of the rooms that are in the public list."""
+    rows = await conn.fetch("SELECT room_nid FROM published WHERE room_nid = ANY ($1)", list(rooms))
+    return {RoomNid(row[0]) for row in rows}
 
 
 async def is_published(conn: Connection, room: RoomNid) -> bool:

@@ -134,6 +134,50 @@ async def pages(
     return found
 
 
+async def live(
+    conn: Connection, spans: Mapping[RoomNid, tuple[int, int]], limit: int
+) -> list[Placed]:
+    """What came into some rooms, in the order of the log: the first events, of all together.
+
+    Args:
+        conn: to read with: one query.
+        spans: positions after which, and up to which, something came.
+        limit: how many events at most.
+
+    """
+    rows = await conn.fetch(
+        """
+        SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
+               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, e.json
+          FROM (SELECT e.*
+                  FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
+                       AS span (room_nid, after, up_to)
+                 CROSS JOIN LATERAL (
+                       SELECT *
+                         FROM events
+                        WHERE room_nid = span.room_nid AND fate = 0
+                          AND room_order > span.after << 24
+                          AND room_order <= span.up_to << 24
+                          AND room_order & 16777215 = 0
+                        ORDER BY room_order
+                        LIMIT $4
+                       ) e
+                 ORDER BY e.room_order
+                 LIMIT $4) e
+          LEFT JOIN state_changes c
+            ON c.room_nid = e.room_nid AND c.pos = e.room_order >> 24
+           AND c.state_key_nid = e.state_key_nid AND c.new_event_nid = e.event_nid
+          JOIN event_ids i ON i.event_nid = e.event_nid
+          JOIN rooms r ON r.room_nid = e.room_nid
+        """,
+        list(spans),
+        [after for after, _ in spans.values()],
+        [up_to for _, up_to in spans.values()],
+        limit,
+    )
+    return sorted(await _placed(rows), key=lambda placed: placed.order or 0)
+
+
 async def by_nid(conn: Connection, nids: Iterable[EventNid]) -> dict[EventNid, Placed]:
     """Those of the events that are stored and not rejected.
 

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import orjson
 
-from federation.identifiers import RoomID, UserID
+from federation.events import Event, load
+from federation.identifiers import EventID, RoomID, UserID
+from federation.room_versions import ROOM_VERSIONS
 from homeserver.storage.batch import Membership
 from homeserver.storage.log import Kind
 from homeserver.storage.numbers import RoomNid, UserNid
@@ -47,6 +49,22 @@ async def stripped_states(
         user,
     )
     return {RoomNid(row[0]): row[1] for row in rows}
+
+
+async def events(conn: Connection, rooms: Iterable[RoomNid], user: UserNid) -> dict[RoomNid, Event]:
+    """The invitations or knocks themselves."""
+    rows = await conn.fetch(
+        """
+        SELECT i.room_nid, i.json, e.event_id, i.version
+          FROM invites i
+          JOIN memberships m ON m.room_nid = i.room_nid AND m.user_nid = i.user_nid
+          JOIN event_ids e ON e.event_nid = m.event_nid
+         WHERE i.room_nid = ANY ($1) AND i.user_nid = $2
+        """,
+        list(rooms),
+        user,
+    )
+    return {RoomNid(row[0]): load(row[1], EventID(row[2]), ROOM_VERSIONS[row[3]]) for row in rows}
 
 
 async def find(conn: Connection, room_id: RoomID, user_id: UserID) -> Known | None:

@@ -10,6 +10,8 @@ import orjson
 from federation.canonical_json import JsonObject
 from federation.events import StateKey
 from federation.identifiers import UserID
+from homeserver.rooms.showing import client_event
+from homeserver.rooms.standings import Reader
 from homeserver.rooms.stripped import KEYS, stripped
 from homeserver.storage import history, invites, sync
 from homeserver.storage.memberships import RoomOf
@@ -46,4 +48,28 @@ async def stripped_states(
         if room.room not in found:
             own = [events[n] for (r, _), n in entries.items() if r == room.room and n in events]
             found[room.room] = stripped(event.event for event in own)
+    return found
+
+
+async def asking_events(
+    conn: Connection, numbers: Numbers, reader: Reader, rooms: Sequence[RoomOf], now: int
+) -> dict[RoomNid, JsonObject]:
+    """The invitations and knocks themselves, as events, with what is shown of their rooms.
+
+    Not those of whom the reader ignores. `now` is in milliseconds since the epoch.
+    """
+    if not rooms:
+        return {}
+    states = await stripped_states(conn, numbers, reader.user, reader.user_id, rooms)
+    told = await invites.events(conn, [room.room for room in rooms], reader.user)
+    own = await history.by_nid(conn, [room.event for room in rooms if room.room not in told])
+    found: dict[RoomNid, JsonObject] = {}
+    for room in rooms:
+        placed = own.get(room.event)
+        event = told.get(room.room) or (placed.event if placed else None)
+        if event is None or event.sender in reader.ignores:
+            continue
+        key = f"{event.membership}_room_state"
+        unsigned = {"age": now - event.origin_server_ts, key: states[room.room]}
+        found[room.room] = {**client_event(event), "unsigned": unsigned}
     return found
