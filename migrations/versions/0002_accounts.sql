@@ -61,13 +61,6 @@ CREATE TABLE login_tokens (
 );
 CREATE INDEX login_tokens_by_expiry ON login_tokens (expires_ts);
 
--- What somebody gives to another service, which asks us whose it is.
-CREATE TABLE openid_tokens (
-    token_hash bytea PRIMARY KEY,
-    user_nid bigint NOT NULL,
-    expires_ts bigint NOT NULL
-);
-
 CREATE TABLE registration_tokens (
     token text COLLATE "C" PRIMARY KEY,
     uses_allowed integer,                        -- null: any number

@@ -429,8 +429,15 @@ async def test_of_a_long_queue_the_newest_are_told(scene: Scene) -> None:
     await scene.begin()
     scene.gateway.respond = lambda _: web.Response(status=503)
     await set_pusher(scene.ben, scene.gateway)
-    said = [await scene.say(str(number)) for number in range(120)]
+    said = [await scene.say("the first")]
     process = scene.stage.hearth.parts.base.process
+
+    async def is_left_alone() -> bool:
+        async with process.database.reader() as conn:
+            return bool(await conn.fetchval("SELECT max(pause) > 0 FROM pushers"))
+
+    await eventually(is_left_alone)
+    said += [await scene.say(str(number)) for number in range(119)]
 
     async def all_wait() -> bool:
         async with process.database.reader() as conn:
