@@ -7,11 +7,14 @@ from typing import Annotated
 import typer
 
 from federation.errors import IdentifierError
+from federation.events import StateKey
 from federation.identifiers import RoomID, parse_room_alias, parse_room_id
 from homeserver.commands.offline import own_process
 from homeserver.commands.options import AsJson, ConfigFile, examples, load_settings, print_json
 from homeserver.config import Settings
 from homeserver.errors import HearthError, NotFound
+from homeserver.rooms import explaining
+from homeserver.rooms.explaining import Competitor
 from homeserver.rooms.purging import Purging
 from homeserver.storage import aliases
 from homeserver.storage.process import Process
@@ -19,13 +22,11 @@ from homeserver.storage.process import Process
 app = typer.Typer(
     help="Look after rooms.",
     no_args_is_help=True,
-    epilog=examples("hearth room purge '#tea:example.org' --before 2026-01-01"),
+    epilog=examples(
+        "hearth room purge '#tea:example.org' --before 2026-01-01",
+        "hearth room explain '#tea:example.org' m.room.topic",
+    ),
 )
-
-
-@app.callback()
-def group() -> None:
-    """Keep `purge` a command of its own, even as the only one."""
 
 
 @app.command(
@@ -66,6 +67,40 @@ def purge(
         print_json({"room_id": room_id, "deleted": deleted})
         return
     typer.echo(f"{deleted} events of {room_id} were deleted.")
+
+
+@app.command(
+    epilog=examples(
+        "hearth room explain '#tea:example.org' m.room.topic",
+        "hearth room explain '!abc:example.org' m.room.member @ann:example.org",
+    )
+)
+def explain(
+    room: Annotated[str, typer.Argument(help="The room's ID, or its alias on this server.")],
+    kind: Annotated[str, typer.Argument(metavar="TYPE", help="Of the state, as m.room.topic.")],
+    key: Annotated[str, typer.Argument(help="The state key; by default empty.")] = "",
+    file: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which events competed for an entry of a room's state, and why one is it."""
+    try:
+        found = asyncio.run(_explain(load_settings(file), room, (kind, key)))
+    except (HearthError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    if as_json:
+        print_json([competitor._asdict() for competitor in found])
+        return
+    for one in found:
+        when = datetime.fromtimestamp(one.ts / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        mark = "*" if one.is_current else " "
+        typer.echo(f"{mark} {when} {one.event_id} by {one.sender}\n      {one.outcome}")
+    typer.echo("\n* is the entry now; times are what the senders' servers say, in UTC.")
+
+
+async def _explain(settings: Settings, room: str, key: StateKey) -> list[Competitor]:
+    async with own_process(settings) as process:
+        return await explaining.explain(process, await _room(process, room), key)
 
 
 async def _purge(settings: Settings, room: str, ts: int, *, local_too: bool) -> tuple[RoomID, int]:

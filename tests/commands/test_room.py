@@ -74,3 +74,24 @@ async def test_no_such_date(served: tuple[Hearth, Path]) -> None:
     _, file = served
     result = await hearth("room", "purge", "-c", str(file), "--before", "yesterday", "!a:b")
     assert result.exit_code == 2
+
+
+async def test_an_entry_of_the_state_is_explained(served: tuple[Hearth, Path]) -> None:
+    server, file = served
+    ann = await server.user("ann")
+    room = await staged(ann)
+    path = f"/_matrix/client/v3/rooms/{room.room_id}/state/m.room.topic"
+    ids = [(await ann.put(path, {"topic": text})).ok()["event_id"] for text in ("one", "two")]
+    explain = ("room", "explain", "-c", str(file))
+    result = await hearth(*explain, "--json", room.room_id, "m.room.topic")
+    assert result.exit_code == 0, result.output
+    first, second = json.loads(result.stdout)
+    assert (first["event_id"], first["is_current"]) == (ids[0], False)
+    assert f"replaced by {ids[1]}" in first["outcome"]
+    assert (second["event_id"], second["is_current"]) == (ids[1], True)
+    assert second["outcome"] == "became the entry when it came"
+    assert second["sender"] == ann.user_id
+    shown = await hearth(*explain, room.room_id, "m.room.topic")
+    assert f"{ids[1]} by {ann.user_id}" in shown.stdout
+    for arguments in ((room.room_id, "no.such.type"), ("!no:one.test", "m.room.topic"), ("x", "y")):
+        assert (await hearth(*explain, *arguments)).exit_code == 1

@@ -130,6 +130,13 @@ class Peer:
         assert status == 200, answer
         return event, answer
 
+    def take(self, room: Room, raw: JsonObject) -> Event:
+        """An event of somebody else, which is the latest in the room now."""
+        event = read(raw, room.version)
+        self.known[event.event_id] = event
+        room.add(event)
+        return event
+
     def stranger(self, name: str) -> Signer:
         """A server that nobody can reach."""
         key = SigningKey.from_seed("ed25519:1", next(_numbers).to_bytes(32, "big"))
