@@ -3,6 +3,7 @@
 https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -51,6 +52,8 @@ _JOIN = Limits(total=600.0, body=512 * 1024 * 1024)
 _V1 = ("_matrix", "federation", "v1")
 _V2 = ("_matrix", "federation", "v2")
 _MOST_CANDIDATES = 10
+_INVITATION_PAUSES = (0.05, 0.25, 1.0)
+"""Seconds: a server tells the room of its invitation only once we have signed it."""
 _Answer = TypeVar("_Answer")
 
 
@@ -89,7 +92,7 @@ class FederatedRooms:
         """Join through the first of the servers that lets us; see `remote.RemoteRooms`."""
 
         async def through(server: ServerName) -> None:
-            version, made = await self._handshake("join", server, user, room_id, content)
+            version, made = await self._make_join(server, user, room_id, content)
             answer = await self._send("send_join", server, room_id, made, JoinAnswer)
             # Of a restricted room: with the signature of who let us in.
             signed = await self._remote.verified(version, [answer.event], room_id, [server])
@@ -204,6 +207,24 @@ class FederatedRooms:
             else:
                 return
         raise refusal or NotFound("there is no server to go through to this room")
+
+    async def _make_join(
+        self, server: ServerName, user: UserID, room_id: RoomID, content: JsonObject
+    ) -> tuple[RoomVersion, Event]:
+        """`make_join`; who accepts at once is patient with the server that invited them."""
+        for pause in _INVITATION_PAUSES:
+            try:
+                return await self._handshake("join", server, user, room_id, content)
+            except HttpError as error:
+                if error.status != 403 or not await self._is_invited_by(server, user, room_id):
+                    raise
+            await asyncio.sleep(pause)
+        return await self._handshake("join", server, user, room_id, content)
+
+    async def _is_invited_by(self, server: ServerName, user: UserID, room_id: RoomID) -> bool:
+        async with self._process.database.reader() as conn:
+            found = await invites.find(conn, room_id, user)
+        return found is not None and domain_of(found.sender) == server
 
     async def _handshake(
         self, what: str, server: ServerName, user: UserID, room_id: RoomID, content: JsonObject

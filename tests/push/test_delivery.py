@@ -86,6 +86,21 @@ class Scene:
         async with database.reader() as conn:
             return len(await push_queue.waiting(conn))
 
+    async def noted(self, event_id: str) -> None:
+        """Wait until it is to be told of an event."""
+        database = self.stage.hearth.parts.base.process.database
+
+        async def waits() -> bool:
+            async with database.reader() as conn:
+                found: bool = await conn.fetchval(
+                    "SELECT true FROM push_queue q JOIN event_ids i ON i.event_nid = q.event_nid"
+                    " WHERE i.event_id = $1",
+                    event_id,
+                )
+                return found
+
+        await eventually(waits)
+
     async def settled(self) -> None:
         """Wait until nothing is to be told."""
 
@@ -277,6 +292,8 @@ async def test_what_was_read_or_taken_back_is_not_told(scene: Scene) -> None:
     path = f"{V3}/rooms/{scene.stage.room_id}/redact/{second}/1"
     (await scene.ann.put(path)).ok()
     last = await scene.say()
+    # What happened is noted in its order, while others may be told already.
+    await scene.noted(last)
     away.respond = lambda _: None
     await away.until_event(last)
     assert away.ids == [root, threaded[1], last]
@@ -439,16 +456,7 @@ async def test_of_a_long_queue_the_newest_are_told(scene: Scene) -> None:
     await eventually(is_left_alone)
     said += [await scene.say(str(number)) for number in range(119)]
 
-    async def all_wait() -> bool:
-        async with process.database.reader() as conn:
-            last: bool = await conn.fetchval(
-                "SELECT true FROM push_queue q JOIN event_ids i ON i.event_nid = q.event_nid"
-                " WHERE i.event_id = $1",
-                said[-1],
-            )
-            return last
-
-    await eventually(all_wait)
+    await scene.noted(said[-1])
     scene.gateway.respond = lambda _: None
     await scene.gateway.until_event(said[-1])
     # The one that was on its way when the gateway came back was told, too.

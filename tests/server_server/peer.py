@@ -196,6 +196,20 @@ class Peer:
             room.before[event.event_id] = dict(room.state)
         return event
 
+    async def invite(self, room: Room, sender: UserID, user_id: str) -> Event:
+        """Invite somebody of the server, who need not be in the room."""
+        content = {"membership": "invite"}
+        event = self.make(room, "m.room.member", content, sender, user_id)
+        body = {
+            "event": json.loads(event.json),
+            "room_version": room.version.name,
+            "invite_room_state": [],
+        }
+        path = f"/_matrix/federation/v2/invite/{room.room_id}/{event.event_id}"
+        status, answer = await self.ask("PUT", path, body)
+        assert status == 200, answer
+        return event
+
     def say(self, room: Room, text: str, sender: UserID, **more: Any) -> Event:
         return self.make(
             room, "m.room.message", {"msgtype": "m.text", "body": text}, sender, **more

@@ -95,6 +95,30 @@ async def test_a_refusal_is_told(federated: Federated, errcode: str, told: tuple
     (await _join(ann, room, "127.0.0.1:1", peer.name)).ok()
 
 
+@pytest.mark.parametrize("patience", [3, 4])
+async def test_whoever_accepts_sooner_than_the_room_knows(
+    federated: Federated, patience: int
+) -> None:
+    """Its server waits for our signature before it tells the room of the invitation."""
+    hearth, peer = federated
+    olga, ann = peer.user("olga"), await hearth.user("ann")
+    room = peer.found(olga, rule="invite")
+    refusal = {"errcode": "M_FORBIDDEN", "error": "not invited"}
+    refused: list[Any] = []
+
+    def not_yet(honest: Any) -> Any:
+        refused.append(honest)
+        return web.json_response(refusal, status=403) if len(refused) <= patience else honest
+
+    peer.lies["make_join"] = not_yet
+    # Whoever was not invited is told at once.
+    assert (await _join(ann, room, peer.name)).status == 403
+    assert len(refused) == 1
+    refused.clear()
+    room.add(await peer.invite(room, olga, ann.user_id))
+    assert (await _join(ann, room)).status == (200 if patience == 3 else 403)
+
+
 async def test_an_unknown_version(federated: Federated) -> None:
     hearth, peer = federated
     room, ann = peer.found(peer.user("olga")), await hearth.user("ann")

@@ -313,11 +313,7 @@ async def test_invitations_are_taken_back_by_who_sent_them(scene: Scene) -> None
     peer, eve, mallory = scene.peer, scene.peer.user("eve"), scene.peer.user("mallory")
     (await scene.ann.post(f"{scene.path}/leave")).ok()
     ben = await scene.hearth.user("ben")
-    invitation = peer.make(scene.room, "m.room.member", {"membership": "invite"}, eve, ben.user_id)
-    body = {"event": json.loads(invitation.json), "room_version": "11", "invite_room_state": []}
-    path = f"/_matrix/federation/v2/invite/{scene.room.room_id}/{invitation.event_id}"
-    status, _ = await peer.ask("PUT", path, body)
-    assert status == 200
+    await peer.invite(scene.room, eve, ben.user_id)
 
     async def invited() -> bool:
         sync = (await ben.get("/_matrix/client/v3/sync", timeout=0)).ok()
