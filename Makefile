@@ -2,9 +2,12 @@
 
 PYTHON ?= python3
 ARGS ?=
+JOBS ?= 2
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# So many tests at once; those that share a server stay together.
+AT_ONCE := -n $(JOBS) --dist loadgroup
 SOURCES := $(wildcard federation homeserver tests benchmarks)
 
 .DEFAULT_GOAL := help
@@ -24,13 +27,13 @@ run: $(INSTALLED) ## start the server; as hearth.yaml says, else for localhost
 	@test ! -e hearth.yaml || exec $(BIN)/hearth serve
 
 test: $(INSTALLED) oracle ## run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
 
 check: $(INSTALLED) oracle ## format, lint, types, then all tests
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
 
 format: $(INSTALLED) ## format the code, mend what lint can mend
 	$(BIN)/ruff format $(SOURCES)
@@ -40,7 +43,7 @@ bench: $(INSTALLED) ## measure the core
 	$(BIN)/python benchmarks/core.py $(ARGS)
 
 nightly: $(INSTALLED) oracle ## all tests, with many more random inputs
-	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest $(ARGS)
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
 
 # Synapse in an environment of its own, to compare ourselves with; quick when it stands already.
 oracle: $(INSTALLED)

@@ -219,6 +219,7 @@ async def serving(
 @asynccontextmanager
 async def own_database(postgres: Server, name: str) -> AsyncIterator[dict[str, Any]]:
     """A fresh database for one server."""
+    name = f"{name}_{os.getpid()}"
     await postgres.create(name, TEMPLATE)
     try:
         yield postgres.database(name)

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import pytest
 
 from tests.app.processes import Serving, serving
 
@@ -48,6 +49,7 @@ class Somebody:
         return self
 
 
+@pytest.mark.alone
 async def test_everybody_sees_everything_once_and_in_one_order(tmp_path: Path) -> None:
     async with (
         serving(tmp_path, workers=2) as server,

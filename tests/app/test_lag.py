@@ -8,6 +8,7 @@ import pytest
 from homeserver.app import lag
 
 
+@pytest.mark.alone
 async def test_work_in_one_piece_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
     monkeypatch.setattr(

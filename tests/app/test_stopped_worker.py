@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import aiohttp
+import pytest
 
 from tests.app.processes import serving
 from tests.app.test_hot_room import V3, Somebody
@@ -18,6 +19,7 @@ WORST = 1.0
 TALKERS = 8
 
 
+@pytest.mark.alone
 async def test_the_others_keep_their_latency(tmp_path: Path) -> None:
     async with serving(tmp_path, workers=2) as server:
         # Each request over a connection of its own: who stands still accepts none.

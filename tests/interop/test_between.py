@@ -10,7 +10,7 @@ import pytest
 from tests.client_server.keyring import Device, key_of
 from tests.interop.world import Person, RefusedError, World, agree, hear, until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("interop between")]
 HOSTS = pytest.mark.parametrize("host", ["hearth", "synapse"])
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.interop.world import Person, World, agree, hear, until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("interop outages")]
 HOSTS = pytest.mark.parametrize("host", ["hearth", "synapse"])
 
 

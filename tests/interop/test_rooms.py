@@ -10,7 +10,7 @@ import pytest
 
 from tests.interop.world import Person, RefusedError, World, agree, hear, until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("interop rooms")]
 HOSTS = pytest.mark.parametrize("host", ["hearth", "synapse"])
 
 

@@ -16,7 +16,7 @@ from tests.federation.net.loopback import Authority
 from tests.interop.world import Person, RefusedError, World, agree, hear, until, world
 from tests.servers import Hearth, federating
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("interop soak")]
 SECONDS = float(os.environ.get("HEARTH_SOAK", "20"))
 SEED = int(os.environ.get("HEARTH_SEED", "1"))
 VERSIONS = ["10", "11", "12"]
