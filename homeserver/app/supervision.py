@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from homeserver.ending import end
 from homeserver.logs import get_logger
 
 log = get_logger(__name__)
@@ -27,8 +28,7 @@ class Supervisor:
     async def stop(self) -> None:
         """End all of it, what was started last first."""
         for task in reversed(self._tasks):
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
         self._tasks.clear()
 
 

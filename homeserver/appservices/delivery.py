@@ -21,18 +21,15 @@ from homeserver.appservices.live import Live, Moments
 from homeserver.appservices.selecting import select_events
 from homeserver.errors import MatrixError
 from homeserver.logs import get_logger
-from homeserver.storage import app_services, duties
+from homeserver.storage import app_services
 from homeserver.storage.app_services import News, Transaction
 from homeserver.storage.bus import Bus, Message
+from homeserver.storage.holding import Duty, Lost
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 
 log = get_logger(__name__)
 
-LEASE = 6_000
-"""Milliseconds after which another process takes over from one that says nothing."""
-_RENEW = 2.0
-"""Seconds between two signs of life."""
 _ROWS = 200
 """Of the log, in one transaction."""
 _FIRST_PAUSE = 1.0
@@ -40,10 +37,6 @@ _LONGEST_PAUSE = 300.0
 """Seconds for which one that does not answer is left alone."""
 _SECONDS = 60.0
 """How long it may take to answer."""
-
-
-class _Lost(Exception):  # noqa: N818 - not an error: somebody else has the duty
-    pass
 
 
 class Delivery:
@@ -70,55 +63,22 @@ class Delivery:
         self._process = process
         self._service = service
         self._bridges = bridges
-        self._me = secrets.token_hex(8)
-        self._duty = f"tell application service {service.id}"
+        self._duty = Duty(process, f"tell application service {service.id}")
         self._interest = Interest(service, process.server)
         self._extras = Extras(service, self._interest)
         self._kinds = kinds_for(service)
         self._alive = asyncio.Event()
-        self._pos = 0
         self._is_down = False
         bus.hear(ALIVE, self._hear)
 
     async def run(self) -> None:
         """Have the duty for as long as it is ours, again and again."""
-        while True:
-            held = await self._hold()
-            if held is None:
-                await asyncio.sleep(_RENEW)
-                continue
-            self._pos = held.pos
-            self._interest = Interest(self._service, self._process.server)
-            self._extras = Extras(self._service, self._interest)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._keep_holding())
-                    group.create_task(self._work())
-            except* _Lost:
-                log.info("another process tells the application service", service=self._service.id)
-            finally:
-                await self._let_go()
-
-    async def _hold(self) -> duties.Held | None:
-        now = self._process.now()
-        # It is told what happens from when it was first known.
-        begin = self._process.clock.position
-        async with self._process.database.reader() as conn:
-            return await duties.hold(conn, self._duty, self._me, now, now + LEASE, begin)
-
-    async def _keep_holding(self) -> None:
-        while True:
-            await asyncio.sleep(_RENEW)
-            until = self._process.now() + LEASE
-            async with self._process.database.reader() as conn:
-                if not await duties.keep(conn, self._duty, self._me, until, self._pos):
-                    raise _Lost
-
-    async def _let_go(self) -> None:
-        async with self._process.database.reader() as conn:
-            await duties.let_go(conn, self._duty, self._me)
+        await self._duty.run(self._work)
 
     async def _work(self) -> None:
+        # What was learnt while the duty was ours before may not be true any more.
+        self._interest = Interest(self._service, self._process.server)
+        self._extras = Extras(self._service, self._interest)
         async with self._process.database.reader() as conn:
             transaction = await app_services.pending(conn, self._service.id)
         while True:
@@ -131,15 +91,15 @@ class Delivery:
     async def _next(self) -> Transaction | None:
         """Make the next transaction of what the log has; `None` if it has nothing more."""
         target = self._process.clock.position
-        while self._pos < target:
+        while self._duty.pos < target:
             async with self._process.database.reader() as conn:
-                rows = await app_services.news(conn, self._pos, target, self._kinds, _ROWS)
+                rows = await app_services.news(conn, self._duty.pos, target, self._kinds, _ROWS)
                 reached = rows[-1].pos if len(rows) == _ROWS else target
                 body = await self._body(conn, rows, reached)
                 if body is not None:
                     devices = devices_told(rows, self._interest)
                     return await self._begin(conn, body, reached, devices)
-            self._pos = reached
+            self._duty.pos = reached
         return None
 
     async def _moment(self) -> Transaction | None:
@@ -148,15 +108,17 @@ class Delivery:
             return None
         async with self._process.database.reader() as conn:
             found = await self._live.gather(conn, self._interest, self._extras)
-            return await self._begin(conn, {"events": [], **found}, self._pos) if found else None
+            return (
+                await self._begin(conn, {"events": [], **found}, self._duty.pos) if found else None
+            )
 
     async def _wait(self) -> None:
         """Until there may be more to tell."""
         clock = self._process.clock
         if self._live is None:
-            await clock.wait_beyond(self._pos)
+            await clock.wait_beyond(self._duty.pos)
             return
-        waits = (clock.wait_beyond(self._pos), self._live.changed.wait())
+        waits = (clock.wait_beyond(self._duty.pos), self._live.changed.wait())
         tasks = [asyncio.create_task(wait) for wait in waits]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -170,7 +132,7 @@ class Delivery:
         """What a transaction says of some rows; `None` if nothing."""
         await self._interest.load(conn, {row.room for row in rows if row.room is not None})
         events = select_events(rows, self._interest, self._process.now())
-        extras = await self._extras.gather(conn, rows, self._pos, reached)
+        extras = await self._extras.gather(conn, rows, self._duty.pos, reached)
         return {"events": events, **extras} if events or extras else None
 
     async def _begin(
@@ -178,11 +140,17 @@ class Delivery:
     ) -> Transaction:
         transaction = Transaction(secrets.token_urlsafe(15), orjson.dumps(body))
         begun = await app_services.begin(
-            conn, self._service.id, transaction, self._duty, self._me, reached, devices
+            conn,
+            self._service.id,
+            transaction,
+            self._duty.name,
+            self._duty.holder,
+            reached,
+            devices,
         )
         if not begun:
-            raise _Lost
-        self._pos = reached
+            raise Lost
+        self._duty.pos = reached
         return transaction
 
     async def _deliver(self, transaction: Transaction) -> None:

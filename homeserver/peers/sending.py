@@ -8,6 +8,7 @@ https://spec.matrix.org/v1.19/server-server-api/#transactions
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,21 +19,19 @@ from federation.identifiers import ServerName, domain_of
 from federation.net.target import encode_target
 from federation.net.transport import Limits
 from homeserver.config.settings import Federation
+from homeserver.ending import end
 from homeserver.logs import get_logger
 from homeserver.peers.peers import Peers
-from homeserver.storage import destinations, duties, outgoing
+from homeserver.storage import destinations, outgoing
 from homeserver.storage.bus import Bus, Message
 from homeserver.storage.destinations import LocalEvent, Standing
+from homeserver.storage.holding import Duty, Lost
 from homeserver.storage.numbers import ServerNid
 from homeserver.storage.process import Process
 
 log = get_logger(__name__)
 
 DUTY = "send to other servers"
-LEASE = 6_000
-"""Milliseconds after which another process takes over from one that says nothing."""
-_RENEW = 2.0
-"""Seconds between two signs of life."""
 MOST_EVENTS = 50
 MOST_EDUS = 100
 """In one transaction: "A transaction [...] limited to 50 PDUs and 100 EDUs"."""
@@ -40,8 +39,12 @@ _READ = 500
 _HEARD_AGAIN = 5.0
 """Seconds in which one sign of life of a server is enough."""
 _MOST_HEARD = 10_000
+_LOOK_AGAIN = 60.0
+"""Seconds after which it is looked whether a server is back, should nobody have said so."""
 _LONG_QUEUE = 1000
 """Events beyond which a server that was away gets each room's newest only."""
+_BACK = "server back"
+"""Of the message that a server which was left alone shows life."""
 _LIMITS = Limits(total=60.0)
 
 
@@ -60,26 +63,22 @@ class Sending:
         self._process = process
         self._peers = peers
         self._settings = settings
-        self._me = secrets.token_hex(8)
+        self._duty = Duty(process, DUTY, begin=0)
         self._tasks: dict[ServerNid, asyncio.Task[None]] = {}
         self._more: dict[ServerNid, asyncio.Event] = {}
-        self._passing: dict[ServerName, list[dict[str, Any]]] = {}
-        """EDUs that are told now or never."""
+        self._back: dict[ServerNid, asyncio.Event] = {}
+        """Of servers that are left alone: whether they show life."""
+        self._passing: dict[ServerName, deque[dict[str, Any]]] = {}
+        """EDUs that are told now or never; the newest."""
         self._heard: dict[ServerName, float] = {}
         self._is_mine = False
+        self._bus = bus
         bus.hear("edu", self._hear)
+        bus.hear(_BACK, self._hear_back)
 
     async def run(self) -> None:
         """Have the duty for as long as it is ours, again and again."""
-        try:
-            while True:
-                held = await self._hold()
-                if held is None:
-                    await asyncio.sleep(_RENEW)
-                else:
-                    await self._work(held.pos)
-        finally:
-            await self._end()
+        await self._duty.run(self._work)
 
     def heard_from(self, server: ServerName) -> None:
         """A server that may have been left alone is back."""
@@ -91,50 +90,35 @@ class Sending:
         self._heard[server] = now
         asyncio.get_running_loop().create_task(self._welcome(server))
 
-    async def _work(self, pos: int) -> None:
+    async def _work(self) -> None:
         self._is_mine = True
-        async with self._process.database.reader() as conn:
-            waiting = await outgoing.waiting_servers(conn)
-        self._wake(waiting)
-        renewed = asyncio.get_running_loop().time()
         try:
+            async with self._process.database.reader() as conn:
+                waiting = await outgoing.waiting_servers(conn)
+            self._wake(waiting)
             while True:
-                pos = await self._read_on(pos)
-                try:
-                    async with asyncio.timeout(_RENEW):
-                        await self._process.clock.wait_beyond(pos)
-                except TimeoutError:
-                    pass
-                if asyncio.get_running_loop().time() > renewed + _RENEW:
-                    renewed = asyncio.get_running_loop().time()
-                    if await self._hold() is None:
-                        return
+                await self._read_on()
+                await self._process.clock.wait_beyond(self._duty.pos)
         finally:
             self._is_mine = False
             await self._end()
 
-    async def _hold(self) -> duties.Held | None:
-        now = self._process.now()
-        async with self._process.database.reader() as conn:
-            return await duties.hold(conn, DUTY, self._me, now, now + LEASE, 0)
-
-    async def _read_on(self, pos: int) -> int:
-        """Put what the log has beyond `pos` into queues; up to where that was."""
-        target = self._process.clock.position
-        while pos < target:
+    async def _read_on(self) -> None:
+        """Put what the log has in store into queues."""
+        target, duty = self._process.clock.position, self._duty
+        while duty.pos < target:
             async with self._process.database.reader() as conn:
                 me = await self._me_as_server(conn)
-                news = await destinations.news(conn, pos, target, _READ, me)
+                news = await destinations.news(conn, duty.pos, target, _READ, me)
                 rows = await self._addressed(conn, news.events)
                 queued = [(server, e.pos, e.room, e.event) for e, server in rows]
                 # Where nothing was found there is nothing to find again: that need not be noted.
                 if queued and not await outgoing.queue_events(
-                    conn, queued, DUTY, self._me, news.reached
+                    conn, queued, DUTY, duty.holder, news.reached
                 ):
-                    return pos
-            pos = news.reached
+                    raise Lost
+            duty.pos = news.reached
             self._wake({server for _, server in rows} | set(news.told))
-        return pos
 
     async def _me_as_server(self, conn: Any) -> ServerNid:
         name = self._process.server
@@ -186,6 +170,8 @@ class Sending:
         while True:
             if wait > 0:
                 await self._pause(server, wait / 1000)
+                # What was to be told now or never is not worth telling any more.
+                self._passing.pop(name, None)
             self._more[server].clear()
             try:
                 is_more = await self._send_next(server, name, standing)
@@ -198,12 +184,20 @@ class Sending:
 
     async def _pause(self, server: ServerNid, seconds: float) -> None:
         """Leave a server alone, unless it says something itself."""
-        ends = asyncio.get_running_loop().time() + seconds
-        while (left := ends - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(min(left, 1.0))
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + seconds
+        back = self._back[server] = asyncio.Event()
+        while (left := ends - loop.time()) > 0:
+            try:
+                async with asyncio.timeout(min(left, _LOOK_AGAIN)):
+                    await back.wait()
+            except TimeoutError:
+                pass
+            back.clear()
             async with self._process.database.reader() as conn:
                 if (await destinations.find(conn, server)).pause == 0:
-                    return
+                    break
+        del self._back[server]
 
     async def _send_next(self, server: ServerNid, name: ServerName, standing: Standing) -> bool:
         """Send one transaction, if anything waits; whether there may be more."""
@@ -231,7 +225,7 @@ class Sending:
         """Put a transaction together and store it; its ID, the body, whether there may be more."""
         events = await outgoing.events_for(conn, server, MOST_EVENTS)
         edus = await outgoing.edus_for(conn, server, MOST_EDUS // 2)
-        passing = self._passing.pop(name, [])[-MOST_EDUS // 2 :]
+        passing = self._passing.pop(name, ())
         if not events and not edus and not passing:
             return None
         body = {
@@ -281,6 +275,7 @@ class Sending:
                 standing = await destinations.find(conn, nids[server])
                 if standing.pause:
                     await destinations.fail(conn, nids[server], 0, 0)
+                    self._bus.tell(_BACK, {"server": nids[server]})
         self._peers.keys.forgive(server)
 
     def _hear(self, message: Message) -> None:
@@ -289,8 +284,14 @@ class Sending:
             return
         edu = {"edu_type": message["type"], "content": message["content"]}
         for name in message["servers"]:
-            self._passing.setdefault(ServerName(name), []).append(edu)
+            newest = self._passing.setdefault(ServerName(name), deque(maxlen=MOST_EDUS // 2))
+            newest.append(edu)
         asyncio.get_running_loop().create_task(self._wake_named(message["servers"]))
+
+    def _hear_back(self, message: Message) -> None:
+        back = self._back.get(message["server"])
+        if back is not None:
+            back.set()
 
     async def _wake_named(self, names: list[str]) -> None:
         async with self._process.database.reader() as conn:
@@ -298,11 +299,9 @@ class Sending:
         self._wake(nids.values())
 
     async def _end(self) -> None:
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._tasks.values())
         self._tasks.clear()
+        self._back.clear()
 
 
 def _is_invitation(event: LocalEvent) -> bool:

@@ -17,6 +17,7 @@ from federation.canonical_json import JsonObject
 from federation.errors import FederationError, HttpError
 from federation.identifiers import UserID
 from homeserver.config.settings import Push
+from homeserver.ending import end
 from homeserver.logs import get_logger
 from homeserver.push import gateways, notifications
 from homeserver.push.gateways import Post
@@ -77,10 +78,7 @@ class Delivering:
     async def end(self) -> None:
         """Leave everything as it is; somebody else goes on."""
         self._is_open = False
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._tasks.values())
 
     def _ended(self, nid: PusherNid, task: "asyncio.Task[None]") -> None:
         del self._tasks[nid]

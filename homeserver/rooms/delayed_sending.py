@@ -7,7 +7,6 @@ MSC4140: Cancellable delayed events.
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,17 +15,16 @@ import orjson
 from federation.identifiers import RoomID, UserID
 from homeserver.errors import Forbidden, MatrixError
 from homeserver.rooms.sending import Sending, Transaction
-from homeserver.storage import delayed_events, duties
+from homeserver.storage import delayed_events
 from homeserver.storage.bus import Bus, Message
 from homeserver.storage.delayed_events import Claimed, Outcome
+from homeserver.storage.holding import Duty
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
 
 DUTY = "send delayed events"
-LEASE = 6_000
-"""Milliseconds after which another process takes over from one that says nothing."""
-_RENEW = 2.0
-"""Seconds between two signs of life."""
+_LOOK_AGAIN = 60_000
+"""Milliseconds after which it is looked again for what is due, whatever others said."""
 _CLAIM = 30_000
 """Milliseconds after which what was claimed and not sent is tried again."""
 _AT_ONCE = 50
@@ -62,7 +60,7 @@ class DelayedSending:
         self._sending = sending
         self._bus = bus
         self._check = check
-        self._me = secrets.token_hex(8)
+        self._duty = Duty(process, DUTY)
         self._sooner = asyncio.Event()
         self._awake_at = 0
         """When this process looks again, in milliseconds; 0 while it is looking."""
@@ -70,15 +68,7 @@ class DelayedSending:
 
     async def run(self) -> None:
         """Have the duty for as long as it is ours, again and again."""
-        try:
-            while True:
-                if await self._hold():
-                    await self._work()
-                else:
-                    await asyncio.sleep(_RENEW)
-        finally:
-            async with self._process.database.reader() as conn:
-                await duties.let_go(conn, DUTY, self._me)
+        await self._duty.run(self._work)
 
     def expect(self, due: int) -> None:
         """Something is due at this time, in milliseconds."""
@@ -107,29 +97,17 @@ class DelayedSending:
         if message["due"] < self._awake_at:
             self._sooner.set()
 
-    async def _hold(self) -> bool:
-        now = self._process.now()
-        async with self._process.database.reader() as conn:
-            held = await duties.hold(conn, DUTY, self._me, now, now + LEASE, 0)
-        return held is not None
-
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
-        renewed = loop.time()
         while True:
-            await self._wait(await self._send_due(), renewed + _RENEW - loop.time())
-            if loop.time() >= renewed + _RENEW:
-                renewed = loop.time()
-                if not await self._hold():
-                    return
+            await self._wait(await self._send_due())
 
-    async def _wait(self, due: int | None, most: float) -> None:
-        """Wait until something is due, or is said to be due sooner, or for `most` seconds."""
+    async def _wait(self, due: int | None) -> None:
+        """Wait until something is due, or is said to be due sooner."""
         now = self._process.now()
-        until = now + max(0, int(most * 1000))
+        until = now + _LOOK_AGAIN
         self._awake_at = until if due is None else min(until, max(due, now))
         try:
-            async with asyncio.timeout(max(0.0, (self._awake_at - now) / 1000)):
+            async with asyncio.timeout((self._awake_at - now) / 1000):
                 await self._sooner.wait()
         except TimeoutError:
             pass

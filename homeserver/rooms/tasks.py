@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from federation.identifiers import RoomID
+from homeserver.ending import end
 from homeserver.errors import InvalidParam, MatrixError, NotFound
 from homeserver.logs import get_logger
 from homeserver.storage import admin_tasks
@@ -88,9 +89,7 @@ class Tasks:
 
     async def close(self) -> None:
         """End what is running; it can be asked for again."""
-        for running in list(self._running.values()):
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+        await end(*self._running.values())
 
     async def _run(self, task_id: str, work: Work) -> None:
         async def report(result: Result | None) -> None:
