@@ -7,7 +7,7 @@ https://spec.matrix.org/v1.19/application-service-api/#registration
 
 import hmac
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from federation.identifiers import RoomAlias, UserID
@@ -71,17 +71,28 @@ def _is_exclusive(namespaces: Namespaces, name: str) -> bool:
 
 
 class AppServices:
-    """All application services of this server."""
+    """All application services of this server, as their registrations are now."""
 
     def __init__(self, services: Sequence[AppService] = ()) -> None:
-        self._services = tuple(services)
-        self._by_id = {service.id: service for service in services}
+        self._changed: list[Callable[[], None]] = []
+        self.replace(services)
 
     def __iter__(self) -> Iterator[AppService]:
         return iter(self._services)
 
     def __len__(self) -> int:
         return len(self._services)
+
+    def replace(self, services: Iterable[AppService]) -> None:
+        """These are in force from now on, and no others."""
+        self._services = tuple(services)
+        self._by_id = {service.id: service for service in self._services}
+        for changed in self._changed:
+            changed()
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """Call back whenever others are in force."""
+        self._changed.append(changed)
 
     def get(self, service_id: str | None) -> AppService | None:
         """The application service of this id."""

@@ -52,6 +52,7 @@ class Masquerading:
         self._drops = 0
         """Counts what was dropped, so that nothing older is remembered after it."""
         process.tail.feed(self._apply)
+        services.on_change(self._forget)
 
     def service(self, token: str) -> AppService | None:
         """The application service whose `as_token` that is."""
@@ -112,6 +113,12 @@ class Masquerading:
         new = NewAccount(user, self._process.today, appservice=service.id)
         self._process.committed(await accounts.add(conn, new))
         return await accounts.find(conn, service.sender)
+
+    def _forget(self) -> None:
+        """What was allowed may not be any more."""
+        self._drops += 1
+        self._known.clear()
+        self._masks.clear()
 
     def _remember(self, mask: Mask, session: Session) -> None:
         self._known[mask] = session

@@ -5,7 +5,7 @@ One function per area; each takes what it builds on, and answers what it made.
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from federation.building import Signer
@@ -34,11 +34,12 @@ from homeserver.accounts.service_logins import ServiceLogins
 from homeserver.accounts.sessions import Sessions
 from homeserver.accounts.stages import DUMMY, PASSWORD, REGISTRATION_TOKEN, Flow
 from homeserver.admin import house as admin
+from homeserver.app.deliveries import Deliveries
 from homeserver.app.moments import CurrentMoments
 from homeserver.app.sync_keys import SyncKeys
 from homeserver.appservices.asking import Asking
 from homeserver.appservices.bridges import Bridges
-from homeserver.appservices.delivery import Delivery, SignsOfLife
+from homeserver.appservices.delivery import SignsOfLife
 from homeserver.appservices.third_parties import ThirdParties
 from homeserver.client_server import house as client_server
 from homeserver.config.settings import Settings
@@ -289,7 +290,7 @@ class Parts:
     reading: Reading
     encryption: Encryption
     bridging: Bridging
-    deliveries: Sequence[Delivery]
+    deliveries: Deliveries
     activity: Activity
     notifying: Following
     client_house: client_server.House
@@ -580,14 +581,10 @@ def make_bridging(base: Base) -> Bridging:
     )
 
 
-def make_deliveries(base: Base, bridging: Bridging, reading: Reading) -> list[Delivery]:
+def make_deliveries(base: Base, bridging: Bridging, reading: Reading) -> Deliveries:
     """What tells application services what happens."""
     moments = CurrentMoments(reading.typing, reading.presence)
-    return [
-        Delivery(base.process, service, bridging.bridges, base.bus, moments)
-        for service in base.app_services
-        if service.url is not None
-    ]
+    return Deliveries(base.process, base.app_services, bridging.bridges, base.bus, moments)
 
 
 def make_syncing(

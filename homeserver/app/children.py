@@ -57,6 +57,8 @@ def spawn(name: str, run: Run) -> Child:
     try:
         # Ctrl-C reaches all processes of a terminal at once; it is the parent who tells us.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Who has something to read again says so; until then there is nothing to do.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         status = run()
     except BaseException:  # noqa: BLE001 - there is nobody above

@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from homeserver.storage.freshness import SharedPositions
 
 log = get_logger(__name__)
 
+_LOCK = "lock"
 _LOCK_SECONDS = 12.0
 """How long a server that is ending may still hold the data folder."""
 _WORKERS_SECONDS = 5.0
@@ -41,15 +43,25 @@ _WORKERS_SECONDS = 5.0
 _KEEPER_SECONDS = 12.0
 _SHORT_LIFE = 5.0
 """A worker that lived for less, in seconds, is started again more slowly."""
-_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP}
 
 
 class ServingError(HearthError):
     """The server cannot be started; the text says what to do."""
 
 
-def serve(settings: Settings) -> int:
+Read = Callable[[], Settings]
+"""Reads the settings again."""
+
+
+def serve(settings: Settings, read: Read) -> int:
     """Serve until SIGINT or SIGTERM; answers the exit status.
+
+    At SIGHUP the registrations of application services are read again.
+
+    Args:
+        settings: of the server.
+        read: reads them again.
 
     Raises:
         ServingError, OSError: it cannot be started.
@@ -60,7 +72,7 @@ def serve(settings: Settings) -> int:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _lock(settings.data_dir)
     try:
-        return _Server(settings, load_or_make(settings.signing_key_file)).run()
+        return _Server(settings, read, load_or_make(settings.signing_key_file)).run()
     finally:
         os.close(lock)
 
@@ -68,8 +80,10 @@ def serve(settings: Settings) -> int:
 class _Server:
     """The parent."""
 
-    def __init__(self, settings: Settings, key: SigningKey) -> None:
+    def __init__(self, settings: Settings, read: Read, key: SigningKey) -> None:
         self._settings = settings
+        self._read = read
+        self._has_terminal = os.isatty(0)
         self._key = key
         self._lifeline = Lifeline()
         self._shared = SharedPositions(settings.workers)
@@ -120,7 +134,7 @@ class _Server:
     def _start_worker(self, place: int, doors: Sequence[Door], where: dict[str, Any]) -> None:
         def run() -> int:
             worker = Worker(self._prepared(), self._key, where, self._shared, place)
-            return _run_worker(worker, doors, self._lifeline.hold_on())
+            return _run_worker(worker, doors, self._lifeline.hold_on(), self._read)
 
         child = spawn(f"worker {place + 1}", run)
         self._children[child.pid] = child
@@ -135,9 +149,15 @@ class _Server:
 
     def _wait(self, start_again: Callable[[int], None]) -> None:
         received = signal.sigwait(_SIGNALS)
-        if received is not signal.SIGCHLD:
+        # SIGHUP also says that the terminal is gone.
+        if received is signal.SIGHUP and os.isatty(0) == self._has_terminal:
+            self._reload()
+        elif received is signal.SIGCHLD:
+            self._replace_ended(start_again)
+        else:
             self._stopping = True
-            return
+
+    def _replace_ended(self, start_again: Callable[[int], None]) -> None:
         for child, status in reap(self._children):
             place, began = self._places.pop(child.pid, (None, 0.0))
             if place is None or status == CANNOT_START:
@@ -148,6 +168,18 @@ class _Server:
                 time.sleep(0.5)
             start_again(place)
 
+    def _reload(self) -> None:
+        """Have the workers read the registrations again, if they are good."""
+        try:
+            settings = self._read()
+            load_app_services(settings)
+        except HearthError as error:
+            log.warning("the registrations cannot be used, the former stay", reason=str(error))
+            return
+        self._settings = replace(self._settings, appservices=settings.appservices)
+        for pid in self._places:
+            self._children[pid].send(signal.SIGHUP)
+
     def _end(self, status: int) -> int:
         """Workers first, as they need the database."""
         workers = {pid: child for pid, child in self._children.items() if pid in self._places}
@@ -157,11 +189,20 @@ class _Server:
         return status
 
 
-def _run_worker(worker: Worker, doors: Sequence[Door], lifeline: int) -> int:
+def _run_worker(worker: Worker, doors: Sequence[Door], lifeline: int, read: Read) -> int:
+    def reload() -> None:
+        try:
+            worker.reload(read())
+        except HearthError as error:
+            log.warning("the registrations cannot be used, the former stay", reason=str(error))
+        else:
+            log.info("the registrations of application services were read again")
+
     async def run() -> int:
         told = end_told(lifeline)
         try:
             await worker.start(doors)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
             status = await told
             if status == PARENT_GONE:
                 # The database ends with the parent: nothing can be finished in order any more.
@@ -221,7 +262,7 @@ def _open(listener: Listener) -> Door:
 
 def _lock(folder: Path) -> int:
     """Have the folder for ourselves; the lock ends with the last of our processes."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
@@ -235,4 +276,23 @@ def _lock(folder: Path) -> int:
                 ) from None
             time.sleep(0.1)
         else:
+            os.truncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
             return descriptor
+
+
+def find_server(folder: Path) -> int | None:
+    """The process ID of the server that serves from a data folder; `None` if there is none."""
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        written = os.read(descriptor, 20)
+        return int(written) if written.isdigit() else None
+    else:
+        return None
+    finally:
+        os.close(descriptor)

@@ -19,15 +19,19 @@ class Supervisor:
     """Keeps work going until it is told to stop."""
 
     def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def keep(self, name: str, work: Work) -> None:
         """Run `work` for ever: whenever it ends, by itself or by an error, run it again."""
-        self._tasks.append(asyncio.create_task(_again_and_again(name, work), name=name))
+        self._tasks[name] = asyncio.create_task(_again_and_again(name, work), name=name)
+
+    async def end(self, name: str) -> None:
+        """End what was kept going under a name."""
+        await end(self._tasks.pop(name))
 
     async def stop(self) -> None:
         """End all of it, what was started last first."""
-        for task in reversed(self._tasks):
+        for task in reversed(self._tasks.values()):
             await end(task)
         self._tasks.clear()
 

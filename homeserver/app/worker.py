@@ -78,6 +78,17 @@ class Worker:
         self._http = self._server(doors, self.parts)
         await self._http.start()
 
+    def reload(self, settings: Settings) -> None:
+        """Have the registrations of application services in force that these settings name.
+
+        Raises:
+            ConfigError: naming all that is wrong with them; the former stay in force.
+
+        """
+        services = load_app_services(settings)
+        if self.parts is not None:
+            self.parts.base.app_services.replace(services)
+
     async def stop(self) -> None:
         """Finish what is being answered, then end."""
         self._stopping.set()
@@ -147,8 +158,7 @@ class Worker:
         self._background.keep("push gateways", parts.notifying.run)
         self._background.keep("lag", watch)
         self._background.keep("housekeeping", lambda: keep_house(parts))
-        for number, delivery in enumerate(parts.deliveries):
-            self._background.keep(f"application service {number + 1}", delivery.run)
+        self._background.keep("application services", parts.deliveries.run)
         if self._settings.federation.enabled:
             self._background.keep("sending", parts.federating.sending.run)
 

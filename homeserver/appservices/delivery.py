@@ -23,7 +23,7 @@ from homeserver.errors import MatrixError
 from homeserver.logs import get_logger
 from homeserver.storage import app_services
 from homeserver.storage.app_services import News, Transaction
-from homeserver.storage.bus import Bus, Message
+from homeserver.storage.bus import Bus
 from homeserver.storage.holding import Duty, Lost
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
@@ -46,7 +46,6 @@ class Delivery:
         process: the one that this is part of.
         service: whom.
         bridges: the way there.
-        bus: on which others say that it is alive.
         moments: who types and who is there.
 
     """
@@ -56,10 +55,10 @@ class Delivery:
         process: Process,
         service: AppService,
         bridges: Bridges,
-        bus: Bus,
         moments: Moments,
     ) -> None:
-        self._live = Live(moments) if service.wants_ephemeral else None
+        self.live = Live(moments) if service.wants_ephemeral else None
+        """To be told of who types and who is there, if the application service wants to be."""
         self._process = process
         self._service = service
         self._bridges = bridges
@@ -69,7 +68,6 @@ class Delivery:
         self._kinds = kinds_for(service)
         self._alive = asyncio.Event()
         self._is_down = False
-        bus.hear(ALIVE, self._hear)
 
     async def run(self) -> None:
         """Have the duty for as long as it is ours, again and again."""
@@ -104,10 +102,10 @@ class Delivery:
 
     async def _moment(self) -> Transaction | None:
         """Make a transaction of what is told now or never."""
-        if self._live is None or not self._live.changed.is_set():
+        if self.live is None or not self.live.changed.is_set():
             return None
         async with self._process.database.reader() as conn:
-            found = await self._live.gather(conn, self._interest, self._extras)
+            found = await self.live.gather(conn, self._interest, self._extras)
             return (
                 await self._begin(conn, {"events": [], **found}, self._duty.pos) if found else None
             )
@@ -115,10 +113,10 @@ class Delivery:
     async def _wait(self) -> None:
         """Until there may be more to tell."""
         clock = self._process.clock
-        if self._live is None:
+        if self.live is None:
             await clock.wait_beyond(self._duty.pos)
             return
-        waits = (clock.wait_beyond(self._duty.pos), self._live.changed.wait())
+        waits = (clock.wait_beyond(self._duty.pos), self.live.changed.wait())
         tasks = [asyncio.create_task(wait) for wait in waits]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -194,9 +192,9 @@ class Delivery:
             return error.message
         return None if answer.is_success else f"it answers {answer.status}"
 
-    def _hear(self, message: Message) -> None:
-        if message["id"] == self._service.id:
-            self._alive.set()
+    def show_life(self) -> None:
+        """The application service was heard of: if it is left alone, it need not be any more."""
+        self._alive.set()
 
 
 ALIVE = "appservice"

@@ -32,15 +32,16 @@ class Moments(Protocol):
 
 
 class Live:
-    """Collects what changed since an application service was told last; only the newest counts."""
+    """What changed since an application service was told last; only the newest counts.
+
+    Whoever has it is called with what changes: `types` and `appears`.
+    """
 
     def __init__(self, moments: Moments) -> None:
         self.changed = asyncio.Event()
         self._moments = moments
         self._rooms: set[RoomNid] = set()
         self._users: set[UserID] = set()
-        moments.on_typing(self._type)
-        moments.on_presence(self._appear)
 
     async def gather(self, conn: Connection, interest: Interest, extras: Extras) -> dict[str, Any]:
         """The part of a transaction that tells of it, which is forgotten here then."""
@@ -61,10 +62,12 @@ class Live:
         known = await extras.of_interest(conn, users)
         return ephemeral([*typing, *self._moments.presence(sorted(known))])
 
-    def _type(self, room: RoomNid) -> None:
+    def types(self, room: RoomNid) -> None:
+        """Somebody begins or ends typing in a room."""
         self._rooms.add(room)
         self.changed.set()
 
-    def _appear(self, user_id: UserID) -> None:
+    def appears(self, user_id: UserID) -> None:
+        """Somebody's presence changes."""
         self._users.add(user_id)
         self.changed.set()

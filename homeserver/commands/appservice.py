@@ -1,6 +1,8 @@
 """`hearth appservice`: registrations of bridges and bots, looked at and tried out."""
 
 import asyncio
+import os
+import signal
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import yaml
 from homeserver.accounts.app_service_files import load_app_services
 from homeserver.accounts.app_service_risks import Risk, risks
 from homeserver.accounts.app_services import AppService
+from homeserver.app.serving import find_server
 from homeserver.appservices.bridges import Bridges
 from homeserver.commands.bridge_walk import Step, Verdict, Walk
 from homeserver.commands.options import AsJson, ConfigFile, examples, load_settings, print_json
@@ -71,6 +74,31 @@ def walk(registration: Registration, file: ConfigFile = None, as_json: AsJson = 
         print_json({"ok": not failed, "id": service.id, "steps": told})
     if failed:
         raise typer.Exit(1)
+
+
+@app.command(epilog=examples("hearth appservice reload"))
+def reload(file: ConfigFile = None) -> None:
+    """Have the running server take on registrations that came, went or changed.
+
+    If something is wrong with one of them, the status is 2 and nothing changes.
+    """
+    settings = load_settings(file)
+    try:
+        services = load_app_services(settings)
+    except ConfigError as error:
+        typer.echo(f"Nothing was changed:\n\n{error}", err=True)
+        raise typer.Exit(2) from error
+    server = find_server(settings.data_dir)
+    if server is None:
+        typer.echo(
+            f"No server runs from {settings.data_dir} here. One in a container reads its "
+            "registrations again at SIGHUP",
+            err=True,
+        )
+        raise typer.Exit(1)
+    os.kill(server, signal.SIGHUP)
+    names = ", ".join(service.id for service in services) or "none"
+    typer.echo(f"The server reads its registrations again: {names}.")
 
 
 async def _walk(service: AppService, settings: Settings, *, shown: bool) -> list[Step]:

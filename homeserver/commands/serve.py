@@ -1,5 +1,7 @@
 """`hearth serve`: the server, in the foreground."""
 
+from functools import partial
+
 import typer
 
 from homeserver.app.serving import serve as run
@@ -18,13 +20,16 @@ EXAMPLES = examples(
 
 
 def serve(file: ConfigFile = None) -> None:
-    """Run the server until Ctrl-C or SIGTERM; its schema and key are made if missing."""
+    """Run the server until Ctrl-C or SIGTERM; its schema and key are made if missing.
+
+    At SIGHUP the registrations of bridges are read again; `hearth appservice reload` sends it.
+    """
     settings = load_settings(file)
     configure(settings.logging)
     for remark in warnings(settings):
         log.warning("a setting to think about", setting=remark)
     try:
-        status = run(settings)
+        status = run(settings, partial(load_settings, file))
     except (HearthError, OSError) as error:
         typer.echo(f"Hearth cannot serve: {error}", err=True)
         raise typer.Exit(1) from error

@@ -592,7 +592,7 @@ class AppServices:
     """Bridges and bots."""
 
     files: Annotated[tuple[Annotated[Path, ReadableFile()], ...], Example("[irc.yaml]")] = ()
-    """Their registration files."""
+    """Their registration files; `hearth appservice reload` has them read again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,19 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
+import yaml
 
 from homeserver.app.serving import ServingError, _lock
 from homeserver.storage.postmaster import is_alive
 from tests.app.processes import Serving, serving
+from tests.bridge import AS_TOKEN, registration
+from tests.servers import eventually
 
 
 async def gone(pids: list[int], within: float = 10.0) -> bool:
@@ -99,3 +105,57 @@ async def test_a_stopped_server_goes_on_after_sigcont(tmp_path: Path) -> None:
         for pid in everybody:
             os.kill(pid, signal.SIGCONT)
         assert await server.is_there()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_registrations_are_read_again(tmp_path: Path, workers: int) -> None:
+    """By all workers, also those that are made later; bad ones change nothing."""
+    file, settings = tmp_path / "irc.yaml", tmp_path / "hearth.yaml"
+    given = registration(None)
+
+    async def may(token: str) -> bool:
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
+            path = f"{server.url}/_matrix/client/v3/account/whoami"
+            answers = [(await session.get(path)).status for _ in range(2 * workers)]
+            return answers == [200] * len(answers)
+
+    async with serving(tmp_path, workers=workers) as server:
+        none = _hearth(tmp_path, "appservice", "reload")
+        assert (none.returncode, none.stdout) == (
+            0,
+            "The server reads its registrations again: none.\n",
+        )
+        file.write_text(yaml.safe_dump(given))
+        settings.write_text(
+            yaml.safe_dump({**server.settings(), "appservices": {"files": ["irc.yaml"]}})
+        )
+        assert "irc" in _hearth(tmp_path, "appservice", "reload").stdout
+        await eventually(lambda: may(AS_TOKEN))
+        file.write_text("id: irc")
+        refused = _hearth(tmp_path, "appservice", "reload")
+        assert refused.returncode == 2
+        assert "Nothing was changed" in refused.stderr
+        server.send(signal.SIGHUP)
+        await eventually(lambda: _says(server, "the former stay"))
+        assert await may(AS_TOKEN)
+        file.write_text(yaml.safe_dump({**given, "as_token": "another"}))
+        assert _hearth(tmp_path, "appservice", "reload").returncode == 0
+        await eventually(lambda: may("another"))
+        os.kill(server.processes()[-1], signal.SIGKILL)
+        await eventually(lambda: _says(server, "is started again"))
+        await eventually(lambda: may("another"))
+    assert _hearth(tmp_path, "appservice", "reload").returncode == 1
+
+
+async def _says(server: Serving, text: str) -> bool:
+    return text in server.log
+
+
+def _hearth(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "homeserver", *words, "-c", "hearth.yaml"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
