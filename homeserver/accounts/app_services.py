@@ -112,6 +112,11 @@ class AppServices:
         others = self._but(asking)
         return any(s.sender == user_id or _is_exclusive(s.users, user_id) for s in others)
 
+    def owner(self, user_id: str) -> AppService | None:
+        """Who has the user in an exclusive namespace."""
+        owners = (one for one in self._services if _is_exclusive(one.users, user_id))
+        return next(owners, None)
+
     def check_user(self, user_id: UserID, asking: AppService) -> None:
         """Raise `Exclusive` unless the application service may make, or be, this user."""
         if not asking.may_be(user_id) or self.is_exclusive(user_id, asking):

@@ -40,6 +40,7 @@ from homeserver.app.sync_keys import SyncKeys
 from homeserver.appservices.asking import Asking
 from homeserver.appservices.bridges import Bridges
 from homeserver.appservices.delivery import SignsOfLife
+from homeserver.appservices.keys import BridgeKeys
 from homeserver.appservices.third_parties import ThirdParties
 from homeserver.client_server import house as client_server
 from homeserver.config.settings import Settings
@@ -276,6 +277,7 @@ class Bridging:
     bridges: Bridges
     asking: Asking
     signs: SignsOfLife
+    keys: BridgeKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,7 +308,7 @@ def assemble(base: Base) -> Parts:
     federating = make_federating(base, rooms)
     writing = make_writing(base, accounts, rooms, federating, bridging)
     reading = make_reading(base, rooms, federating)
-    encryption = make_encryption(base, federating)
+    encryption = make_encryption(base, federating, bridging)
     activity = Activity(base.process, base.process.tail.position)
     rulesets = Rulesets(base.process)
     syncing = make_syncing(base, reading, encryption, activity, rulesets)
@@ -556,14 +558,14 @@ def make_reading(base: Base, rooms: Rooms, federating: Federating) -> Reading:
     )
 
 
-def make_encryption(base: Base, federating: Federating) -> Encryption:
+def make_encryption(base: Base, federating: Federating, bridging: Bridging) -> Encryption:
     """The duties of end-to-end encryption."""
     process = base.process
     telling = Telling(process)
     return Encryption(
         telling=telling,
         uploads=Uploads(process, telling),
-        queries=Queries(process, KeyClient(federating.peers.client)),
+        queries=Queries(process, KeyClient(federating.peers.client), bridging.keys),
         cross_signing=CrossSigning(process, telling),
         messages=DeviceMessages(process),
         lists=DeviceLists(process),
@@ -578,6 +580,7 @@ def make_bridging(base: Base) -> Bridging:
         bridges=bridges,
         asking=Asking(base.app_services, bridges),
         signs=SignsOfLife(base.bus),
+        keys=BridgeKeys(base.app_services, bridges),
     )
 
 

@@ -109,7 +109,7 @@ class CrossSigning:
         if target_id != user_id:
             return True
         async with self._process.database.reader() as conn:
-            devices = await device_keys.devices_of(conn, [user_id], self._process.server)
+            devices = await device_keys.devices_of(conn, [user_id])
         known = [orjson.loads(d.json) for d in devices if d.device_id == target]
         known += [k for k in (await self.keys_of(user_id)).values() if target in k["keys"].values()]
         return any(_bare(key) == _bare(one) for one in known)
@@ -122,7 +122,7 @@ class CrossSigning:
             if key_id in key["keys"]:
                 return str(key["keys"][key_id])
         async with self._process.database.reader() as conn:
-            devices = await device_keys.devices_of(conn, [user_id], self._process.server)
+            devices = await device_keys.devices_of(conn, [user_id])
         for device in devices:
             keys = orjson.loads(device.json)["keys"]
             if key_id in keys and key_id == f"ed25519:{device.device_id}":
@@ -147,7 +147,7 @@ class CrossSigning:
 
     async def _tell_device(self, user: UserNid, user_id: UserID, device_id: str) -> None:
         async with self._process.database.reader() as conn:
-            devices = await device_keys.devices_of(conn, [user_id], self._process.server)
+            devices = await device_keys.devices_of(conn, [user_id])
         for device in devices:
             if device.device_id == device_id:
                 await self._telling.device_changed(user, user_id, device_id, device.json)

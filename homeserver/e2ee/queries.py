@@ -11,10 +11,11 @@ import orjson
 
 from federation.errors import FederationError
 from federation.identifiers import ServerName, UserID, domain_of
+from homeserver.e2ee.bridges import Found, KeyBridges, merge_claims, merge_keys
 from homeserver.e2ee.peers import KeyPeers
 from homeserver.storage import cross_signing, device_keys
 from homeserver.storage.cross_signing import SignatureRow
-from homeserver.storage.device_keys import Claim
+from homeserver.storage.device_keys import Claim, Claimed
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
 
@@ -22,16 +23,14 @@ DEFAULT_TIMEOUT = 10.0
 LONGEST_TIMEOUT = 60.0
 """Seconds that other servers have to answer."""
 
-Found = dict[str, Any]
-"""`device_keys`, `master_keys`, `self_signing_keys`, perhaps `user_signing_keys`, `failures`."""
-
 
 class Queries:
     """Answers what others' keys are."""
 
-    def __init__(self, process: Process, peers: KeyPeers) -> None:
+    def __init__(self, process: Process, peers: KeyPeers, bridges: KeyBridges) -> None:
         self._process = process
         self._peers = peers
+        self._bridges = bridges
 
     async def query(
         self, reader: UserNid, reader_id: UserID, wanted: Mapping[str, list[str]], seconds: float
@@ -55,7 +54,7 @@ class Queries:
                 seconds,
                 found["failures"],
                 self._peers.query_keys,
-                lambda server, answer: _merge_keys(found, server, answer, by_server[server]),
+                lambda server, answer: _merge_remote(found, server, answer, by_server[server]),
             )
             await self._add_own_signatures(found, reader, by_server)
         return found
@@ -69,15 +68,13 @@ class Queries:
         """Keys of users of this server; `reader` is `None` for another server."""
         found: Found = {"device_keys": {}, "master_keys": {}, "self_signing_keys": {}}
         if reader is not None:
-            found["user_signing_keys"] = {}
+            found |= {"user_signing_keys": {}, "device_keys": {user: {} for user in wanted}}
         if not wanted:
             return found
         async with self._process.database.reader() as conn:
-            devices = await device_keys.devices_of(conn, wanted, self._process.server)
+            devices = await device_keys.devices_of(conn, wanted)
             keys = await cross_signing.find(conn, wanted)
             signatures = await cross_signing.signatures(conn, wanted, reader)
-        if reader is not None:
-            found["device_keys"] = {user: {} for user in wanted}
         for device in devices:
             if wanted[device.user_id] and device.device_id not in wanted[device.user_id]:
                 continue
@@ -90,6 +87,9 @@ class Queries:
             # "user_signing_keys: [...] only for the user themselves"
             if usage != "user_signing" or user_id == reader_id:
                 found[f"{usage}_keys"][user_id] = orjson.loads(raw)
+        bridged = {user: of for user, of in wanted.items() if self._bridges.has(user)}
+        if bridged:
+            merge_keys(found, await self._bridges.query_keys(bridged), bridged, reader_id)
         _add_signatures(found, signatures)
         return found
 
@@ -111,7 +111,7 @@ class Queries:
                 seconds,
                 found["failures"],
                 self._peers.claim_keys,
-                lambda server, answer: _merge_claims(found, answer, by_server[server]),
+                lambda server, answer: _merge_remote_claims(found, answer, by_server[server]),
             )
         return found
 
@@ -123,13 +123,25 @@ class Queries:
             for device, algorithm in devices.items()
         ]
         found: dict[str, Any] = {}
-        if claims:
+        if not claims:
+            return found
+        async with self._process.database.reader() as conn:
+            claimed, missing = await device_keys.claim(conn, claims)
+        _add_claimed(found, claimed)
+        missing = await self._claim_bridged(found, missing)
+        if missing:
             async with self._process.database.reader() as conn:
-                for key in await device_keys.claim(conn, claims):
-                    devices = found.setdefault(key.user_id, {})
-                    name = f"{key.algorithm}:{key.key_id}"
-                    devices[key.device_id] = {name: orjson.loads(key.json)}
+                _add_claimed(found, await device_keys.claim_fallback(conn, missing))
         return found
+
+    async def _claim_bridged(self, found: Found, claims: list[Claim]) -> list[Claim]:
+        """Ask bridges for keys of users who have none left here; what is still wanted."""
+        wanted: dict[str, dict[str, list[str]]] = {}
+        for claim in claims:
+            if self._bridges.has(claim.user_id):
+                wanted.setdefault(claim.user_id, {})[claim.device_id] = [claim.algorithm]
+        answers = await self._bridges.claim_keys(wanted) if wanted else ()
+        return merge_claims(found, answers, claims) if answers else claims
 
     async def _ask(
         self,
@@ -164,6 +176,12 @@ class Queries:
             _add_signatures(found, await cross_signing.signatures(conn, users, reader))
 
 
+def _add_claimed(found: Found, claimed: Iterable[Claimed]) -> None:
+    for key in claimed:
+        devices = found.setdefault(key.user_id, {})
+        devices[key.device_id] = {f"{key.algorithm}:{key.key_id}": orjson.loads(key.json)}
+
+
 def _by_server(wanted: Mapping[str, Any]) -> dict[ServerName, dict[str, Any]]:
     found: dict[ServerName, dict[str, Any]] = {}
     for user, what in wanted.items():
@@ -171,7 +189,7 @@ def _by_server(wanted: Mapping[str, Any]) -> dict[ServerName, dict[str, Any]]:
     return found
 
 
-def _merge_keys(
+def _merge_remote(
     found: Found, server: ServerName, answer: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> None:
     """Take what a server says of its own users, and of nobody else."""
@@ -182,7 +200,7 @@ def _merge_keys(
                 found[section][user] = keys
 
 
-def _merge_claims(
+def _merge_remote_claims(
     found: Mapping[str, Any], answer: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> None:
     said = answer.get("one_time_keys")

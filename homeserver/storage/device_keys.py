@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#device-keys
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from federation.identifiers import ServerName, UserID
+from federation.identifiers import UserID
 from homeserver.storage.log import Kind
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.pool import Connection
@@ -155,9 +155,7 @@ async def counts(conn: Connection, device: int) -> tuple[dict[str, int], list[st
     return left, [row[0] for row in rows if row[2]]
 
 
-async def devices_of(
-    conn: Connection, users: Collection[str], server: ServerName
-) -> list[DeviceRow]:
+async def devices_of(conn: Connection, users: Collection[str]) -> list[DeviceRow]:
     """The devices with keys of users of this server."""
     rows = await conn.fetch(
         """
@@ -165,28 +163,23 @@ async def devices_of(
           FROM users u
           JOIN device_keys k ON k.user_nid = u.user_nid
           JOIN devices d ON d.device_nid = k.device_nid
-         WHERE u.user_id = ANY ($1) AND split_part(u.user_id, ':', 2) <> '' AND $2 <> ''
+         WHERE u.user_id = ANY ($1)
         """,
         list(users),
-        server,
     )
     return [DeviceRow(*row) for row in rows]
 
 
-async def claim(conn: Connection, claims: Sequence[Claim]) -> list[Claimed]:
-    """Hand out one key for each claim, the oldest, and never the same twice.
+async def claim(conn: Connection, claims: Sequence[Claim]) -> tuple[list[Claimed], list[Claim]]:
+    """Hand out one key for each claim, the oldest, and never the same twice; and what got none.
 
-    First those that nobody else is taking; then, for who got none, one after the other; then
-    fallback keys, which stay.
+    First those that nobody else is taking; then, for who got none, one after the other.
     """
     found = await _take(conn, claims, "SKIP LOCKED")
     missing = _without(claims, found)
     if missing:
         found += await _take(conn, missing, "")
-        missing = _without(claims, found)
-    if missing:
-        found += await _fallback(conn, missing)
-    return found
+    return found, _without(missing, found)
 
 
 async def _take(conn: Connection, claims: Sequence[Claim], locked: str) -> list[Claimed]:
@@ -226,7 +219,8 @@ async def _take(conn: Connection, claims: Sequence[Claim], locked: str) -> list[
     return [Claimed(*row) for row in rows]
 
 
-async def _fallback(conn: Connection, claims: Sequence[Claim]) -> list[Claimed]:
+async def claim_fallback(conn: Connection, claims: Sequence[Claim]) -> list[Claimed]:
+    """Hand out fallback keys, which stay, and are used from now on."""
     rows = await conn.fetch(
         """
         WITH wanted AS (
