@@ -353,6 +353,12 @@ TABLE published
     room_nid bigint NOT NULL
     CONSTRAINT published_pkey PRIMARY KEY (room_nid)
 
+TABLE published_networks
+    network text NOT NULL
+    room_nid bigint NOT NULL
+    CONSTRAINT published_networks_pkey PRIMARY KEY (network, room_nid)
+    CREATE INDEX published_networks_room_nid_idx ON public.published_networks USING btree (room_nid)
+
 TABLE push_queue
     pusher_nid bigint NOT NULL
     pos bigint NOT NULL

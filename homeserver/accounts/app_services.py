@@ -60,6 +60,10 @@ class AppService:
         """Whether it acts for this user, or would if there were one; of this server."""
         return user_id == self.sender or includes(self.users, user_id)
 
+    def instance_id(self, network_id: str) -> str:
+        """What a network is called here, whoever else bridges one of the same name."""
+        return f"{self.id}|{network_id}"
+
 
 def includes(namespaces: Namespaces, name: str) -> bool:
     """Whether one of the namespaces has the name."""

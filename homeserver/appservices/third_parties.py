@@ -52,31 +52,32 @@ class ThirdParties:
 
     async def _protocol(self, name: str) -> dict[str, Any] | None:
         services = [service for service in self._services if name in service.protocols]
-        answers = [
-            answer
-            for answer in await self._ask(services, ("protocol", name), {})
+        told = [
+            (service, answer)
+            for service, answer in await self._ask(services, ("protocol", name), {})
             if isinstance(answer, dict)
         ]
-        if not answers:
+        if not told:
             return None
         instances = [
-            instance
-            for answer in answers
+            {**instance, "instance_id": service.instance_id(str(instance.get("network_id")))}
+            for service, answer in told
             if isinstance(answer.get("instances"), list)
             for instance in answer["instances"]
+            if isinstance(instance, dict)
         ]
-        return {**answers[0], "instances": instances}
+        return {**told[0][1], "instances": instances}
 
     async def _lists(
         self, services: Iterable[AppService], path: Sequence[str], fields: Mapping[str, str]
     ) -> list[Any]:
         answers = await self._ask(services, path, fields)
-        return [one for answer in answers if isinstance(answer, list) for one in answer]
+        return [one for _, answer in answers if isinstance(answer, list) for one in answer]
 
     async def _ask(
         self, services: Iterable[AppService], path: Sequence[str], fields: Mapping[str, str]
-    ) -> list[Any]:
-        async def ask(service: AppService) -> Any:
+    ) -> list[tuple[AppService, Any]]:
+        async def ask(service: AppService) -> tuple[AppService, Any]:
             try:
                 answer = await self._bridges.ask(
                     service,
@@ -87,7 +88,7 @@ class ThirdParties:
                     legacy=(*_LEGACY, *path),
                 )
             except MatrixError:
-                return None
-            return answer.json if answer.is_success else None
+                return service, None
+            return service, answer.json if answer.is_success else None
 
         return await asyncio.gather(*(ask(service) for service in services if service.url))

@@ -10,7 +10,7 @@ import msgspec
 from federation.identifiers import parse_server_name
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
-from homeserver.errors import MissingToken
+from homeserver.errors import InvalidParam, MissingToken
 from homeserver.http import Auth, Json, Request, Routes, parsed
 from homeserver.rooms.directory import Asked
 
@@ -66,20 +66,21 @@ async def query_public_rooms(
     request: Request, house: House, query: ServerQuery, body: ListBody, who: Session
 ) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3publicrooms"""
+    if body.include_all_networks and body.third_party_instance_id is not None:
+        raise InvalidParam("one network, or all of them?")
     asked = Asked(
         body.limit,
         body.since,
         body.filter.generic_search_term,
         body.filter.room_types,
         body.third_party_instance_id,
+        body.include_all_networks,
     )
-    return await _listed(house, query.server, asked, all_networks=body.include_all_networks)
+    return await _listed(house, query.server, asked)
 
 
-async def _listed(
-    house: House, server: str | None, asked: Asked, *, all_networks: bool = False
-) -> Json:
+async def _listed(house: House, server: str | None, asked: Asked) -> Json:
     name = parsed("server", server, parse_server_name) if server else None
     if name is None or name == house.process.server:
         return await house.directory.local(asked)
-    return await house.directory.remote(name, asked, all_networks=all_networks)
+    return await house.directory.remote(name, asked)

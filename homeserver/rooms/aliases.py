@@ -169,6 +169,20 @@ class Aliases:
                 raise Forbidden("only those in charge of a room publish it")
             await (aliases.publish if is_public else aliases.unpublish)(conn, room)
 
+    async def publish_on(self, network: str, room_id: RoomID, *, is_public: bool) -> None:
+        """Put a room into the list of a third-party network, or take it out; see `instance_id`.
+
+        Raises:
+            NotFound: there is no such room.
+
+        """
+        async with self._process.database.reader() as conn:
+            room = await self._current.room(conn, room_id)
+            if room is None:
+                raise NotFound("there is no such room here")
+            change = aliases.publish_on if is_public else aliases.unpublish_on
+            await change(conn, room, network)
+
     async def _is_in_charge(self, user_id: UserID, room_id: RoomID) -> bool:
         """Whether somebody who is in the room may say what its canonical alias is."""
         async with self._process.database.reader() as conn:

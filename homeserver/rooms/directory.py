@@ -31,7 +31,8 @@ class Asked(NamedTuple):
     types: Sequence[str | None] | None = None
     """`None` among them stands for rooms without a type."""
     network: str | None = None
-    """A third-party network's; we list no rooms of any."""
+    """Of a third-party network alone: its `instance_id`."""
+    all_networks: bool = False
 
 
 class Directory:
@@ -55,7 +56,7 @@ class Directory:
 
         """
         start, limit = _read(asked.since), max(1, min(asked.limit, MOST))
-        rooms = [] if asked.network else await self._listed(asked, for_servers=for_servers)
+        rooms = await self._listed(asked, for_servers=for_servers)
         answer: JsonObject = {
             "chunk": rooms[start : start + limit],
             "total_room_count_estimate": len(rooms),
@@ -66,7 +67,7 @@ class Directory:
             answer["prev_batch"] = str(max(0, start - limit))
         return answer
 
-    async def remote(self, server: ServerName, asked: Asked, *, all_networks: bool) -> JsonObject:
+    async def remote(self, server: ServerName, asked: Asked) -> JsonObject:
         """A page of another server's list.
 
         Raises:
@@ -76,7 +77,7 @@ class Directory:
         """
         body: JsonObject = {"limit": max(1, min(asked.limit, MOST))}
         body |= {"since": asked.since} if asked.since else {}
-        body |= {"include_all_networks": True} if all_networks else {}
+        body |= {"include_all_networks": True} if asked.all_networks else {}
         body |= {"third_party_instance_id": asked.network} if asked.network else {}
         wanted: JsonObject = {"generic_search_term": asked.term} if asked.term else {}
         wanted |= {"room_types": list(asked.types)} if asked.types is not None else {}
@@ -94,7 +95,9 @@ class Directory:
 
     async def _listed(self, asked: Asked, *, for_servers: bool) -> list[JsonObject]:
         async with self._process.database.reader() as conn:
-            counted = await public_rooms.published(conn, _MOST_LISTED)
+            counted = await public_rooms.published(
+                conn, _MOST_LISTED, asked.network, all_networks=asked.all_networks
+            )
             keys = await self._process.numbers.state_keys.find(conn, KEYS)
             states = await public_rooms.states(conn, [c.room for c in counted], keys.values())
         found = [

@@ -25,6 +25,7 @@ class ListQuery(msgspec.Struct):
     limit: Limit = 100
     since: str | None = None
     third_party_instance_id: str | None = None
+    include_all_networks: bool = False
 
 
 class ListFilter(msgspec.Struct):
@@ -41,6 +42,7 @@ class ListBody(msgspec.Struct):
     since: str | None = None
     filter: ListFilter = msgspec.field(default_factory=ListFilter)
     third_party_instance_id: str | None = None
+    include_all_networks: bool = False
 
 
 @routes.get(_PATH, auth=Auth.FEDERATION)
@@ -48,7 +50,8 @@ async def get_public_rooms(
     request: Request, house: House, query: ListQuery, origin: ServerName
 ) -> Json:
     """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1publicrooms"""
-    asked = Asked(query.limit, query.since, network=query.third_party_instance_id)
+    network, every = query.third_party_instance_id, query.include_all_networks
+    asked = Asked(query.limit, query.since, network=network, all_networks=every)
     return await _listed(house, asked)
 
 
@@ -58,7 +61,8 @@ async def query_public_rooms(
 ) -> Json:
     """https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1publicrooms"""
     term, types = body.filter.generic_search_term, body.filter.room_types
-    asked = Asked(body.limit, body.since, term, types, body.third_party_instance_id)
+    network, every = body.third_party_instance_id, body.include_all_networks
+    asked = Asked(body.limit, body.since, term, types, network, every)
     return await _listed(house, asked)
 
 

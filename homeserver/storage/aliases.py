@@ -89,6 +89,22 @@ async def unpublish(conn: Connection, room: RoomNid) -> None:
     await conn.execute("DELETE FROM published WHERE room_nid = $1", room)
 
 
+async def publish_on(conn: Connection, room: RoomNid, network: str) -> None:
+    """Put the room into the list of a network."""
+    await conn.execute(
+        "INSERT INTO published_networks (network, room_nid) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        network,
+        room,
+    )
+
+
+async def unpublish_on(conn: Connection, room: RoomNid, network: str) -> None:
+    """Take the room out of the list of a network."""
+    await conn.execute(
+        "DELETE FROM published_networks WHERE network = $1 AND room_nid = $2", network, room
+    )
+
+
 async def remove_all(conn: Connection, room: RoomNid) -> None:
     """Take all aliases of a room away."""
     await conn.execute("DELETE FROM aliases WHERE room_nid = $1", room)

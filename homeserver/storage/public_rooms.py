@@ -22,12 +22,24 @@ class Counted(NamedTuple):
     joined: int
 
 
-async def published(conn: Connection, limit: int) -> list[Counted]:
-    """The rooms in the public list, those with most people first."""
+async def published(
+    conn: Connection, limit: int, network: str | None = None, *, all_networks: bool = False
+) -> list[Counted]:
+    """The rooms in the public list, those with most people first.
+
+    Args:
+        conn: to read with.
+        limit: how many rooms at most.
+        network: whose list is meant instead of ours.
+        all_networks: whether those of all networks are meant, and ours.
+
+    """
     rows = await conn.fetch(
         """
         SELECT p.room_nid, r.room_id, sum(s.joined) AS joined
-          FROM published p
+          FROM (SELECT room_nid FROM published WHERE $2::text IS NULL OR $3
+                 UNION
+                SELECT room_nid FROM published_networks WHERE network = $2 OR $3) p
           JOIN rooms r ON r.room_nid = p.room_nid
           JOIN room_servers s ON s.room_nid = p.room_nid
          GROUP BY p.room_nid, r.room_id
@@ -36,6 +48,8 @@ async def published(conn: Connection, limit: int) -> list[Counted]:
          LIMIT $1
         """,
         limit,
+        network,
+        all_networks,
     )
     return [Counted(*row) for row in rows]
 

@@ -163,6 +163,8 @@ async def close_room(conn: Connection, room: RoomNid) -> None:
             DELETE FROM forgotten WHERE room_nid = $1
         ), listed AS (
             DELETE FROM published WHERE room_nid = $1
+        ), networks AS (
+            DELETE FROM published_networks WHERE room_nid = $1
         ), named AS (
             DELETE FROM aliases WHERE room_nid = $1
         ), read AS (
