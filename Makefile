@@ -1,4 +1,4 @@
-# What one does with this tree. Everything is installed into .venv/ and .oracle/, nowhere else.
+# What one does with this tree. All is installed into .venv/, .oracle/ and .node/, nowhere else.
 
 PYTHON ?= python3
 ARGS ?=
@@ -11,7 +11,7 @@ AT_ONCE := -n $(JOBS) --dist loadgroup
 SOURCES := $(wildcard federation homeserver tests benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench nightly oracle
+.PHONY: help run test check format bench nightly oracle node
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,10 +26,10 @@ run: $(INSTALLED) ## start the server; as hearth.yaml says, else for localhost
 	  exec $(BIN)/hearth serve; }
 	@test ! -e hearth.yaml || exec $(BIN)/hearth serve
 
-test: $(INSTALLED) oracle ## run all tests
+test: $(INSTALLED) oracle node ## run all tests
 	$(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
 
-check: $(INSTALLED) oracle ## format, lint, types, then all tests
+check: $(INSTALLED) oracle node ## format, lint, types, then all tests
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
@@ -42,12 +42,16 @@ format: $(INSTALLED) ## format the code, mend what lint can mend
 bench: $(INSTALLED) ## measure the core
 	$(BIN)/python benchmarks/core.py $(ARGS)
 
-nightly: $(INSTALLED) oracle ## all tests, with many more random inputs
+nightly: $(INSTALLED) oracle node ## all tests, with many more random inputs
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest $(AT_ONCE) $(ARGS)
 
 # Synapse in an environment of its own, to compare ourselves with; quick when it stands already.
 oracle: $(INSTALLED)
 	@tests/oracle/setup $(BIN)/python
+
+# Clients that run on Node.js, to drive a server with; quick when they stand already.
+node:
+	@tests/node/setup
 
 # Made anew only when the dependencies may have changed.
 $(INSTALLED): pyproject.toml
