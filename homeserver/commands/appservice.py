@@ -18,6 +18,7 @@ from homeserver.app.serving import find_server
 from homeserver.appservices.bridges import Bridges
 from homeserver.commands.bridge_walk import Step, Verdict, Walk
 from homeserver.commands.options import AsJson, ConfigFile, examples, load_settings, print_json
+from homeserver.commands.own_server import client_url
 from homeserver.config import Settings
 from homeserver.config.settings import AppServices
 from homeserver.errors import ConfigError
@@ -59,7 +60,7 @@ def check(registration: Registration, file: ConfigFile = None, as_json: AsJson =
 
 
 @app.command("test", epilog=examples("hearth appservice test irc.yaml"))
-def walk(registration: Registration, file: ConfigFile = None, as_json: AsJson = False) -> None:
+def try_out(registration: Registration, file: ConfigFile = None, as_json: AsJson = False) -> None:
     """Ask a bridge that runs all that a homeserver asks; the status is 1 if it fails.
 
     Nothing is written here, and nothing is said in any room. A bridge that makes ghosts whenever
@@ -103,9 +104,10 @@ def reload(file: ConfigFile = None) -> None:
 
 async def _walk(service: AppService, settings: Settings, *, shown: bool) -> list[Step]:
     bridges = Bridges()
+    walk = Walk(service, settings.server_name, bridges, client_url(settings))
     steps = []
     try:
-        async for step in Walk(service, settings.server_name, bridges).steps():
+        async for step in walk.steps():
             steps.append(step)
             if shown:
                 typer.echo(f"{step.verdict.value:<5} {step.name:<15} {step.told}")

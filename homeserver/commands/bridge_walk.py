@@ -12,11 +12,14 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import orjson
+from yarl import URL
 
 from federation.identifiers import ServerName
 from homeserver.accounts.app_services import AppService, Namespace, Namespaces
 from homeserver.appservices.bridges import Answer, Bridges
+from homeserver.commands.own_server import NoDeviceError, bridge_device
 from homeserver.config.values import Secret
+from homeserver.demo.olm import Device
 from homeserver.errors import MatrixError
 
 _V1 = ("_matrix", "app", "v1")
@@ -53,10 +56,14 @@ class Walk:
         service: which bridge.
         server: in whose name it is asked.
         bridges: the way there.
+        url: where that server answers clients; `None` if it does not.
 
     """
 
-    def __init__(self, service: AppService, server: ServerName, bridges: Bridges) -> None:
+    def __init__(
+        self, service: AppService, server: ServerName, bridges: Bridges, url: URL | None
+    ) -> None:
+        self._url = url
         self._service = service
         self._server = server
         self._bridges = bridges
@@ -75,6 +82,7 @@ class Walk:
             self._transaction,
             self._ephemeral,
             self._to_device,
+            self._encrypted,
         )
         for step in steps:
             yield await step()
@@ -189,6 +197,35 @@ class Walk:
         if self._service.wants_encryption:
             told |= _keys(self._service.sender)
         return await self._tell("to-device", {"events": [], **told})
+
+    async def _encrypted(self) -> Step:
+        """A message that only a device of the bridge's own user can read; it says nothing.
+
+        https://spec.matrix.org/v1.19/client-server-api/#mdummy
+        """
+        name = "encrypted"
+        if not self._service.wants_encryption:
+            return Step(name, Verdict.SKIPPED, "it does not want to hear of it")
+        if self._url is None:
+            return Step(name, Verdict.SKIPPED, "the server has no listener for clients")
+        try:
+            found = await bridge_device(self._url, self._service)
+        except NoDeviceError as error:
+            return Step(name, Verdict.SKIPPED, str(error))
+        stranger = Device(f"@hearth-test:{self._server}", "HEARTHTEST")
+        message = {
+            "type": "m.room.encrypted",
+            "sender": stranger.user_id,
+            "to_user_id": self._service.sender,
+            "to_device_id": found.keys["device_id"],
+            "content": stranger.encrypt_olm(found.keys, found.one_time_key, "m.dummy", {}),
+        }
+        told = {"to_device": [message], "de.sorunome.msc2409.to_device": [message]}
+        step = await self._tell(name, {"events": [], **told})
+        if step.verdict is Verdict.GOOD:
+            told_to = f"it takes what only its device {found.keys['device_id']} can read"
+            return step._replace(told=told_to)
+        return step
 
     async def _tell(self, name: str, body: dict[str, Any]) -> Step:
         txn_id = f"hearth-test-{_name()}"

@@ -25,7 +25,9 @@ from mautrix.types import (
     RoomEncryptionStateEventContent,
     TextMessageEventContent,
 )
+from yarl import URL
 
+from homeserver.commands.bridge_walk import Verdict, Walk
 from homeserver.config.settings import AppServices
 from tests.app.processes import free_port
 from tests.bridge import AS_TOKEN, HS_TOKEN, registration
@@ -98,6 +100,10 @@ class EchoBridge:
         await self.client.create_device_msc4190(device_id="BRIDGE", initial_display_name="bridge")
         await self.crypto.load()
         await self.crypto.share_keys()
+
+    async def has_sessions(self) -> bool:
+        """Whether somebody sent something to its device that it could decrypt."""
+        return bool(self._store._olm_sessions)
 
     async def _hear(self, event: Any) -> None:
         try:
@@ -181,3 +187,25 @@ async def test_it_reads_and_answers_over_federation(
         assert bridge.failed == []
         assert bridge.read == ["hello bridge"]
         assert (bridge.service.bot_mxid, "you said: hello bridge", True) in heard.texts
+
+
+async def test_what_is_told_in_secret_arrives(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    """`hearth appservice test` has a message decrypted."""
+    port = free_port()
+    wanted = {"receive_ephemeral": True, "org.matrix.msc3202": True, "io.element.msc4190": True}
+    file = tmp_path / "registration.yaml"
+    file.write_text(json.dumps(registration(port, **wanted)))
+    settings = AppServices(files=(file,))
+    async with (
+        federating(postgres, tmp_path, loopback_authority, appservices=settings) as hearth,
+        bridging(hearth, port, tmp_path) as bridge,
+    ):
+        [service] = hearth.parts.base.app_services
+        bridges = hearth.parts.bridging.bridges
+        walk = Walk(service, hearth.name, bridges, URL(hearth.url))
+        steps = {step.name: step async for step in walk.steps()}
+        assert steps["encrypted"].verdict is Verdict.GOOD, steps
+        assert "BRIDGE" in steps["encrypted"].told
+        assert await bridge.has_sessions()
