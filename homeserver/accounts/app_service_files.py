@@ -6,6 +6,7 @@ https://spec.matrix.org/v1.19/application-service-api/#registration
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,9 +51,13 @@ def load_app_services(settings: Settings) -> AppServices:
     read = [_read_file(file, settings.server_name, problems) for file in settings.appservices.files]
     services = [service for service in read if service is not None]
     _refuse_twins(services, problems)
+    older = set(settings.appservices.token_in_query)
+    for unknown in sorted(older - {service.id for service in services}) if not problems else ():
+        reason = "there is no registration of this id"
+        problems.append(Problem("appservices.token_in_query", reason, repr(unknown)))
     if problems:
         raise ConfigError(problems)
-    return AppServices(services)
+    return AppServices([replace(one, token_in_query=one.id in older) for one in services])
 
 
 def _read_file(file: Path, server: ServerName, problems: list[Problem]) -> AppService | None:

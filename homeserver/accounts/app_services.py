@@ -51,6 +51,8 @@ class AppService:
     """Typing, receipts, presence and to-device messages."""
     wants_encryption: bool = False
     """Changes of device lists, and counts of one-time keys: MSC3202."""
+    token_in_query: bool = False
+    """Whether it looks for the `hs_token` in the query, too."""
     as_token_hash: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -110,6 +110,8 @@ class Bridges:
         if body is not None:
             headers["Content-Type"] = "application/json"
         target = "/".join(quote(segment, safe="") for segment in path)
+        if service.token_in_query:
+            query = {**query, "access_token": service.hs_token.reveal()}
         pairs = "&".join(f"{quote(key)}={quote(value, safe='')}" for key, value in query.items())
         url = URL(f"{service.url}/{target}{'?' if pairs else ''}{pairs}", encoded=True)
         async with self._session.request(

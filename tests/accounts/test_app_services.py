@@ -154,3 +154,14 @@ def test_a_sender_as_mautrix_names_it(tmp_path: Path) -> None:
     """Random letters, of which some are capitals."""
     service = only(load(tmp_path, IRC.replace('"_irc_bot"', "abq9X_RHUMi1nCTu")))
     assert service.sender == "@abq9X_RHUMi1nCTu:one.test"
+
+
+def test_an_older_bridge_that_is_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "irc.yaml"
+    file.write_text(IRC, encoding="utf-8")
+    section = Section(files=(file,), token_in_query=("IRC Bridge", "icq"))
+    with pytest.raises(ConfigError, match="icq"):
+        load_app_services(replace(test_settings("one.test", tmp_path), appservices=section))
+    known = replace(section, token_in_query=("IRC Bridge",))
+    settings = replace(test_settings("one.test", tmp_path), appservices=known)
+    assert only(load_app_services(settings)).token_in_query

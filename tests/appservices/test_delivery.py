@@ -4,15 +4,27 @@ https://spec.matrix.org/v1.19/application-service-api/#pushing-events
 """
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from tests.bridge import Bridge, again, answering, bot, bridged, ghost, hanging, registration
+from homeserver.config.settings import AppServices
+from tests.bridge import (
+    HS_TOKEN,
+    Bridge,
+    again,
+    answering,
+    bot,
+    bridged,
+    ghost,
+    hanging,
+    registration,
+)
 from tests.database import Server
-from tests.servers import Client, own_database
+from tests.servers import Client, own_database, serving, test_settings
 
 V3 = "/_matrix/client/v3"
 
@@ -155,6 +167,22 @@ async def test_older_bridges_are_told_at_older_paths(
     ):
         irc = bot(hearth)
         await bridge.until_event(await speaker.say(irc, await make_room(irc)))
+
+
+@pytest.mark.parametrize("older", [(), ("irc",)])
+async def test_the_token_is_in_the_query_for_those_who_look_there(
+    postgres: Server, tmp_path: Path, speaker: Speaker, older: tuple[str, ...]
+) -> None:
+    async with answering(Bridge()) as bridge, own_database(postgres, f"h_{id(tmp_path)}") as where:
+        file = tmp_path / "irc.yaml"
+        file.write_text(json.dumps(registration(bridge.port)))
+        services = AppServices(files=(file,), token_in_query=older)
+        settings = test_settings("one.test", tmp_path, appservices=services)
+        async with serving(settings, where) as hearth:
+            irc = bot(hearth)
+            await bridge.until_event(await speaker.say(irc, await make_room(irc)))
+        expected = {"access_token": HS_TOKEN} if older else {}
+        assert all(asked.query == expected for asked in bridge.asked)
 
 
 async def test_one_that_hangs_holds_up_nobody(
