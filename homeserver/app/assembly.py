@@ -90,6 +90,7 @@ from homeserver.rooms.overview import Overview
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.presence import Presence
 from homeserver.rooms.purging import Purging
+from homeserver.rooms.putting_out import PuttingOut
 from homeserver.rooms.read_markers import ReadMarkers
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.receiving import Receiving
@@ -220,6 +221,7 @@ class Writing:
     aliases: Aliases
     memberships: Memberships
     blocking: Blocking
+    putting_out: PuttingOut
     taking_charge: TakingCharge
     sending: Sending
     delayed_sending: DelayedSending
@@ -488,6 +490,7 @@ def make_writing(
         aliases=aliases,
         memberships=memberships,
         blocking=blocking,
+        putting_out=PuttingOut(process, memberships),
         taking_charge=TakingCharge(process, rooms.intake, current, memberships),
         directory=Directory(process, federating.peers),
         spaces=Spaces(process, federating.peers),

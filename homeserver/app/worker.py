@@ -155,6 +155,7 @@ class Worker:
         self._background.keep("intake", write_events)
         self._background.keep("activity", parts.activity.run)
         self._background.keep("delayed events", parts.writing.delayed_sending.run)
+        self._background.keep("guests", parts.writing.putting_out.run)
         self._background.keep("push gateways", parts.notifying.run)
         self._background.keep("lag", watch)
         self._background.keep("housekeeping", lambda: keep_house(parts))

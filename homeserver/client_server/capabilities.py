@@ -13,7 +13,7 @@ from homeserver.http import Json, Request, Routes
 routes = Routes("client")
 
 
-@routes.get("/_matrix/client/v3/capabilities", auth=True, allows=["guest"])
+@routes.get("/_matrix/client/v3/capabilities", auth=True)
 async def get_capabilities(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities"""
     return {"capabilities": capabilities(house.settings, is_admin=who.is_admin)}

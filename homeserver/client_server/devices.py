@@ -24,19 +24,19 @@ class DeviceBody(msgspec.Struct):
     display_name: str | None = None
 
 
-@routes.get("/_matrix/client/v3/devices", auth=True)
+@routes.get("/_matrix/client/v3/devices", auth=True, allows=["guest"])
 async def get_devices(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devices"""
     return {"devices": [_shown(device) for device in await house.devices.read(who.user)]}
 
 
-@routes.get("/_matrix/client/v3/devices/{deviceId}", auth=True)
+@routes.get("/_matrix/client/v3/devices/{deviceId}", auth=True, allows=["guest"])
 async def get_device(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devicesdeviceid"""
     return _shown(await house.devices.get(who.user, request.match_info["deviceId"]))
 
 
-@routes.put("/_matrix/client/v3/devices/{deviceId}", auth=True)
+@routes.put("/_matrix/client/v3/devices/{deviceId}", auth=True, allows=["guest"])
 async def update_device(
     request: Request, house: House, body: DeviceBody, who: Session
 ) -> Json | Reply:

@@ -14,14 +14,14 @@ from homeserver.http import Json, Reply, Request, Routes
 routes = Routes("client")
 
 
-@routes.post("/_matrix/client/v3/user/{userId}/filter", auth=True, allows=["guest"])
+@routes.post("/_matrix/client/v3/user/{userId}/filter", auth=True)
 async def define_filter(request: Request, house: House, body: bytes, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridfilter"""
     _check_own(request, who)
     return {"filter_id": await house.filters.add(who.user, body)}
 
 
-@routes.get("/_matrix/client/v3/user/{userId}/filter/{filterId}", auth=True, allows=["guest"])
+@routes.get("/_matrix/client/v3/user/{userId}/filter/{filterId}", auth=True)
 async def get_filter(request: Request, house: House, who: Session) -> Json | Reply:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3useruseridfilterfilterid"""
     _check_own(request, who)

@@ -108,14 +108,14 @@ async def refresh(request: Request, house: House, body: RefreshBody) -> Json:
     return tokens(await renew(house.process, house.logins.validity, body.refresh_token))
 
 
-@routes.post("/_matrix/client/v3/logout", auth=True, allows=["guest", "locked", "suspended"])
+@routes.post("/_matrix/client/v3/logout", auth=True, allows=["locked", "suspended"])
 async def logout(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logout"""
     await house.devices.delete(who.user, [who.device_id])
     return {}
 
 
-@routes.post("/_matrix/client/v3/logout/all", auth=True, allows=["guest", "locked", "suspended"])
+@routes.post("/_matrix/client/v3/logout/all", auth=True, allows=["locked", "suspended"])
 async def logout_all(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logoutall"""
     await house.devices.delete_all(who.user)

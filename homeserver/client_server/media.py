@@ -50,13 +50,13 @@ async def upload_content_to_mxc(
     return {}
 
 
-@routes.get("/_matrix/client/v1/media/config", auth=True, allows=["guest"])
+@routes.get("/_matrix/client/v1/media/config", auth=True)
 async def get_config_authed(request: Request, house: House) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediaconfig"""
     return {"m.upload.size": int(house.settings.media.max_upload)}
 
 
-@routes.get("/_matrix/media/v3/config", auth=True, allows=["guest"])
+@routes.get("/_matrix/media/v3/config", auth=True)
 async def get_config(request: Request, house: House) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3config"""
     return {"m.upload.size": int(house.settings.media.max_upload)}

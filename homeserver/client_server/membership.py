@@ -57,7 +57,7 @@ async def join_room_by_id(
     return await _join(house, who, room_id(request), [], body or {})
 
 
-@routes.post("/_matrix/client/v3/join/{roomIdOrAlias}", auth=True, limit="joins", allows=["guest"])
+@routes.post("/_matrix/client/v3/join/{roomIdOrAlias}", auth=True, limit="joins")
 async def join_room(
     request: Request, house: House, query: ViaQuery, body: JsonObject | None, who: Session
 ) -> Json:
@@ -86,7 +86,7 @@ async def leave_room(request: Request, house: House, body: Reason, who: Session)
     return {}
 
 
-@routes.post("/_matrix/client/v3/rooms/{roomId}/forget", auth=True, allows=["guest", "suspended"])
+@routes.post("/_matrix/client/v3/rooms/{roomId}/forget", auth=True, allows=["suspended"])
 async def forget_room(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidforget"""
     await house.memberships.forget(who.user, room_id(request))
@@ -134,7 +134,7 @@ async def unban(request: Request, house: House, body: Target, who: Session) -> J
     return {}
 
 
-@routes.get("/_matrix/client/v3/joined_rooms", auth=True, allows=["guest"])
+@routes.get("/_matrix/client/v3/joined_rooms", auth=True)
 async def get_joined_rooms(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3joined_rooms"""
     return {"joined_rooms": list(await house.memberships.joined(who.user))}
@@ -150,7 +150,7 @@ async def _join(
     extra: dict[str, Any] = {k: v for k, v in body.items() if k != "third_party_signed"}
     if reason is None:
         extra.pop("reason", None)
-    await house.memberships.join(who.user_id, room, via, extra)
+    await house.memberships.join(who.user_id, room, via, extra, is_guest=who.is_guest)
     await house.carrying_over.joined(who.user, room)
     return {"room_id": room}
 

@@ -17,7 +17,6 @@ routes = Routes("client")
 @routes.post(
     "/_matrix/client/v3/user/{userId}/openid/request_token",
     auth=True,
-    allows=["guest"],
     limit="login_account",
 )
 async def request_openid_token(

@@ -63,6 +63,7 @@ async def set_profile_field(request: Request, house: House, body: JsonObject, wh
     auth=True,
     limit="profile_changes",
     also=[_UNSTABLE + "/{keyName}"],
+    allows=["guest"],
 )
 async def delete_profile_field(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuseridkeyname"""

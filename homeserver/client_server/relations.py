@@ -40,7 +40,7 @@ class ThreadsQuery(msgspec.Struct):
     include: Literal["all", "participated"] = "all"
 
 
-@routes.get(_PATH, auth=True, allows=["guest"], also=[_PATH.replace("v1", "unstable")])
+@routes.get(_PATH, auth=True, also=[_PATH.replace("v1", "unstable")])
 async def get_relating_events(
     request: Request, house: House, query: RelationsQuery, who: Session
 ) -> Json:
@@ -48,7 +48,7 @@ async def get_relating_events(
     return await _related(request, house, query, who, None, None)
 
 
-@routes.get(_PATH + "/{relType}", auth=True, allows=["guest"])
+@routes.get(_PATH + "/{relType}", auth=True)
 async def get_relating_events_with_rel_type(
     request: Request, house: House, query: RelationsQuery, who: Session
 ) -> Json:
@@ -56,7 +56,7 @@ async def get_relating_events_with_rel_type(
     return await _related(request, house, query, who, request.match_info["relType"], None)
 
 
-@routes.get(_PATH + "/{relType}/{eventType}", auth=True, allows=["guest"])
+@routes.get(_PATH + "/{relType}/{eventType}", auth=True)
 async def get_relating_events_with_rel_type_and_event_type(
     request: Request, house: House, query: RelationsQuery, who: Session
 ) -> Json:
@@ -65,7 +65,7 @@ async def get_relating_events_with_rel_type_and_event_type(
     return await _related(request, house, query, who, *wanted)
 
 
-@routes.get("/_matrix/client/v1/rooms/{roomId}/threads", auth=True, allows=["guest"])
+@routes.get("/_matrix/client/v1/rooms/{roomId}/threads", auth=True)
 async def get_thread_roots(
     request: Request, house: House, query: ThreadsQuery, who: Session
 ) -> Json:

@@ -143,7 +143,7 @@ class SlidingSyncQuery(msgspec.Struct):
     "/_matrix/client/v4/sync",
     auth=True,
     also=["unstable/org.matrix.simplified_msc3575"],
-    allows=["guest", "suspended"],
+    allows=["suspended"],
 )
 async def sliding_sync(
     request: Request, house: House, query: SlidingSyncQuery, body: SlidingSyncBody, who: Session

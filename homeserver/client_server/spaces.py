@@ -35,7 +35,7 @@ class ViaQuery(msgspec.Struct):
     via: list[str] = []
 
 
-@routes.get("/_matrix/client/v1/rooms/{roomId}/hierarchy", auth=True, allows=["guest"])
+@routes.get("/_matrix/client/v1/rooms/{roomId}/hierarchy", auth=True)
 async def get_space_hierarchy(
     request: Request, house: House, query: HierarchyQuery, who: Session
 ) -> Json:

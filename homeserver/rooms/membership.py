@@ -21,6 +21,7 @@ from homeserver.errors import (
 )
 from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.current import CREATE, POWER_LEVELS, Current
+from homeserver.rooms.guest_access import GUEST_ACCESS, check_guest_may_join
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.notice_rooms import check_may_leave
 from homeserver.rooms.posting import post_all
@@ -68,6 +69,8 @@ class Memberships:
         room_id: RoomID,
         via: Sequence[ServerName],
         extra: Mapping[str, Any],
+        *,
+        is_guest: bool = False,
     ) -> None:
         """Join a room; whoever is in it already is.
 
@@ -76,9 +79,12 @@ class Memberships:
             room_id: which.
             via: servers to go through if we are not in the room.
             extra: what the client adds to the membership's content.
+            is_guest: whether the user is a guest. What a room that we are not in says of guests is
+                not known before one has joined it: none of ours joins it first.
 
         Raises:
             Forbidden: the room does not let them in.
+            GuestAccessForbidden: it lets no guests in.
             NotFound: there is no such room, or nobody to go through.
 
         """
@@ -90,8 +96,10 @@ class Memberships:
             is_here = room is not None and await memberships.has_server(
                 conn, room, self._process.server
             )
-            state = await self._current.read(conn, room_id, [member, JOIN_RULES])
+            state = await self._current.read(conn, room_id, [member, JOIN_RULES, GUEST_ACCESS])
             invited = None if is_here else await invites.find(conn, room_id, user)
+        if is_guest:
+            check_guest_may_join(state.get(GUEST_ACCESS) if is_here else None)
         if not is_here:
             inviter = invited.sender if invited else None
             candidates = self._candidates(room_id, via, inviter)

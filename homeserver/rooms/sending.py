@@ -24,11 +24,12 @@ from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission
+from homeserver.rooms.guest_access import GUEST_ACCESS, check_guest_may_join
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.notice_rooms import check_may_leave
 from homeserver.rooms.posting import post_one
 from homeserver.rooms.relating import ANNOTATION, THREAD, relation_in, relation_of
-from homeserver.storage import received, relations
+from homeserver.storage import guests, received, relations
 from homeserver.storage.events import get_sent
 from homeserver.storage.process import Process
 
@@ -164,9 +165,11 @@ class Sending:
         if isinstance(membership, str) and membership in _ENTERING:
             member: StateKey = ("m.room.member", state_key)
             async with self._process.database.reader() as conn:
-                state = await self._current.read(conn, room_id, [member])
+                state = await self._current.read(conn, room_id, [member, GUEST_ACCESS])
                 if member not in state or state[member].membership != "join":
                     await self._blocking.check(conn, room_id)
+                    if membership == "join" and await guests.is_guest(conn, sender):
+                        check_guest_may_join(state.get(GUEST_ACCESS))
 
     async def _check_relation(
         self, sender: UserID, kind: str, content: Mapping[str, Any], transaction: Transaction
