@@ -185,6 +185,12 @@ class GuestAccessForbidden(Forbidden):
     errcode, says = "M_GUEST_ACCESS_FORBIDDEN", "guests may not do this"
 
 
+class InviteBlocked(Forbidden):
+    """The one who is invited does not want it."""
+
+    errcode, says = "M_INVITE_BLOCKED", "the user does not want to be invited"
+
+
 class Unauthorized(MatrixError):
     """Another server could not prove who it is."""
 

@@ -196,6 +196,7 @@ class Rooms:
     means: Means
     intake: Intake
     current: Current
+    ignoring: Ignoring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -429,6 +430,7 @@ def make_rooms(base: Base) -> Rooms:
         means=means,
         intake=Intake(means),
         current=Current(process.numbers, heads),
+        ignoring=Ignoring(process),
     )
 
 
@@ -480,9 +482,9 @@ def make_writing(
     )
     blocking = Blocking(process)
     memberships = Memberships(
-        process, rooms.intake, current, accounts.profiles, federated, blocking
+        process, rooms.intake, current, accounts.profiles, federated, blocking, rooms.ignoring
     )
-    sending = Sending(process, rooms.intake, current, aliases, blocking)
+    sending = Sending(process, rooms.intake, current, aliases, blocking, rooms.ignoring)
     delayed = DelayedSending(
         process, sending, base.bus, lambda user: base.limits.check("messages", user)
     )
@@ -510,6 +512,7 @@ def make_writing(
             rooms.means.signer,
             settings,
             lambda: secrets.token_urlsafe(18),
+            rooms.ignoring,
         ),
         upgrading=Upgrading(
             process,
@@ -538,7 +541,7 @@ def make_reading(base: Base, rooms: Rooms, federating: Federating) -> Reading:
     return Reading(
         access=access,
         standings=standings,
-        ignoring=Ignoring(process),
+        ignoring=rooms.ignoring,
         visibility=visibility,
         showing=showing,
         history=History(process, epoch, access, pages, showing, moments, backfilling),
@@ -662,7 +665,7 @@ def make_notifying(
     )
     return Following(
         process,
-        Selecting(process, rulesets, reading.ignoring.of_many),
+        Selecting(process, rulesets, reading.ignoring.rules),
         Delivering(process, federating.peers.post, badges.of, settings),
     )
 
@@ -863,6 +866,7 @@ def server_house(
             federating.policing,
             writing.memberships,
             writing.blocking,
+            rooms.ignoring,
         ),
         receiving=federating.receiving,
         receipts=reading.receipts,

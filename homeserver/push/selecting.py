@@ -9,7 +9,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -32,8 +32,19 @@ _AT_A_STRETCH = 100
 _WHO = frozenset({Kind.PUSHER, Kind.DEVICE, Kind.DEVICE_GONE, Kind.ACCOUNT})
 """What in the log may change who has pushers."""
 
-Ignored = Callable[[Collection[UserNid]], Awaitable[Mapping[UserNid, Collection[str]]]]
-"""Whom users ignore."""
+Ignored = Callable[[Collection[UserNid]], Awaitable[Mapping[UserNid, "Unwanted"]]]
+"""What users do not want to hear of."""
+
+
+class Unwanted(Protocol):
+    """What one user does not want to hear of."""
+
+    @property
+    def ignored(self) -> Collection[str]:
+        """People."""
+
+    def hides(self, sender: str | None) -> bool:
+        """Whether an invitation by somebody is not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,7 @@ class Selecting:
     Args:
         process: the one that this is part of.
         rulesets: the push rules of users.
-        ignored: whom they ignore.
+        ignored: what they do not want to hear of.
 
     """
 
@@ -190,7 +201,7 @@ class Selecting:
                 if tried % _AT_A_STRETCH == 0:
                     await asyncio.sleep(0)
                 sender = one.event["sender"]
-                if sender == self._watched.get(user) or sender in ignored[user]:
+                if sender == self._watched.get(user) or _is_unwanted(one.event, ignored[user]):
                     continue
                 around = Around(members, permitted, names.get((one.subject.room, user)))
                 outcome = evaluate(rulesets[user].rules, one.event, around, values)
@@ -219,6 +230,13 @@ def readable(subject: Subject) -> dict[str, Any]:
     event = orjson.loads(subject.json)
     shown = {key: event[key] for key in ("type", "sender", "content", "state_key") if key in event}
     return shown | {"room_id": subject.room_id, "event_id": subject.event_id}
+
+
+def _is_unwanted(event: dict[str, Any], unwanted: Unwanted) -> bool:
+    content, sender = event["content"], event["sender"]
+    if event["type"] == "m.room.member" and content.get("membership") == "invite":
+        return unwanted.hides(sender)
+    return sender in unwanted.ignored
 
 
 def _notice(user: UserNid, one: _Happened, outcome: Outcome) -> Notice:

@@ -33,6 +33,7 @@ from homeserver.errors import (
     UnsupportedRoomVersion,
 )
 from homeserver.rooms.create import InitialState, NewRoom, Preset, create_event, first_events
+from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.posting import RoomExists, post_all
 from homeserver.rooms.remote import RemoteRooms
@@ -79,6 +80,7 @@ class Creation:
         signer: signs for this server.
         settings: the section `rooms`.
         new_id: an opaque localpart for rooms whose ID does not follow from their create event.
+        ignoring: who does not want to be invited.
 
     """
 
@@ -91,6 +93,7 @@ class Creation:
         signer: Signer,
         settings: Settings,
         new_id: Callable[[], str],
+        ignoring: Ignoring,
     ) -> None:
         self._process = process
         self._intake = intake
@@ -99,6 +102,7 @@ class Creation:
         self._signer = signer
         self._settings = settings
         self._new_id = new_id
+        self._ignoring = ignoring
 
     async def create(self, wish: RoomWish) -> RoomID:
         """Make a room, with all that it begins with.
@@ -108,12 +112,15 @@ class Creation:
                 be no such room.
             RoomInUse: another room has the alias.
             Forbidden: its own rules forbid how it is to begin.
+            InviteBlocked: somebody of this server does not want to be invited.
 
         """
         new = await self._plan(wish)
         # Made elsewhere, they have to be asked of that server, once the room is there.
         elsewhere = [user for user in new.invites if domain_of(user) != self._process.server]
         local = [user for user in new.invites if domain_of(user) == self._process.server]
+        for user in local:
+            await self._ignoring.check_invitation(wish.creator, user)
         room_id = await self._begin(wish, new, local)
         if wish.is_public:
             await self._publish(room_id)

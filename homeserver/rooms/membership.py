@@ -22,6 +22,7 @@ from homeserver.errors import (
 from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.current import CREATE, POWER_LEVELS, Current
 from homeserver.rooms.guest_access import GUEST_ACCESS, check_guest_may_join
+from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.notice_rooms import check_may_leave
 from homeserver.rooms.posting import post_all
@@ -44,6 +45,7 @@ class Memberships:
         profiles: what a membership shows of somebody.
         remote: for rooms that we are not in.
         blocking: rooms that nobody is let into.
+        ignoring: who does not want to be invited.
 
     """
 
@@ -55,6 +57,7 @@ class Memberships:
         profiles: Profiles,
         remote: RemoteRooms,
         blocking: Blocking,
+        ignoring: Ignoring,
     ) -> None:
         self._process = process
         self._intake = intake
@@ -62,6 +65,7 @@ class Memberships:
         self._profiles = profiles
         self._remote = remote
         self._blocking = blocking
+        self._ignoring = ignoring
 
     async def join(
         self,
@@ -178,10 +182,12 @@ class Memberships:
 
         Raises:
             Forbidden: the rules of the room forbid it.
+            InviteBlocked: the target does not want it.
             NotFound: there is nobody of that name here.
 
         """
         await self._check_open(room_id)
+        await self._ignoring.check_invitation(sender, target)
         content = {**(extra or {}), **_content("invite", reason)}
         if domain_of(target) == self._process.server:
             content |= await self._shown(target)

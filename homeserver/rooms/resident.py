@@ -34,6 +34,7 @@ from homeserver.rooms.brief_states import brief_state
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission, Work, parents_of
 from homeserver.rooms.heads import Head
+from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Means
 from homeserver.rooms.membership import JOIN_RULES, Memberships
 from homeserver.rooms.policing import Policing
@@ -75,6 +76,7 @@ class Resident:
         policing: Policing,
         memberships_: Memberships,
         blocking: Blocking,
+        ignoring: Ignoring,
     ) -> None:
         self._policing = policing
         self._process = process
@@ -84,6 +86,7 @@ class Resident:
         self._absorbing = absorbing
         self._memberships = memberships_
         self._blocking = blocking
+        self._ignoring = ignoring
 
     async def make(
         self, what: str, origin: ServerName, room_id: RoomID, user: UserID, versions: Sequence[str]
@@ -172,6 +175,7 @@ class Resident:
 
         Raises:
             IncompatibleRoomVersion, InvalidParam, BadJson, Forbidden, NotFound: we do not.
+            InviteBlocked: who is invited does not want it.
 
         """
         if version_name not in ROOM_VERSIONS:
@@ -372,6 +376,7 @@ class Resident:
         """Note it, unless we are in the room: then the event itself comes too."""
         user_id = UserID(event.state_key or "")
         await self._memberships.check_known(user_id)
+        await self._ignoring.check_invitation(event.sender, user_id)
         async with self._process.database.reader() as conn:
             await self._blocking.check(conn, event.room_id)
             numbers = self._process.numbers

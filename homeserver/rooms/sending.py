@@ -25,6 +25,7 @@ from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission
 from homeserver.rooms.guest_access import GUEST_ACCESS, check_guest_may_join
+from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.notice_rooms import check_may_leave
 from homeserver.rooms.posting import post_one
@@ -70,9 +71,11 @@ class Sending:
         current: Current,
         aliases: Aliases,
         blocking: Blocking,
+        ignoring: Ignoring,
     ) -> None:
         self._process = process
         self._blocking = blocking
+        self._ignoring = ignoring
         self._intake = intake
         self._current = current
         self._aliases = aliases
@@ -162,6 +165,8 @@ class Sending:
             raise BadJson("the state key of a membership is a user ID")
         if membership == "leave" and state_key == sender:
             await check_may_leave(self._process, sender, room_id)
+        if membership == "invite":
+            await self._ignoring.check_invitation(sender, UserID(state_key))
         if isinstance(membership, str) and membership in _ENTERING:
             member: StateKey = ("m.room.member", state_key)
             async with self._process.database.reader() as conn:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from federation.events import StateKey
 from federation.history_visibility import HistoryVisibility, read_visibility
 from federation.identifiers import UserID
+from homeserver.rooms.invite_rules import OPEN, InviteRules
 from homeserver.rooms.moments import Moments
 from homeserver.storage import history, standings
 from homeserver.storage.batch import Membership
@@ -38,6 +39,8 @@ class Reader:
     """The device's number; `None`: none that sends."""
     ignores: frozenset[str] = frozenset()
     """Users whose messages the reader does not want to see."""
+    invitations: InviteRules = OPEN
+    """Whose invitations they want to see."""
 
 
 class Standing(NamedTuple):

@@ -40,20 +40,23 @@ async def find(conn: Connection, user: UserNid, room: RoomNid, kind: str) -> byt
 
 
 async def find_of_many(
-    conn: Connection, users: Collection[UserNid], kind: str
-) -> dict[UserNid, bytes]:
-    """The content of this type in the accounts of users; those without it are missing."""
+    conn: Connection, users: Collection[UserNid], kinds: Collection[str]
+) -> dict[UserNid, dict[str, bytes]]:
+    """The content of these types in the accounts of users; those without any are missing."""
     rows = await conn.fetch(
         """
-        SELECT user_nid, content
+        SELECT user_nid, type, content
           FROM account_data
-         WHERE user_nid = ANY ($1) AND room_nid = $2 AND type = $3 AND content IS NOT NULL
+         WHERE user_nid = ANY ($1) AND room_nid = $2 AND type = ANY ($3) AND content IS NOT NULL
         """,
         list(users),
         WHOLE_ACCOUNT,
-        kind,
+        list(kinds),
     )
-    return {UserNid(row[0]): row[1] for row in rows}
+    found: dict[UserNid, dict[str, bytes]] = {}
+    for user, kind, content in rows:
+        found.setdefault(UserNid(user), {})[kind] = content
+    return found
 
 
 async def read(conn: Connection, user: UserNid) -> list[Datum]:

@@ -101,8 +101,7 @@ class EventStream:
                 await parts.activity.wait(reader.user, scope.waited, up_to, left, stopping)
 
     async def _reader(self, wish: Wish) -> Reader:
-        who = wish.who
-        return Reader(who.user, who.user_id, who.device, await self._parts.ignoring.of(who.user))
+        return await self._parts.ignoring.reader(wish.who)
 
     async def _scope(
         self, reader: Reader, room_id: RoomID | None, at: StreamToken, up_to: int

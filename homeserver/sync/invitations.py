@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import orjson
 
 from federation.canonical_json import JsonObject
-from federation.events import StateKey
+from federation.events import Event, StateKey
 from federation.identifiers import UserID
 from homeserver.rooms.showing import client_event
 from homeserver.rooms.standings import Reader
@@ -56,7 +56,7 @@ async def asking_events(
 ) -> dict[RoomNid, JsonObject]:
     """The invitations and knocks themselves, as events, with what is shown of their rooms.
 
-    Not those of whom the reader ignores. `now` is in milliseconds since the epoch.
+    Not the invitations that the reader does not want. `now` is in milliseconds since the epoch.
     """
     if not rooms:
         return {}
@@ -67,9 +67,13 @@ async def asking_events(
     for room in rooms:
         placed = own.get(room.event)
         event = told.get(room.room) or (placed.event if placed else None)
-        if event is None or event.sender in reader.ignores:
+        if event is None or _is_unwanted(event, reader):
             continue
         key = f"{event.membership}_room_state"
         unsigned = {"age": now - event.origin_server_ts, key: states[room.room]}
         found[room.room] = {**client_event(event), "unsigned": unsigned}
     return found
+
+
+def _is_unwanted(event: Event, reader: Reader) -> bool:
+    return event.membership == "invite" and reader.invitations.hides(event.sender)

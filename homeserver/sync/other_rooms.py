@@ -54,7 +54,7 @@ class OtherRooms:
                 section = _SECTIONS[room.membership]
                 events = states[room.room]
                 # "Servers must not send room invites from ignored users to clients."
-                if section == "invite" and inviter(events, who.user_id) in reader.ignores:
+                if section == "invite" and _is_unwanted(events, reader):
                     continue
                 found[section][room.room_id] = {_STATES[section]: {"events": events}}
             left = [room for room in moved if room.membership not in _SECTIONS]
@@ -128,6 +128,11 @@ class OtherRooms:
             room: [events[n] for n in entries.values() if n in events]
             for room, entries in named.items()
         }
+
+
+def _is_unwanted(state: Sequence[JsonObject], reader: Reader) -> bool:
+    rules = reader.invitations
+    return not rules.are_open and rules.hides(inviter(state, reader.user_id))
 
 
 def _wanted(rooms: Sequence[RoomOf], wish: Wish) -> list[RoomOf]:

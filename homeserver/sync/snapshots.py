@@ -117,13 +117,12 @@ class Snapshots:
         await parts.activity.catch_up()
         await parts.process.tail.catch_up()
         up_to, stamp = parts.activity.position, parts.stamp()
-        ignores = await parts.ignoring.of(who.user)
-        return _Moment(Reader(who.user, who.user_id, who.device, ignores), up_to, stamp)
+        return _Moment(await parts.ignoring.reader(who), up_to, stamp)
 
     async def _rooms(
         self, conn: Connection, reader: Reader, rooms: Sequence[RoomOf], limit: int, up_to: int
     ) -> dict[RoomNid, JsonObject]:
-        """Each room; not those to which one is invited by somebody whom one ignores."""
+        """Each room; not those to which one is invited unless that is unwanted."""
         process = self._parts.process
         asked = [room for room in rooms if room.membership in _ASKED]
         events = await asking_events(conn, process.numbers, reader, asked, process.now())

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from federation.canonical_json import JsonObject
 from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.presence import Presence
-from homeserver.rooms.standings import Reader
 from homeserver.storage.memberships import RoomOf
 from homeserver.storage.process import Process
 from homeserver.storage.raw_json import RawJson
@@ -89,8 +88,7 @@ class Syncing:
         """The sections that are not empty, and the token."""
         parts = self.parts
         rooms = await parts.user_rooms.of(wish.who.user)
-        ignores = await parts.ignoring.of(wish.who.user)
-        reader = Reader(wish.who.user, wish.who.user_id, wish.who.device, ignores)
+        reader = await parts.ignoring.reader(wish.who)
         since = wish.since.ephemeral if wish.since else 0
         answer: JsonObject = {}
         sections = {

@@ -15,6 +15,7 @@ from aiohttp import web
 from homeserver.config.settings import Push
 from homeserver.config.values import Duration
 from homeserver.push.selecting import Selecting
+from homeserver.rooms.invite_rules import InviteRules
 from homeserver.storage import push_queue
 from homeserver.storage.clock import read_position
 from homeserver.storage.log import read_log
@@ -368,7 +369,7 @@ async def test_rooms_without_pushers_are_no_work(scene: Scene) -> None:
     parts = scene.stage.hearth.parts
     process = parts.base.process
 
-    async def nobody_asks(_: Collection[UserNid]) -> Mapping[UserNid, Collection[str]]:
+    async def nobody_asks(_: Collection[UserNid]) -> Mapping[UserNid, InviteRules]:
         raise AssertionError("somebody's rules were looked at")
 
     selecting = Selecting(process, parts.client_house.rulesets, nobody_asks)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from homeserver.accounts.sessions import Session
+from homeserver.rooms.invite_rules import InviteRules
 from homeserver.storage.batch import Membership
 from homeserver.storage.memberships import RoomOf
 from homeserver.storage.numbers import RoomNid
@@ -60,7 +61,7 @@ class Lists:
         rules: Rules,
         personal: Personal,
         sent: Collection[RoomNid],
-        ignores: Collection[str],
+        invitations: InviteRules,
     ) -> Windows:
         """The rooms that the rules select.
 
@@ -70,10 +71,10 @@ class Lists:
             rules: of the client.
             personal: what they made of their rooms.
             sent: rooms that the connection was sent before.
-            ignores: whose invitations they do not want to see.
+            invitations: whose invitations they want to see.
 
         """
-        rooms = await self._without_ignored(who, given, ignores) if ignores else given
+        rooms = given if invitations.are_open else await self._welcome(who, given, invitations)
         left = [room for room in rooms if room.membership in _GONE and not room.is_forgotten]
         departures = await self._departures.of(who.user_id, left) if left else {}
         listed = [room for room in rooms if _is_listed(room, sent, departures)]
@@ -93,13 +94,13 @@ class Lists:
                     matches[room.room] = match
         return Windows(counts, matches)
 
-    async def _without_ignored(
-        self, who: Session, rooms: Sequence[RoomOf], ignores: Collection[str]
+    async def _welcome(
+        self, who: Session, rooms: Sequence[RoomOf], invitations: InviteRules
     ) -> list[RoomOf]:
-        """All but invitations of people who are ignored: clients "must not" be sent them."""
+        """All but unwanted invitations: clients "must not" be sent them."""
         invited = [room for room in rooms if room.membership is Membership.INVITE]
         facts = await self._facts.of(who, invited)
-        hidden = {room.room for room in invited if facts[room.room].inviter in ignores}
+        hidden = {r.room for r in invited if invitations.hides(facts[r.room].inviter)}
         return [room for room in rooms if room.room not in hidden]
 
     async def _passing(

@@ -139,7 +139,7 @@ class SlidingSync:
         self, wish: SlidingWish, position: Position, rooms: Sequence[RoomOf], up_to: int
     ) -> _Answer:
         parts, who, stamp = self._parts, wish.who, self._parts.stamp()
-        reader = Reader(who.user, who.user_id, who.device, await parts.ignoring.of(who.user))
+        reader = await parts.ignoring.reader(who)
         windows, dues = await self._dues(wish, position, rooms, reader)
         said = await parts.sections.read(wish, reader, dues, up_to)
         moment = Moment(rooms, windows, position, said, up_to)
@@ -176,7 +176,7 @@ class SlidingSync:
             return known.windows, due(some, position, wish.after, changed, directs)
         personal = await parts.personal.of(who.user)
         windows = await parts.lists.select(
-            who, rooms, wish.rules, personal, position.rooms, reader.ignores
+            who, rooms, wish.rules, personal, position.rooms, reader.invitations
         )
         return windows, due(windows, position, wish.after, changed, directs)
 
