@@ -64,6 +64,15 @@ class RoomEventFilter(EventFilter, frozen=True, kw_only=True):
     rooms: tuple[str, ...] | None = None
     not_rooms: tuple[str, ...] | None = None
     contains_url: bool | None = None
+    rel_types: tuple[str, ...] | None = None
+    """MSC3874: what events have to be to others; with it, those that are nothing are left out."""
+    not_rel_types: tuple[str, ...] | None = None
+    unstable_rel_types: tuple[str, ...] | None = msgspec.field(
+        name="org.matrix.msc3874.rel_types", default=None
+    )
+    unstable_not_rel_types: tuple[str, ...] | None = msgspec.field(
+        name="org.matrix.msc3874.not_rel_types", default=None
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

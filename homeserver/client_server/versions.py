@@ -14,6 +14,7 @@ VERSIONS = ("r0.6.1", *(f"v1.{minor}" for minor in range(1, 12)))
 FEATURES = (
     "org.matrix.msc3391",
     "uk.tcpip.msc4133.stable",
+    "org.matrix.msc3874",
     "org.matrix.msc4115",
     "org.matrix.msc4140",
     "org.matrix.msc4155",

@@ -60,7 +60,26 @@ def _room_tests(wanted: RoomEventFilter) -> list[Matches]:
         tests.append(lambda event: event.room_id not in refused)
     if wanted.contains_url is not None:
         tests.append(lambda event: isinstance(event.content.get("url"), str) is wanted.contains_url)
+    return tests + _relation_tests(wanted)
+
+
+def _relation_tests(wanted: RoomEventFilter) -> list[Matches]:
+    tests: list[Matches] = []
+    for only in (wanted.rel_types, wanted.unstable_rel_types):
+        if only is not None:
+            types = frozenset(only)
+            tests.append(lambda event, types=types: _rel_type(event) in types)  # type: ignore[misc]
+    refused = {*(wanted.not_rel_types or ()), *(wanted.unstable_not_rel_types or ())}
+    if refused:
+        tests.append(lambda event: _rel_type(event) not in refused)
     return tests
+
+
+def _rel_type(event: Event) -> str | None:
+    """What the event says it is to another."""
+    relation = event.content.get("m.relates_to")
+    found = relation.get("rel_type") if isinstance(relation, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def _any_of(types: Sequence[str]) -> re.Pattern[str]:

@@ -3,6 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events
 """
 
+import json
 from typing import Any
 
 import pytest
@@ -215,3 +216,36 @@ async def test_across_servers_and_in_history(pair: tuple[Hearth, Hearth]) -> Non
 
     await eventually(arrived)
     assert (await bundle(stage, ben, str(event)))["m.thread"]["count"] == 1
+
+
+@pytest.mark.parametrize("prefix", ["", "org.matrix.msc3874."])
+@pytest.mark.parametrize(
+    ("wanted", "shown"),
+    [
+        ({"rel_types": ["m.thread"]}, ["reply"]),
+        ({"rel_types": ["m.thread", "m.annotation"]}, ["reply", "reaction"]),
+        ({"rel_types": []}, []),
+        ({"not_rel_types": ["m.thread"]}, ["root", "reaction"]),
+        ({"rel_types": ["m.thread"], "not_rel_types": ["m.thread"]}, []),
+    ],
+)
+async def test_filters_by_relation(
+    stage: Stage, prefix: str, wanted: dict[str, list[str]], shown: list[str]
+) -> None:
+    """On `/messages` and in `/sync` alike."""
+    ann = stage.owner
+    root = await stage.say(ann, "root")
+    names = {
+        root: "root",
+        await relate(stage, ann, "m.thread", root, body="reply"): "reply",
+        await relate(stage, ann, "m.annotation", root, "m.reaction", key="+"): "reaction",
+    }
+    only = {prefix + name: types for name, types in wanted.items()}
+    chosen = json.dumps({**only, "types": ["m.room.message", "m.reaction"]})
+    path = f"/_matrix/client/v3/rooms/{stage.room_id}/messages"
+    page = (await ann.get(path, dir="f", filter=chosen)).ok()["chunk"]
+    assert [names[event["event_id"]] for event in page] == shown
+    whole = json.dumps({"room": {"timeline": json.loads(chosen)}})
+    rooms = (await ann.get("/_matrix/client/v3/sync", filter=whole)).ok()["rooms"]["join"]
+    timeline = rooms[stage.room_id]["timeline"]["events"]
+    assert [names[event["event_id"]] for event in timeline] == shown
