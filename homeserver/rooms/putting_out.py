@@ -8,8 +8,6 @@ https://spec.matrix.org/v1.19/client-server-api/#guest-access
 """
 
 import asyncio
-import secrets
-from contextlib import suppress
 
 import orjson
 
@@ -17,18 +15,15 @@ from homeserver.errors import MatrixError
 from homeserver.logs import get_logger
 from homeserver.rooms.guest_access import GUEST_ACCESS
 from homeserver.rooms.membership import Memberships
-from homeserver.storage import duties, guests
+from homeserver.storage import guests
 from homeserver.storage.guests import Access, Guest
+from homeserver.storage.holding import Duty
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.process import Process
 
 log = get_logger(__name__)
 
 DUTY = "put out guests"
-LEASE = 6_000
-"""Milliseconds after which another process takes over from one that says nothing."""
-_RENEW = 2.0
-"""Seconds between two signs of life."""
 _UNHURRIED = 0.25
 """Seconds for which the log may move on before it is read."""
 _STRETCH = 10_000
@@ -48,47 +43,24 @@ class PuttingOut:
     def __init__(self, process: Process, members: Memberships) -> None:
         self._process = process
         self._members = members
-        self._me = secrets.token_hex(8)
+        self._duty = Duty(process, DUTY)
 
     async def run(self) -> None:
         """Have the duty for as long as it is ours, again and again."""
+        await self._duty.run(self._work)
+
+    async def _work(self) -> None:
+        duty, clock = self._duty, self._process.clock
         while True:
-            held = await self._hold()
-            if held is None:
-                await asyncio.sleep(_RENEW)
-                continue
-            try:
-                await self._work(held.pos)
-            finally:
-                async with self._process.database.reader() as conn:
-                    await duties.let_go(conn, DUTY, self._me)
-
-    async def _hold(self) -> duties.Held | None:
-        now, begin = self._process.now(), self._process.clock.position
-        async with self._process.database.reader() as conn:
-            return await duties.hold(conn, DUTY, self._me, now, now + LEASE, begin)
-
-    async def _keep(self, pos: int) -> bool:
-        until = self._process.now() + LEASE
-        async with self._process.database.reader() as conn:
-            return await duties.keep(conn, DUTY, self._me, until, pos)
-
-    async def _work(self, pos: int) -> None:
-        """Follow the log from a position on, until somebody else has the duty."""
-        while await self._keep(pos):
-            target = min(self._process.clock.position, pos + _STRETCH)
-            if pos < target:
-                if not await self._look(pos, target):
-                    return
-                pos = target
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_RENEW):
-                    await self._process.clock.wait_beyond(pos)
-            if pos + _STRETCH > self._process.clock.position:
+            await clock.wait_beyond(duty.pos)
+            if clock.position < duty.pos + _STRETCH:
                 await asyncio.sleep(_UNHURRIED)
+            target = min(clock.position, duty.pos + _STRETCH)
+            await self._look(duty.pos, target)
+            duty.pos = target
 
-    async def _look(self, after: int, upto: int) -> bool:
-        """Put out whom a stretch of the log leaves unwelcome; false: the duty is lost."""
+    async def _look(self, after: int, upto: int) -> None:
+        """Put out whom a stretch of the log leaves unwelcome."""
         async with self._process.database.reader() as conn:
             keys = await self._process.numbers.state_keys.find(conn, [GUEST_ACCESS])
             # No room ever said anything about guests: none lets them in.
@@ -103,10 +75,7 @@ class PuttingOut:
                 break
             for guest in unwelcome:
                 await self._put_out(guest)
-            if not await self._keep(after):
-                return False
             beyond = unwelcome[-1].room, unwelcome[-1].user
-        return True
 
     async def _put_out(self, guest: Guest) -> None:
         try:
