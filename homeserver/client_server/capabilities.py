@@ -37,6 +37,8 @@ def capabilities(settings: Settings, *, is_admin: bool) -> dict[str, object]:
         "m.get_login_token": {"enabled": settings.auth.login_tokens},
         "m.account_moderation": {"lock": is_admin, "suspend": is_admin},
         "m.forget_forced_upon_leave": {"enabled": settings.rooms.forget_on_leave},
+        # COMPAT(clients from before it was in the specification) MSC4267
+        "org.matrix.msc4267.forget_forced_upon_leave": {"enabled": settings.rooms.forget_on_leave},
         "org.matrix.msc4140.delayed_events": {
             "max_delay_ms": delayed.max_delay.milliseconds,
             "max_scheduled": delayed.max_scheduled,

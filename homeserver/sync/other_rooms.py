@@ -59,6 +59,26 @@ class OtherRooms:
                 found[section][room.room_id] = {_STATES[section]: {"events": events}}
             left = [room for room in moved if room.membership not in _SECTIONS]
             found["leave"] = await self._left(conn, wish, reader, _wanted(left, wish), up_to)
+            forgotten = [room for room in left if room.is_forgotten] if wish.since else []
+            found["leave"] |= await self._forgotten(conn, wish, forgotten)
+        return found
+
+    async def _forgotten(
+        self, conn: Connection, wish: Wish, rooms: Sequence[RoomOf]
+    ) -> dict[str, JsonObject]:
+        """Rooms that were left and let go since: a client learns that it is out, and no more."""
+        if not rooms:
+            return {}
+        events = await history.by_nid(conn, [room.event for room in rooms])
+        section = "state_after" if wish.wants_state_after else "state"
+        found: dict[str, JsonObject] = {}
+        for room in rooms:
+            own = [events[room.event]] if room.event in events else []
+            prev = str(StreamToken(self._means.epoch, room.pos))
+            found[room.room_id] = {
+                "timeline": {"events": [], "limited": False, "prev_batch": prev},
+                section: {"events": shown.state(self._means.showing, own, wish.filter)},
+            }
         return found
 
     async def _left(
