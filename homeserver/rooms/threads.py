@@ -23,7 +23,7 @@ async def is_in_thread(conn: Connection, event: Placed, thread: str) -> bool:
     A root, and what is related to it in other ways than by the thread, are in the main thread; as
     the first of what is read in a thread they are taken for a part of it as well.
     """
-    for _ in range(_HOPS):
+    for _ in range(_HOPS + 1):
         root = root_of(event.event)
         if root is not None:
             return root == thread
@@ -34,7 +34,7 @@ async def is_in_thread(conn: Connection, event: Placed, thread: str) -> bool:
         if above is None:
             break
         event = above
-    return thread in {MAIN, event.event.event_id}
+    return thread == MAIN
 
 
 def root_of(event: Event) -> EventID | None:

@@ -91,3 +91,23 @@ async def test_only_members_mark(room: Stage, hearth: Hearth, path: str) -> None
     event = await room.say(room.owner, "hello")
     answer = await bob.post(f"{room.path}/{path}".replace("{event}", event))
     assert (answer.status, answer.errcode) == (403, "M_FORBIDDEN")
+
+
+async def test_a_thread_is_found_within_three_hops(room: Stage, ann: Client) -> None:
+    """Reactions to what is said in a thread, edits of them, and so on, are in it too."""
+    root = await room.say(ann, "root")
+
+    async def about(parent: str, rel_type: str) -> str:
+        relation = {"rel_type": rel_type, "event_id": parent}
+        return str(await room.send(ann, "org.example.said", {"m.relates_to": relation}))
+
+    async def mark(event: str, thread: str) -> int:
+        path = f"{room.path}/receipt/m.read/{event}"
+        return (await ann.post(path, {"thread_id": thread})).status
+
+    chain = [await about(root, "m.thread")]
+    for _ in range(4):
+        chain.append(await about(chain[-1], "m.reference"))
+    assert [await mark(event, root) for event in chain] == [200, 200, 200, 200, 400]
+    assert [await mark(event, "main") for event in chain] == [400, 400, 400, 400, 200]
+    assert await mark(await about(root, "m.reference"), "main") == 200
