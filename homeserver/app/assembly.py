@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from federation.building import Signer
+from federation.identifiers import UserID
 from federation.signing import SigningKey
 from homeserver.accounts.account_data import AccountData
 from homeserver.accounts.administration import Administration
@@ -409,6 +410,12 @@ def registration_flows(settings: Settings) -> tuple[Flow, ...]:
     return ((REGISTRATION_TOKEN,),) if mode == "token" else ((DUMMY,),)
 
 
+def _speaker(base: Base) -> UserID | None:
+    """Who speaks for the server, if somebody does."""
+    notices = base.settings.server_notices
+    return None if notices is None else UserID(f"@{notices.localpart}:{base.process.server}")
+
+
 def make_rooms(base: Base) -> Rooms:
     """The duties of rooms."""
     process = base.process
@@ -430,7 +437,7 @@ def make_rooms(base: Base) -> Rooms:
         means=means,
         intake=Intake(means),
         current=Current(process.numbers, heads),
-        ignoring=Ignoring(process),
+        ignoring=Ignoring(process, _speaker(base)),
     )
 
 

@@ -26,8 +26,9 @@ _REMEMBERED = 20_000
 class Ignoring:
     """The lists of all users, those lately used in memory; they follow the log."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, speaker: UserID | None = None) -> None:
         self._process = process
+        self._speaker = speaker
         self._rules: OrderedDict[UserNid, InviteRules] = OrderedDict()
         self._drops = 0
         """Counts what was dropped, so that nothing older is remembered after it."""
@@ -53,7 +54,7 @@ class Ignoring:
         drops = self._drops
         async with self._process.database.reader() as conn:
             stored = await account_data.find_of_many(conn, new, _KINDS)
-        rules = {user: _read(stored.get(user, {})) for user in new}
+        rules = {user: self._read(stored.get(user, {})) for user in new}
         if drops == self._drops:
             self._rules.update(rules)
             while len(self._rules) > _REMEMBERED:
@@ -72,16 +73,15 @@ class Ignoring:
         if (await self.rules([user]))[user].judge(sender) is Verdict.BLOCK:
             raise InviteBlocked
 
+    def _read(self, data: dict[str, bytes]) -> InviteRules:
+        ignored = read_ignored(data.pop(IGNORED_USER_LIST, None))
+        return read_rules(ignored, data, self._speaker)
+
     def _apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry.kind == Kind.ACCOUNT_DATA and entry.user is not None and entry.room is None:
                 self._drops += 1
                 self._rules.pop(entry.user, None)
-
-
-def _read(data: dict[str, bytes]) -> InviteRules:
-    ignored = read_ignored(data.pop(IGNORED_USER_LIST, None))
-    return read_rules(ignored, data)
 
 
 def read_ignored(content: bytes | None) -> frozenset[str]:

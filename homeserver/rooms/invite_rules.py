@@ -51,6 +51,8 @@ class InviteRules:
     """Globs for user IDs, in the order in which they are asked."""
     servers: Mapping[Verdict, GlobSet] = field(default_factory=dict)
     """The same for the names of servers."""
+    speaker: str | None = None
+    """Who speaks for the server, whose invitations nobody can refuse."""
 
     @property
     def are_open(self) -> bool:
@@ -59,6 +61,8 @@ class InviteRules:
 
     def judge(self, sender: str) -> Verdict:
         """What becomes of an invitation by somebody."""
+        if sender == self.speaker:
+            return Verdict.ALLOW
         if sender in self.ignored:
             return Verdict.IGNORE
         if self.blocks_all:
@@ -78,7 +82,9 @@ class InviteRules:
 OPEN: Final = InviteRules()
 
 
-def read_rules(ignored: frozenset[str], data: Mapping[str, bytes]) -> InviteRules:
+def read_rules(
+    ignored: frozenset[str], data: Mapping[str, bytes], speaker: str | None = None
+) -> InviteRules:
     """Read account data by its type, which may hold anything."""
     if not ignored and not data:
         return OPEN
@@ -87,7 +93,8 @@ def read_rules(ignored: frozenset[str], data: Mapping[str, bytes]) -> InviteRule
     wanted = found.get(FILTERING, {})
     if wanted.get("enabled") is False or not _is_valid(wanted):
         wanted = {}
-    return InviteRules(ignored, blocks_all, _globs(wanted, "users"), _globs(wanted, "servers"))
+    users, servers = _globs(wanted, "users"), _globs(wanted, "servers")
+    return InviteRules(ignored, blocks_all, users, servers, speaker)
 
 
 def _is_valid(config: Mapping[str, Any]) -> bool:

@@ -136,3 +136,12 @@ async def test_what_is_refused(root: Client, ann: Client) -> None:
     assert (await root.post(PATH, floating)).errcode == "M_BAD_JSON"
     assert (await root.post(PATH, {**saying("x"), "type": ""})).status == 400
     assert (await ann.post(PATH, saying("x"))).errcode == "M_FORBIDDEN"
+
+
+async def test_nobody_can_refuse_them(root: Client, ann: Client) -> None:
+    path = f"{V3}/user/{ann.user_id}/account_data/m.invite_permission_config"
+    (await ann.put(path, {"default_action": "block"})).ok()
+    refused = await root.post(f"{V3}/createRoom", {"invite": [ann.user_id]})
+    assert refused.errcode == "M_INVITE_BLOCKED"
+    (await root.post(PATH, saying("one"))).ok()
+    assert len(await rooms(ann, "invite")) == 1
