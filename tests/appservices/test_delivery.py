@@ -155,6 +155,35 @@ async def test_what_was_refused_is_repeated_unchanged(
         assert all(asked.body == first.body for asked in sent)
 
 
+async def test_a_bridge_that_is_killed_amidst_is_told_again(
+    postgres: Server, tmp_path: Path, speaker: Speaker
+) -> None:
+    """It has read a transaction and not answered: the same comes again, under the same ID."""
+    dies = True
+
+    def respond(request: web.BaseRequest) -> web.Response | None:
+        if dies and request.transport is not None:
+            request.transport.abort()
+        return None
+
+    async with (
+        answering(Bridge(respond=respond)) as bridge,
+        bridged(postgres, tmp_path, registration(bridge.port)) as hearth,
+    ):
+        irc = bot(hearth)
+        room = await make_room(irc)
+        said = [await speaker.say(irc, room) for _ in range(3)]
+        first = (await bridge.until(lambda: bridge.asked))[0]
+        bridge.transactions.clear()
+        dies = False
+        (await irc.get(f"{V3}/account/whoami")).ok()
+        await bridge.until_event(said[-1])
+        assert first.path in {asked.path for asked in bridge.asked[1:]}
+        assert first.body in [asked.body for asked in bridge.asked[1:]]
+        ids = [e["event_id"] for e in bridge.events if e["type"] == "m.room.message"]
+        assert ids == said
+
+
 async def test_older_bridges_are_told_at_older_paths(
     postgres: Server, tmp_path: Path, speaker: Speaker
 ) -> None:
