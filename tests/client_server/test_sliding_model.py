@@ -1,26 +1,21 @@
 """Clients that follow sliding sync through random windows, limits and lost answers know the truth.
 
-HEARTH_MODEL_STEPS says for how long, HEARTH_MODEL_SEED where to begin.
+See `models`: how long, and where it begins.
 """
 
-import os
 import random
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.client_server.test_sliding_sync import V3, sliding
+from tests.client_server.models import FORGETS, V3, World, two_servers
+from tests.client_server.test_sliding_sync import sliding
 from tests.database import Server
-from tests.servers import Client, Hearth, own_database, serving, test_settings
+from tests.federation.net.loopback import Authority
+from tests.servers import Client
 
-STEPS = int(os.environ.get("HEARTH_MODEL_STEPS", "120"))
-SEED = int(os.environ.get("HEARTH_MODEL_SEED", "1"))
 EVERYTHING = {"required_state": [["*", "*"]], "timeline_limit": 3, "ranges": [[0, 99]]}
 LAZY = [["m.room.member", "$LAZY"]]
-KINDS = ("say",) * 8 + ("join",) * 4 + ("name", "topic", "leave", "kick", "invite", "redact")
 
 
 @dataclass
@@ -78,6 +73,8 @@ class Model:
             self.rooms.setdefault(room_id, Room()).apply(section, is_lazy=self.is_lazy)
 
     async def ask_something(self) -> None:
+        if self.random.random() < FORGETS:
+            self.pos, self.rooms = None, {}
         states: list[Any] = [LAZY] if self.is_lazy else [[], *[[["*", "*"]]] * 4]
         lists = {
             str(number): {
@@ -117,62 +114,10 @@ class Model:
         assert known == last[len(last) - len(known) :], (known, last)
 
 
-class Actions:
-    """What people do, at random; what they may not do comes to nothing."""
-
-    def __init__(self, people: list[Client], rooms: list[str], chance: random.Random) -> None:
-        self.people, self.rooms, self.random = people, rooms, chance
-        self.number = 0
-
-    async def act(self) -> None:
-        self.number += 1
-        who, whom = self.random.sample(self.people, 2)
-        path = f"{V3}/rooms/{self.random.choice(self.rooms)}"
-        text = f"{self.number}"
-        kind = self.random.choice(KINDS)
-        if kind == "say":
-            await who.put(f"{path}/send/m.room.message/{text}", {"body": text, "msgtype": "m.text"})
-        elif kind in {"name", "topic"}:
-            await who.put(f"{path}/state/m.room.{kind}", {kind: text})
-        elif kind in {"join", "leave"}:
-            await who.post(f"{path}/{kind}")
-        elif kind in {"kick", "invite"}:
-            await who.post(f"{path}/{kind}", {"user_id": whom.user_id})
-        else:
-            page = (await who.get(f"{path}/messages", dir="b", limit="3")).json
-            if page.get("chunk"):
-                event = self.random.choice(page["chunk"])
-                if event["type"] == "m.room.message":
-                    await who.put(f"{path}/redact/{event['event_id']}/{text}")
-
-
-@pytest.fixture
-async def two_workers(postgres: Server, tmp_path: Path) -> AsyncIterator[Hearth]:
-    """Whoever asks is answered by either of them."""
-    settings = test_settings("one.test", tmp_path)
-    async with (
-        own_database(postgres, f"hearth_{id(tmp_path)}") as where,
-        serving(settings, where, workers=2) as hearth,
-    ):
-        yield hearth
-
-
-async def test_what_is_told_is_true(two_workers: Hearth) -> None:
-    chance = random.Random(SEED)
-    people = [await two_workers.user(name) for name in ("ann", "bob", "cat")]
-    rooms = []
-    for person in [*people, *people]:
-        made = await person.post(f"{V3}/createRoom", {"preset": "public_chat"})
-        rooms.append(made.ok()["room_id"])
-    for person in people:
-        for room_id in rooms:
-            (await person.post(f"{V3}/join/{room_id}")).ok()
-    actions = Actions(people, rooms, chance)
-    models = [Model(person, chance, is_lazy=person is people[2]) for person in people]
-    for step in range(STEPS):
-        await actions.act()
-        await chance.choice(models).ask_something()
-        if step % 20 == 19:
-            await chance.choice(models).check()
-    for model in models:
-        await model.check()
+async def test_what_is_told_is_true(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    async with two_servers(postgres, tmp_path, loopback_authority) as servers:
+        world = await World.on(*servers)
+        lazy = world.people[2]
+        await world.go_on([Model(who, world.random, is_lazy=who is lazy) for who in world.people])

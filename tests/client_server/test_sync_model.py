@@ -1,23 +1,18 @@
 """Clients that follow `/sync` through random limits, lost answers and federation know the truth.
 
-HEARTH_MODEL_STEPS says for how long, HEARTH_MODEL_SEED where to begin.
+See `models`: how long, and where it begins.
 """
 
 import json
 import random
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.client_server.test_sliding_model import SEED, STEPS, Actions
+from tests.client_server.models import FORGETS, V3, World, two_servers
 from tests.database import Server
 from tests.federation.net.loopback import Authority
-from tests.servers import Client, Hearth, eventually, federating
-
-V3 = "/_matrix/client/v3"
+from tests.servers import Client
 
 
 @dataclass
@@ -96,6 +91,8 @@ class Model:
         return self.rooms.setdefault(room_id, Room())
 
     async def ask_something(self) -> None:
+        if self.random.random() < FORGETS:
+            self.since, self.rooms = None, {}
         limit = self.random.choice([1, 1, 2, 3, 10])
         await self.ask(limit, is_lost=self.random.random() < 0.3)
 
@@ -136,64 +133,15 @@ def _without_members(state: dict[tuple[str, str], str]) -> dict[tuple[str, str],
     return {key: event for key, event in state.items() if key[0] != "m.room.member"}
 
 
-async def _settle(rooms: list[str], people: list[Client], number: int) -> None:
-    """Wait until each server has all that the other one sent."""
-    for room_id in rooms:
-        speakers = {}
-        for person in people:
-            joined = (await person.get(f"{V3}/joined_rooms")).ok()["joined_rooms"]
-            if room_id in joined:
-                speakers[person.hearth.name] = person
-        if len(speakers) < 2:
-            continue
-        for speaker in speakers.values():
-            path = f"{V3}/rooms/{room_id}/send/m.room.message/settle{number}"
-            said = (await speaker.put(path, {"body": "", "msgtype": "m.text"})).ok()["event_id"]
-            for listener in speakers.values():
-                path = f"{V3}/rooms/{room_id}/event/{said}"
-
-                async def hears(who: Client = listener, path: str = path) -> bool:
-                    return (await who.get(path)).status == 200
-
-                await eventually(hears, within=10)
-
-
-@pytest.fixture
-async def two_servers(
+async def test_what_is_told_is_true(
     postgres: Server, tmp_path: Path, loopback_authority: Authority
-) -> AsyncIterator[tuple[Hearth, Hearth]]:
-    """One with two workers, and one more."""
-    async with (
-        federating(postgres, tmp_path, loopback_authority, 1, workers=2) as one,
-        federating(postgres, tmp_path, loopback_authority, 2) as other,
-    ):
-        yield one, other
-
-
-async def test_what_is_told_is_true(two_servers: tuple[Hearth, Hearth]) -> None:
-    one, other = two_servers
-    chance = random.Random(SEED)
-    people = [await one.user(name) for name in ("ann", "bob", "cat")]
-    people.append(await other.user("dan"))
-    wanted = {"preset": "public_chat", "room_version": "11"}
-    rooms = [
-        (await person.post(f"{V3}/createRoom", wanted)).ok()["room_id"]
-        for person in [*people, people[0]]
-    ]
-    for person in people:
-        for room_id in rooms:
-            (await person.post(f"{V3}/join/{room_id}")).ok()
-    actions = Actions(people, rooms, chance)
-    models = [
-        Model(person, chance, is_lazy=person is people[2], after=person is not people[1])
-        for person in people
-    ]
-    for step in range(STEPS):
-        await actions.act()
-        await chance.choice(models).ask_something()
-        if step % 20 == 19:
-            await _settle(rooms, people, step)
-            await chance.choice(models).check()
-    await _settle(rooms, people, STEPS)
-    for model in models:
-        await model.check()
+) -> None:
+    async with two_servers(postgres, tmp_path, loopback_authority) as servers:
+        world = await World.on(*servers)
+        _, bob, cat, _ = world.people
+        await world.go_on(
+            [
+                Model(who, world.random, is_lazy=who is cat, after=who is not bob)
+                for who in world.people
+            ]
+        )

@@ -1,0 +1,134 @@
+"""What people on two servers do at random, for clients that follow it and know the truth.
+
+HEARTH_MODEL_STEPS says for how long, HEARTH_MODEL_SEED where to begin.
+"""
+
+import os
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+from tests.database import Server
+from tests.federation.net.loopback import Authority
+from tests.servers import Client, Hearth, eventually, federating
+
+V3 = "/_matrix/client/v3"
+STEPS = int(os.environ.get("HEARTH_MODEL_STEPS", "2000"))
+SEED = int(os.environ.get("HEARTH_MODEL_SEED", "1"))
+FORGETS = 0.02
+"""How often a client begins anew, as after its cache was cleared."""
+_CHECK = 20
+"""Steps between two looks at the truth."""
+_KINDS = ("say",) * 8 + ("join",) * 4 + ("name", "topic", "leave", "kick", "invite", "redact")
+
+
+class Model(Protocol):
+    """A client, and what it has been told."""
+
+    async def ask_something(self) -> None:
+        """Ask for what is new, in one of many ways."""
+
+    async def check(self) -> None:
+        """Ask for the rest, and compare it with what the rooms say."""
+
+
+class Actions:
+    """What people do, at random; what they may not do comes to nothing."""
+
+    def __init__(self, people: list[Client], rooms: list[str], chance: random.Random) -> None:
+        self.people, self.rooms, self.random = people, rooms, chance
+        self.number = 0
+
+    async def act(self) -> None:
+        """Do one thing."""
+        self.number += 1
+        who, whom = self.random.sample(self.people, 2)
+        path = f"{V3}/rooms/{self.random.choice(self.rooms)}"
+        text = f"{self.number}"
+        kind = self.random.choice(_KINDS)
+        if kind == "say":
+            await who.put(f"{path}/send/m.room.message/{text}", {"body": text, "msgtype": "m.text"})
+        elif kind in {"name", "topic"}:
+            await who.put(f"{path}/state/m.room.{kind}", {kind: text})
+        elif kind in {"join", "leave"}:
+            await who.post(f"{path}/{kind}")
+        elif kind in {"kick", "invite"}:
+            await who.post(f"{path}/{kind}", {"user_id": whom.user_id})
+        else:
+            page = (await who.get(f"{path}/messages", dir="b", limit="3")).json
+            if page.get("chunk"):
+                event = self.random.choice(page["chunk"])
+                if event["type"] == "m.room.message":
+                    await who.put(f"{path}/redact/{event['event_id']}/{text}")
+
+
+async def settle(rooms: list[str], people: list[Client], number: int) -> None:
+    """Wait until each server has all that the other one sent."""
+    for room_id in rooms:
+        speakers = {}
+        for person in people:
+            joined = (await person.get(f"{V3}/joined_rooms")).ok()["joined_rooms"]
+            if room_id in joined:
+                speakers[person.hearth.name] = person
+        if len(speakers) < 2:
+            continue
+        for speaker in speakers.values():
+            path = f"{V3}/rooms/{room_id}/send/m.room.message/settle{number}"
+            said = (await speaker.put(path, {"body": "", "msgtype": "m.text"})).ok()["event_id"]
+            for listener in speakers.values():
+                path = f"{V3}/rooms/{room_id}/event/{said}"
+
+                async def hears(who: Client = listener, path: str = path) -> bool:
+                    return (await who.get(path)).status == 200
+
+                await eventually(hears, within=10)
+
+
+@asynccontextmanager
+async def two_servers(
+    postgres: Server, folder: Path, authority: Authority
+) -> AsyncIterator[tuple[Hearth, Hearth]]:
+    """One with two workers, and one more."""
+    async with (
+        federating(postgres, folder, authority, 1, workers=2) as one,
+        federating(postgres, folder, authority, 2) as other,
+    ):
+        yield one, other
+
+
+class World:
+    """Three people on one server and one on another, in rooms of each of them."""
+
+    def __init__(self, people: list[Client], rooms: list[str]) -> None:
+        self.people, self.rooms = people, rooms
+        self.random = random.Random(SEED)
+
+    @classmethod
+    async def on(cls, one: Hearth, other: Hearth) -> "World":
+        """Make them."""
+        people = [await one.user(name) for name in ("ann", "bob", "cat")]
+        people.append(await other.user("dan"))
+        wanted = {"preset": "public_chat", "room_version": "11"}
+        rooms = [
+            (await person.post(f"{V3}/createRoom", wanted)).ok()["room_id"]
+            for person in [*people, people[0]]
+        ]
+        for person in people:
+            for room_id in rooms:
+                (await person.post(f"{V3}/join/{room_id}")).ok()
+        return cls(people, rooms)
+
+    async def go_on(self, models: Sequence[Model]) -> None:
+        """Let people act while clients ask; what is known is true all the time."""
+        actions = Actions(self.people, self.rooms, self.random)
+        for step in range(STEPS):
+            await actions.act()
+            await self.random.choice(models).ask_something()
+            if step % _CHECK == _CHECK - 1:
+                await settle(self.rooms, self.people, step)
+                await self.random.choice(models).check()
+        await settle(self.rooms, self.people, STEPS)
+        for model in models:
+            await model.check()
