@@ -21,7 +21,7 @@ import pytest
 from federation.identifiers import ServerName
 from federation.signing import SigningKey
 from homeserver.accounts.logins import DeviceWish
-from homeserver.app.assembly import Parts
+from homeserver.app.parts import Parts
 from homeserver.app.worker import Worker
 from homeserver.config.settings import (
     Auth,

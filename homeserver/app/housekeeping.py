@@ -4,7 +4,7 @@ import asyncio
 import random
 
 from homeserver.accounts.cleaning import clean
-from homeserver.app.assembly import Parts
+from homeserver.app.parts import Parts
 from homeserver.storage import admin_tasks, delayed_events, events, sliding, to_device
 from homeserver.storage.process import DAY
 

@@ -7,10 +7,12 @@ from typing import Any
 from federation.identifiers import ServerName
 from federation.signing import SigningKey
 from homeserver.accounts.app_service_files import load_app_services
-from homeserver.app.assembly import Base, Parts, assemble, milliseconds
+from homeserver.app.assembly import assemble
 from homeserver.app.authenticator import Authenticator, VerifyServer
 from homeserver.app.housekeeping import keep_house
 from homeserver.app.lag import watch
+from homeserver.app.making import milliseconds
+from homeserver.app.parts import Base, Parts
 from homeserver.app.supervision import Supervisor
 from homeserver.app.tables import ADMIN, CLIENT, FEDERATION
 from homeserver.config.settings import Settings

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from homeserver.app.assembly import milliseconds
 from homeserver.app.keeper import own_database, prepare
+from homeserver.app.making import milliseconds
 from homeserver.config import Settings
 from homeserver.storage.clock import Clock, read_position
 from homeserver.storage.embedded import EmbeddedPostgres
