@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from homeserver.commands import appservice, config, room, user
+from homeserver.commands import appservice, config, key, room, user
 from homeserver.commands.demo import EXAMPLES as DEMO_EXAMPLES
 from homeserver.commands.demo import demo
 from homeserver.commands.options import AsJson, examples, print_json
@@ -55,6 +55,7 @@ app.command(epilog=DEMO_EXAMPLES)(demo)
 app.add_typer(user.app, name="user")
 app.add_typer(room.app, name="room")
 app.add_typer(appservice.app, name="appservice")
+app.add_typer(key.app, name="key")
 app.add_typer(config.app, name="config")
 
 

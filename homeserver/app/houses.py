@@ -173,6 +173,7 @@ def server_house(
         process=base.process,
         limits=base.limits,
         signing_key=base.signing_key,
+        old_keys=base.old_keys,
         peers=federating.peers,
         profiles=accounts.profiles,
         devices=accounts.devices,

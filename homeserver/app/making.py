@@ -208,7 +208,7 @@ def make_rooms(base: Base) -> Rooms:
 def make_federating(base: Base, rooms: Rooms) -> Federating:
     """What deals with other servers."""
     process, settings = base.process, base.settings
-    peers = Peers(settings, process, base.signing_key)
+    peers = Peers(settings, process, base.signing_key, base.old_keys)
     remote = RemoteEvents(peers)
     claims = Claims(process.database, process.numbers, rooms.heads)
     resolving = Resolving(process.numbers)

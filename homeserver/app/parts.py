@@ -1,7 +1,9 @@
 """What a worker is made of: the duties of each area."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from federation.server_keys import OldKey
 from federation.signing import SigningKey
 from homeserver.accounts.account_data import AccountData
 from homeserver.accounts.administration import Administration
@@ -99,6 +101,8 @@ class Base:
     process: Process
     installation: Installation
     signing_key: SigningKey
+    old_keys: Sequence[OldKey]
+    """Of ours, that sign nothing any more."""
     bus: Bus
     limits: Limits
     app_services: AppServices

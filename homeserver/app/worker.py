@@ -24,6 +24,7 @@ from homeserver.http.listeners import Door
 from homeserver.http.requests import Terms
 from homeserver.http.server import HttpServer
 from homeserver.peers.authentication import ServerAuthentication
+from homeserver.peers.signing_keys import load_old
 from homeserver.storage.bus import Bus
 from homeserver.storage.clock import Clock, read_position
 from homeserver.storage.freshness import SharedPositions
@@ -123,6 +124,7 @@ class Worker:
             ),
             installation=installation,
             signing_key=self._key,
+            old_keys=load_old(self._settings.signing_key_file),
             bus=Bus(),
             app_services=load_app_services(self._settings),
             limits=Limits(

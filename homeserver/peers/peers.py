@@ -4,7 +4,7 @@ https://spec.matrix.org/v1.19/server-server-api/
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fnmatch import fnmatchcase
 
@@ -22,7 +22,7 @@ from federation.net.proxies import ProxyRule
 from federation.net.tls import TlsSettings
 from federation.net.transport import Limits, Reply, Transport
 from federation.net.well_known import WellKnown
-from federation.server_keys import own_keys
+from federation.server_keys import OldKey, own_keys
 from federation.signing import SigningKey
 from homeserver.config.settings import Federation, Outgoing, Settings
 from homeserver.storage.process import Process
@@ -60,10 +60,13 @@ class Peers:
         settings: of this server.
         process: the one that this is part of.
         key: signs for this server.
+        old_keys: signed for it before.
 
     """
 
-    def __init__(self, settings: Settings, process: Process, key: SigningKey) -> None:
+    def __init__(
+        self, settings: Settings, process: Process, key: SigningKey, old_keys: Sequence[OldKey] = ()
+    ) -> None:
         self._settings = settings
         resolver = AioDnsResolver()
         self._transport = _transport(settings.outgoing, resolver)
@@ -80,7 +83,7 @@ class Peers:
         self.store = PostgresKeyStore(process.database)
         self.keys = KeyRing(
             process.server,
-            fixed={process.server: own_keys([key], [])},
+            fixed={process.server: own_keys([key], old_keys)},
             store=self.store,
             fetcher=FederationKeyFetcher(self.client),
             now=process.now,

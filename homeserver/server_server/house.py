@@ -1,7 +1,9 @@
 """What the endpoints of the server-server API work with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from federation.server_keys import OldKey
 from federation.signing import SigningKey
 from homeserver.accounts.devices import Devices
 from homeserver.accounts.openid import OpenID
@@ -32,6 +34,7 @@ class House:
     process: Process
     limits: Limits
     signing_key: SigningKey
+    old_keys: Sequence[OldKey]
     peers: Peers
 
     profiles: Profiles

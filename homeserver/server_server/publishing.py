@@ -64,8 +64,9 @@ async def get_server_keys_bulk(request: Request, house: House, body: QueryBody) 
 
 def own_document(house: House) -> JsonObject:
     """Our keys, signed by ourselves."""
-    valid_until = house.process.now() + VALIDITY
-    return build_document(house.process.server, [house.signing_key], [], valid_until)
+    valid_until, key = house.process.now() + VALIDITY, house.signing_key
+    old = [gone for gone in house.old_keys if gone.key_id != key.key_id]
+    return build_document(house.process.server, [key], old, valid_until)
 
 
 def _least(house: House, criteria: Iterable[NotaryQuery]) -> int:

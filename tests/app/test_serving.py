@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -145,6 +146,30 @@ async def test_registrations_are_read_again(tmp_path: Path, workers: int) -> Non
         await eventually(lambda: _says(server, "is started again"))
         await eventually(lambda: may("another"))
     assert _hearth(tmp_path, "appservice", "reload").returncode == 1
+
+
+async def test_a_key_that_is_replaced_is_published_as_an_old_one(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        before = await _keys(server)
+        refused = _hearth(tmp_path, "key", "rotate")
+        assert (refused.returncode, "stop it first" in refused.stderr) == (1, True)
+        server.send(signal.SIGTERM)
+        assert await server.ended() == 0
+        assert _hearth(tmp_path, "key", "rotate").returncode == 0
+        server.launch()
+        await server.answers()
+        after = await _keys(server)
+    [(gone, key)] = before["verify_keys"].items()
+    assert gone not in after["verify_keys"]
+    assert after["old_verify_keys"][gone]["key"] == key["key"]
+    assert after["old_verify_keys"][gone]["expired_ts"] < after["valid_until_ts"]
+    assert list(after["signatures"]["one.test"]) == list(after["verify_keys"])
+
+
+async def _keys(server: Serving) -> Any:
+    url = f"{server.url}/_matrix/key/v2/server"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return await answer.json()
 
 
 async def _says(server: Serving, text: str) -> bool:
