@@ -249,7 +249,9 @@ class Absorbing:
                 user_id = names[key][1]
                 after, before = _event(stored, now), _event(stored, old[key])
                 membership = membership_of(after)
-                batch.members.append(MemberRow(head.room, came_with, users[user_id], membership))
+                own = now or came_with
+                row = MemberRow(head.room, came_with, users[user_id], membership, own)
+                batch.members.append(row)
                 delta = _is_joined(after) - _is_joined(before)
                 server = servers[domain_of(user_id)]
                 counts[server] = counts.get(server, 0) + delta

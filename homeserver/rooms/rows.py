@@ -125,7 +125,7 @@ class RoomRows:
         if event.type == "m.room.member":
             membership = _MEMBERSHIPS[event.membership or "leave"]
             user = self._nids.users[state_key]
-            self._batch.members.append(MemberRow(self._room, nid, user, membership))
+            self._batch.members.append(MemberRow(self._room, nid, user, membership, nid))
         return key
 
     def _grow_group(self, changes: Mapping[KeyNid, EventNid]) -> None:

@@ -79,6 +79,8 @@ class MemberRow(NamedTuple):
     event: EventNid
     user: UserNid
     membership: Membership
+    own: EventNid
+    """Which says so; where nothing does any more, `event`."""
 
 
 class ServerRow(NamedTuple):
@@ -196,7 +198,7 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
         *_columns(rooms, 5),
         *_columns(events, 10),
         *_columns(batch.changes, 5),
-        *_columns(batch.members, 4),
+        *_columns(batch.members, 5),
         *_columns(batch.servers, 3),
         *_columns(batch.groups, 7),
         *_columns(batch.sent, 6),
@@ -209,7 +211,7 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
     return {EventNid(row[0]): row[1] for row in rows}
 
 
-_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 59))})"  # noqa: S608
+_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 60))})"  # noqa: S608
 
 
 def array_literal(numbers: Iterable[int]) -> str:

@@ -39,6 +39,19 @@ async def test_a_room_of_another_server(federated: Federated) -> None:
     assert topic.ok() == {"topic": "tea"}
 
 
+async def test_members_keep_their_names(federated: Federated) -> None:
+    """All come with the join, and each is shown by their own membership."""
+    hearth, peer = federated
+    olga, ann = peer.user("olga"), await hearth.user("ann")
+    room = peer.found(olga)
+    peer.say_state(room, "m.room.member", {"membership": "join", "displayname": "O"}, olga, olga)
+    (await ann.put(f"{V3}/profile/{ann.user_id}/displayname", {"displayname": "A"})).ok()
+    (await _join(ann, room, peer.name)).ok()
+    found = await ann.get(f"{V3}/rooms/{room.room_id}/joined_members")
+    names = {user: member["display_name"] for user, member in found.ok()["joined"].items()}
+    assert names == {olga: "O", ann.user_id: "A"}
+
+
 @pytest.mark.parametrize("is_named", [False, True])
 async def test_members_may_be_left_out(scene: Scene, is_named: bool) -> None:
     """Whoever asks for it is told of the heroes alone, and which servers are there."""
