@@ -7,9 +7,12 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+
+from sqlalchemy.exc import DBAPIError
 
 from homeserver.app.children import CANNOT_START, PARENT_GONE
 from homeserver.config.settings import Settings
@@ -19,9 +22,12 @@ from homeserver.storage.accounts import has_accounts
 from homeserver.storage.embedded import Address, EmbeddedPostgres
 from homeserver.storage.installation import settle
 from homeserver.storage.migrate import migrate
-from homeserver.storage.pool import open_database
+from homeserver.storage.pool import open_database, passes
 
 log = get_logger(__name__)
+
+_PREPARING_SECONDS = 60.0
+"""For how long a database that goes away meanwhile is made ready once more."""
 
 
 def run(settings: Settings, lifeline: int, report: int) -> int:
@@ -74,14 +80,24 @@ async def prepare(settings: Settings, where: dict[str, Any]) -> bool:
 
     Answers whether anybody has an account yet.
     """
-    database = await open_database(where, readers=2)
-    try:
-        await migrate(database)
-        async with database.reader() as conn:
-            await settle(conn, settings.server_name)
-            return await has_accounts(conn)
-    finally:
-        await database.close()
+    deadline = time.monotonic() + _PREPARING_SECONDS
+    while True:
+        database = await open_database(where, readers=2)
+        try:
+            await migrate(database)
+            async with database.reader() as conn:
+                await settle(conn, settings.server_name)
+                return await has_accounts(conn)
+        except Exception as error:
+            if not _was_lost(error) or time.monotonic() > deadline:
+                raise
+            log.warning("the database went away as it was made ready", reason=str(error))
+        finally:
+            await database.close()
+
+
+def _was_lost(error: Exception) -> bool:
+    return passes(error) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
 def end_told(lifeline: int) -> "asyncio.Future[int]":

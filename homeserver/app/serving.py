@@ -32,6 +32,7 @@ from homeserver.http.server import BACKLOG
 from homeserver.logs import configure, get_logger
 from homeserver.peers.signing_keys import load_or_make
 from homeserver.storage.freshness import SharedPositions
+from homeserver.storage.pool import passes
 
 log = get_logger(__name__)
 
@@ -214,7 +215,12 @@ def _run_worker(worker: Worker, doors: Sequence[Door], lifeline: int, read: Read
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(run())
-    except HearthError as error:
+    except Exception as error:
+        if passes(error):
+            log.warning("a worker lost the database as it started", reason=str(error))
+            return 1
+        if not isinstance(error, HearthError):
+            raise
         log.critical("a worker cannot start", reason=str(error))
         return CANNOT_START
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from homeserver.ending import end
 from homeserver.logs import get_logger
+from homeserver.storage.pool import passes
 
 log = get_logger(__name__)
 
@@ -44,7 +45,10 @@ async def _again_and_again(name: str, work: Work) -> None:
         try:
             await work()
         except Exception as error:  # noqa: BLE001 - whatever it is, the work has to go on
-            log.warning("background work failed, it begins again", work=name, exc_info=error)
+            if passes(error):
+                log.warning("background work has no database", work=name, reason=str(error))
+            else:
+                log.warning("background work failed, it begins again", work=name, exc_info=error)
         if loop.time() - began > _LONGEST_PAUSE:
             pause = _FIRST_PAUSE
         await asyncio.sleep(pause)

@@ -23,6 +23,7 @@ from homeserver.http.matching import Match, Matcher
 from homeserver.http.replies import Answer, Reply, Stream, refusal, response, send
 from homeserver.http.requests import Request, Terms, target_of
 from homeserver.logs import error_id, get_logger
+from homeserver.storage.pool import DatabaseAwayError
 
 log = get_logger(__name__)
 _at_debug = logging.getLogger(__name__)
@@ -123,6 +124,9 @@ def log_answer(template: str, status: int, seconds: float) -> None:
 
 
 def _failure(match: Match[Endpoint] | None, error: Exception, *, is_gone: bool) -> Reply:
+    if isinstance(error, DatabaseAwayError):
+        log.warning("a request has no database", route=_template(match), reason=str(error))
+        return Reply(503, {"errcode": "M_UNKNOWN", "error": "the database is away; try again"})
     name = error_id()
     # Reading from, or writing to, somebody who went away: nobody's fault.
     if not (is_gone and isinstance(error, ConnectionError)):

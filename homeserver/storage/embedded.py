@@ -47,6 +47,8 @@ _STOP_SECONDS = {signal.SIGINT: 7.0, signal.SIGQUIT: 1.5, signal.SIGKILL: 1.5}
 _LOOK_AGAIN = 0.02
 _GLANCE = 0.25
 """Seconds between two looks at one that should go on running."""
+_MOST_KILLED = 10
+"""So often in a row it may be killed while it starts, before we give up."""
 _PATIENCE = 50
 """Looks, a second of them, in which the children of a killed postmaster notice that it is gone."""
 
@@ -69,6 +71,12 @@ _SETTINGS = {
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
+_NOT_THERE = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.InternalClientError,
+)
 _UNSAFE_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -182,7 +190,7 @@ class EmbeddedPostgres:
 
     async def _start(self, launcher: Launcher) -> Address:
         await self._ensure_data(launcher)
-        while True:
+        for _ in range(_MOST_KILLED):
             is_adopted = find_postmaster(self._data) is not None
             if is_adopted:
                 log.info("PostgreSQL still runs from before and is taken over")
@@ -192,6 +200,7 @@ class EmbeddedPostgres:
             address = await self._wait_until_ready(is_adopted=is_adopted)
             if address is not None:
                 return address
+        raise self._failure(f"it was killed {_MOST_KILLED} times as it started")
 
     async def _ensure_data(self, launcher: Launcher) -> None:
         version_file = self._data / "PG_VERSION"
@@ -263,7 +272,7 @@ class EmbeddedPostgres:
         return EmbeddedPostgresError("\n  ".join([f"PostgreSQL: {what}. It said:", *said]))
 
     async def _wait_until_ready(self, *, is_adopted: bool) -> Address | None:
-        """Where it answers; `None` if it was adopted when it was ending, and is gone."""
+        """Where it answers; `None` if it is gone: adopted when it was ending, or killed."""
         now = asyncio.get_running_loop().time
         began, limit = now(), _START_SECONDS
         while now() < began + limit:
@@ -276,22 +285,23 @@ class EmbeddedPostgres:
                 ) from error
             except asyncpg.CannotConnectNowError:
                 limit = _RECOVERY_SECONDS
-            except (OSError, asyncpg.PostgresConnectionError):
+            except _NOT_THERE:
                 if is_adopted and find_postmaster(self._data) is None:
                     return None
-                if not is_adopted:
-                    self._check_child()
+                if not is_adopted and self._was_killed():
+                    return None
             else:
                 await connection.close()
                 return address
             await asyncio.sleep(_LOOK_AGAIN)
         raise EmbeddedPostgresError(f"PostgreSQL does not answer; its log is {self._log}")
 
-    def _check_child(self) -> None:
-        """See that what we started still runs; if not, the next one would fare no better."""
-        self._forget_child()
-        if self._child is None:
+    def _was_killed(self) -> bool:
+        """Whether what we started is gone by a signal; if by itself, the next fares no better."""
+        status = self._child.poll() if self._child is not None else 1
+        if status is not None and status >= 0:
             raise self._failure("it ended at once")
+        return status is not None
 
     async def _clear_remains(self) -> None:
         """Take away what a postmaster that was killed left behind."""

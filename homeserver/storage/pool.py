@@ -34,6 +34,8 @@ _NOT_NOW = (
     asyncpg.AdminShutdownError,
     asyncpg.PostgresConnectionError,
     asyncpg.TooManyConnectionsError,
+    # COMPAT(asyncpg) what it says when the server ended a session while nothing was asked
+    asyncpg.InternalClientError,
 )
 """What passes by itself: it starts, stops, or is full."""
 _POOLER = (
@@ -46,16 +48,24 @@ class DatabaseError(HearthError):
     """The database cannot be used; the text says what to do."""
 
 
+class DatabaseAwayError(DatabaseError):
+    """It cannot be used now; it may come back by itself."""
+
+
 OUTAGES = (
     DatabaseError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
-    # COMPAT(asyncpg) what it says when the server ended a session while nothing was asked
     asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )
 """What goes wrong because the database, or the way to it, is in trouble: a repeat may succeed."""
+
+
+def passes(error: Exception) -> bool:
+    """Whether an error comes of the database being away for a while."""
+    return isinstance(error, (DatabaseAwayError, asyncpg.InterfaceError, *_NOT_NOW))
 
 
 class Connection(Protocol):
@@ -90,7 +100,7 @@ class Database:
         """Lend a connection for some queries, that leave no settings and no locks behind.
 
         Raises:
-            DatabaseError: the server went away, and did not come back soon.
+            DatabaseAwayError: the server went away, and did not come back soon.
 
         """
         connection = await _patiently(self._pool.acquire, _OUTAGE_SECONDS)
@@ -103,7 +113,7 @@ class Database:
         """Open a connection for somebody's own use, with more settings for its session.
 
         Raises:
-            DatabaseError: the server went away, and did not come back soon.
+            DatabaseAwayError: the server went away, and did not come back soon.
 
         """
         return await _patiently(lambda: _connect(self.where, settings), _OUTAGE_SECONDS)
@@ -124,7 +134,8 @@ async def open_database(
         wait: seconds for which a server that does not answer yet is waited for.
 
     Raises:
-        DatabaseError: it does not answer, is too old, or is not what it seems.
+        DatabaseAwayError: it does not answer.
+        DatabaseError: it is too old, or is not what it seems.
 
     """
     first = await _patiently(lambda: _connect(where, {}), wait)
@@ -169,7 +180,7 @@ async def _patiently(attempt: Callable[[], Awaitable[_T]], wait: float) -> _T:
             raise DatabaseError(f"{_POOLER} (it says: {error})") from error
         except _NOT_NOW as error:
             if loop.time() + pause > deadline:
-                raise DatabaseError(
+                raise DatabaseAwayError(
                     f"the database does not answer: {error}. See that it runs, and that `database` "
                     "names it"
                 ) from error

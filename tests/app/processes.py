@@ -45,6 +45,10 @@ class Serving:
         return f"{'https' if self.authority else 'http'}://127.0.0.1:{self.port}"
 
     @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    @property
     def log(self) -> str:
         return (self.folder / "stderr").read_text()
 

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from homeserver.storage import embedded, launcher
 from homeserver.storage.embedded import Address, EmbeddedPostgres
-from homeserver.storage.launcher import EmbeddedPostgresError
+from homeserver.storage.launcher import EmbeddedPostgresError, Launcher
 from homeserver.storage.pool import open_database
 from homeserver.storage.postmaster import find_postmaster, processes_in
 from tests.database import scratch_folder
@@ -123,6 +123,26 @@ async def test_one_that_is_killed_while_we_run(server: EmbeddedPostgres, place: 
         assert await conn.fetchval("SELECT 1") == 1
     keeping.cancel()
     await database.close()
+
+
+async def test_one_that_is_killed_while_it_starts(
+    server: EmbeddedPostgres, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.start()
+    await server.stop()
+    launch, launched = EmbeddedPostgres._launch, list[int]()
+
+    def launch_and_kill(self: EmbeddedPostgres, launcher: Launcher) -> None:
+        launch(self, launcher)
+        assert self._child
+        launched.append(self._child.pid)
+        if len(launched) < 3:
+            os.kill(self._child.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(EmbeddedPostgres, "_launch", launch_and_kill)
+    address = await server.start()
+    assert len(launched) == 3
+    assert await answer(address, "SELECT 1") == 1
 
 
 async def test_a_running_one_is_adopted(server: EmbeddedPostgres, place: Path) -> None:
