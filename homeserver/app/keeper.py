@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -41,15 +41,29 @@ def run(settings: Settings, lifeline: int, report: int) -> int:
 
 async def _keep(settings: Settings, lifeline: int, report: int) -> int:
     told = end_told(lifeline)
-    async with _database(settings) as (where, keeping):
-        if not await prepare(settings, where):
-            log.info("nobody has an account yet: `hearth user create NAME --admin` makes one")
-        os.write(report, json.dumps(where).encode() + b"\n")
-        os.close(report)
-        await asyncio.wait((told, keeping), return_when=asyncio.FIRST_COMPLETED)
-        if keeping.done():
-            keeping.result()
+    async with AsyncExitStack() as stack:
+        starting = asyncio.create_task(_start(settings, stack, report))
+        # Told before it has started, it does not go on: the next server waits for the folder.
+        await asyncio.wait((told, starting), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            keeping = starting.result()
+            await asyncio.wait((told, keeping), return_when=asyncio.FIRST_COMPLETED)
+            if keeping.done():
+                keeping.result()
+        else:
+            starting.cancel()
+            await asyncio.wait((starting,))
     return told.result() if told.done() else CANNOT_START
+
+
+async def _start(settings: Settings, stack: AsyncExitStack, report: int) -> "asyncio.Future[None]":
+    """Have the database ready, and say so; what is answered is done when it is no more."""
+    where, keeping = await stack.enter_async_context(_database(settings))
+    if not await prepare(settings, where):
+        log.info("nobody has an account yet: `hearth user create NAME --admin` makes one")
+    os.write(report, json.dumps(where).encode() + b"\n")
+    os.close(report)
+    return keeping
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from homeserver.app.children import CANNOT_START, PARENT_GONE, Child, Lifeline, 
 from homeserver.app.keeper import end_told
 from homeserver.app.worker import Worker
 from homeserver.config.settings import Listener, Settings
+from homeserver.ending import end
 from homeserver.errors import HearthError
 from homeserver.http.listeners import Door, door
 from homeserver.http.server import BACKLOG
@@ -201,15 +202,19 @@ def _run_worker(worker: Worker, doors: Sequence[Door], lifeline: int, read: Read
 
     async def run() -> int:
         told = end_told(lifeline)
+        starting = asyncio.create_task(worker.start(doors))
         try:
-            await worker.start(doors)
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+            await asyncio.wait((told, starting), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
             status = await told
             if status == PARENT_GONE:
                 # The database ends with the parent: nothing can be finished in order any more.
                 os._exit(status)
             return status
         finally:
+            await end(starting)
             await worker.stop()
 
     try:

@@ -104,7 +104,7 @@ async def test_a_killed_one_starts_again(place: Path) -> None:
         os.kill(_postmaster(place), signal.SIGKILL)
         with capture_logs() as said:
             address = await server.start()
-        assert "was killed" in said[0]["event"]
+        assert any("was killed" in line["event"] for line in said)
         assert await answer(address, "SELECT count(*) FROM kept") == 1
     finally:
         await server.stop()
