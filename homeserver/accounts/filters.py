@@ -104,7 +104,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     room: RoomFilter = RoomFilter()
 
 
-_FILTER = msgspec.json.Decoder(Filter)
+_FILTER: msgspec.json.Decoder[Filter] = msgspec.json.Decoder(Filter)
 
 
 def parse_filter(raw: bytes) -> Filter:

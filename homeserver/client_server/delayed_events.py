@@ -127,7 +127,7 @@ async def _act(request: Request, house: House, who: Session | None, action: Acti
 
 
 def _shown(event: Delayed) -> Json:
-    wish = msgspec.json.decode(event.json, type=dict[str, msgspec.Raw])
+    wish: dict[str, msgspec.Raw] = msgspec.json.decode(event.json, type=dict[str, msgspec.Raw])
     since = event.due_ts - event.delay_ms
     found: dict[str, object] = {
         "delay_id": event.delay_id,

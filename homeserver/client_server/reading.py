@@ -11,7 +11,7 @@ from homeserver.http import Request
 from homeserver.rooms.standings import Reader
 from homeserver.storage.stream_tokens import StreamToken
 
-_FILTER = msgspec.json.Decoder(RoomEventFilter)
+_FILTER: msgspec.json.Decoder[RoomEventFilter] = msgspec.json.Decoder(RoomEventFilter)
 
 
 def reader(who: Session) -> Reader:

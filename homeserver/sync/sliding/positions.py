@@ -52,7 +52,7 @@ class _Stored(msgspec.Struct, array_like=True):
     extensions: list[str]
 
 
-_DECODER = msgspec.msgpack.Decoder(_Stored)
+_DECODER: msgspec.msgpack.Decoder[_Stored] = msgspec.msgpack.Decoder(_Stored)
 _ENCODER = msgspec.msgpack.Encoder()
 
 
