@@ -344,6 +344,13 @@ TABLE outgoing_events
     event_nid bigint NOT NULL
     CONSTRAINT outgoing_events_pkey PRIMARY KEY (server_nid, pos)
 
+TABLE partial_rooms
+    room_nid bigint NOT NULL
+    event_nid bigint NOT NULL
+    resident text NOT NULL
+    next_ts bigint NOT NULL
+    CONSTRAINT partial_rooms_pkey PRIMARY KEY (room_nid)
+
 TABLE profiles
     user_nid bigint NOT NULL
     fields bytea NOT NULL

@@ -69,6 +69,7 @@ from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.bundling import Bundling
 from homeserver.rooms.carrying_over import CarryingOver
 from homeserver.rooms.claims import Claims
+from homeserver.rooms.completing import Completing
 from homeserver.rooms.context import Contexts
 from homeserver.rooms.creation import Creation
 from homeserver.rooms.current import Current
@@ -90,6 +91,7 @@ from homeserver.rooms.putting_out import PuttingOut
 from homeserver.rooms.read_markers import ReadMarkers
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.receiving import Receiving
+from homeserver.rooms.rejudging import Rejudging
 from homeserver.rooms.relations import Relations
 from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.rooms.reporting import Reporting
@@ -107,6 +109,7 @@ from homeserver.rooms.upgrading import Upgrading
 from homeserver.rooms.user_directory import UserDirectory
 from homeserver.rooms.visibility import Visibility
 from homeserver.rooms.welcoming import Welcoming
+from homeserver.rooms.wholeness import Wholeness
 from homeserver.storage.states import States
 
 
@@ -216,6 +219,8 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
     policing = Policing(process, peers, rooms.current, rooms.means, absorbing)
     rooms.intake.policed = policing.post
     receiving = Receiving(process, remote, absorbing, policing, rooms.current)
+    rejudging = Rejudging(rooms.means, resolving)
+    completing = Completing(process, receiving, claims, rejudging, rooms.means)
     largest = int(settings.media.max_remote)
     return Federating(
         peers=peers,
@@ -223,8 +228,18 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
         remote=remote,
         absorbing=absorbing,
         policing=policing,
+        completing=completing,
         federated=FederatedRooms(
-            process, peers, remote, absorbing, policing, receiving, rooms.current, rooms.means
+            process,
+            peers,
+            remote,
+            absorbing,
+            policing,
+            receiving,
+            rooms.current,
+            rooms.means,
+            completing,
+            Wholeness(process),
         ),
         receiving=receiving,
         claims=claims,
@@ -253,7 +268,14 @@ def make_writing(
     )
     blocking = Blocking(process)
     memberships = Memberships(
-        process, rooms.intake, current, accounts.profiles, federated, blocking, rooms.ignoring
+        process,
+        rooms.intake,
+        current,
+        accounts.profiles,
+        federated,
+        blocking,
+        rooms.ignoring,
+        Wholeness(process),
     )
     sending = Sending(process, rooms.intake, current, aliases, blocking, rooms.ignoring)
     delayed = DelayedSending(
@@ -321,7 +343,7 @@ def make_reading(base: Base, rooms: Rooms, federating: Federating) -> Reading:
         relations=Relations(process, epoch, access, pages, visibility, showing),
         reporting=Reporting(process, access, pages),
         searching=Searching(process, epoch, visibility, showing, moments),
-        room_states=RoomStates(process, access, showing),
+        room_states=RoomStates(process, access, showing, Wholeness(process)),
         overview=Overview(process, showing),
         read_markers=ReadMarkers(process, access),
         receipts=Receipts(process, access),

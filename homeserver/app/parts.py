@@ -49,6 +49,7 @@ from homeserver.rooms.backfilling import Backfilling
 from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.carrying_over import CarryingOver
 from homeserver.rooms.claims import Claims
+from homeserver.rooms.completing import Completing
 from homeserver.rooms.context import Contexts
 from homeserver.rooms.creation import Creation
 from homeserver.rooms.current import Current
@@ -151,6 +152,7 @@ class Federating:
     remote: RemoteEvents
     policing: Policing
     absorbing: Absorbing
+    completing: Completing
     federated: FederatedRooms
     receiving: Receiving
     claims: Claims

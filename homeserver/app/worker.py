@@ -166,6 +166,7 @@ class Worker:
         self._background.keep("application services", parts.deliveries.run)
         if self._settings.federation.enabled:
             self._background.keep("sending", parts.federating.sending.run)
+            self._background.keep("members of rooms", parts.federating.completing.run)
 
     def _verifier(self, parts: Parts) -> VerifyServer:
         federating, process = parts.federating, parts.base.process

@@ -5,6 +5,7 @@ https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import orjson
@@ -17,9 +18,18 @@ from federation.errors import (
     EventFormatError,
     FederationError,
     HttpError,
+    IdentifierError,
 )
 from federation.events import Event
-from federation.identifiers import EventID, RoomAlias, RoomID, ServerName, UserID, domain_of
+from federation.identifiers import (
+    EventID,
+    RoomAlias,
+    RoomID,
+    ServerName,
+    UserID,
+    domain_of,
+    parse_server_name,
+)
 from federation.net.target import encode_target
 from federation.net.transport import Limits
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
@@ -38,6 +48,7 @@ from homeserver.peers.peers import Peers
 from homeserver.rooms import outliers
 from homeserver.rooms.absorbing import Absorbing, refusal_of
 from homeserver.rooms.aliases import Place
+from homeserver.rooms.completing import Completing
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission, Work
 from homeserver.rooms.intake import Means
@@ -45,7 +56,8 @@ from homeserver.rooms.policing import Policing
 from homeserver.rooms.receiving import Receiving
 from homeserver.rooms.remote_events import JoinAnswer, RemoteEvents, decoded
 from homeserver.rooms.stripped import KEYS, stripped
-from homeserver.storage import invites, received
+from homeserver.rooms.wholeness import Wholeness
+from homeserver.storage import invites, partial_rooms, received
 from homeserver.storage.batch import Membership
 from homeserver.storage.process import Process
 
@@ -55,6 +67,9 @@ _V2 = ("_matrix", "federation", "v2")
 _MOST_CANDIDATES = 10
 _INVITATION_PAUSES = (0.05, 0.25, 1.0)
 """Seconds: a server tells the room of its invitation only once we have signed it."""
+_WHOLE_SECONDS = 0.5
+"""How long somebody who joins waits for all members."""
+_MOST_SERVERS = 10_000
 _Answer = TypeVar("_Answer")
 
 
@@ -71,7 +86,11 @@ class FederatedRooms:
         receiving: Receiving,
         current: Current,
         means: Means,
+        completing: Completing,
+        wholeness: Wholeness,
     ) -> None:
+        self._completing = completing
+        self._wholeness = wholeness
         self._policing = policing
         self._receiving = receiving
         self._process = process
@@ -278,7 +297,8 @@ class FederatedRooms:
         """`send_join` or `send_leave`, in version 2, or as older servers have it."""
         body = orjson.loads(event.json)
         path = (what, room_id, event.event_id)
-        target = encode_target(*_V2, *path)
+        query = [("omit_members", "true")] if what == "send_join" else []
+        target = encode_target(*_V2, *path, query=query)
         try:
             response = await self._peers.client.request("PUT", server, target, body, limits=_JOIN)
             return decoded(response.body, kind)
@@ -309,16 +329,23 @@ class FederatedRooms:
         async with self._process.database.reader() as conn:
             room = (await self._process.numbers.rooms.intern(conn, [room_id]))[room_id]
             await received.set_version(conn, room, version.name)
+            await partial_rooms.forget(conn, room)
             await outliers.store(conn, self._process.numbers, room, events)
             entries = await received.state_of(conn, room, named)
             await invites.forget(conn, room)
+        if answer.members_omitted:
+            await self._completing.begin(room, event, server, _servers_in(answer, server))
         self._means.heads.drop(room)
         rulings = await self._absorbing.absorb(
             room_id, [event], {event.event_id: entries}, is_fresh=True
         )
         denied = refusal_of(rulings.get(event.event_id))
+        if answer.members_omitted:
+            await self._completing.go_on(room, event, is_joined=denied is None)
         if denied is not None:
             raise Forbidden(denied.reason)
+        # Nobody need notice in a room of a few.
+        await self._wholeness.comes_within(room_id, _WHOLE_SECONDS)
 
     async def _add(self, server: ServerName, room_id: RoomID, event: Event) -> None:
         """Take in a join to a room that we are in already."""
@@ -388,6 +415,15 @@ def _told(error: HttpError) -> MatrixError:
     if error.status in {400, 403, 404} and error.errcode:
         return _PASSED_ON.get(error.errcode, MatrixError)(error.message)
     return BadGateway(f"the other server answered {error.status}")
+
+
+def _servers_in(answer: JoinAnswer, resident: ServerName) -> list[ServerName]:
+    """Which servers are in a room whose members we are not told of."""
+    named = [resident]
+    for name in answer.servers_in_room[:_MOST_SERVERS]:
+        with suppress(IdentifierError):
+            named.append(parse_server_name(name))
+    return named
 
 
 def _room_server(room_id: RoomID) -> list[ServerName]:

@@ -46,6 +46,8 @@ class Head:
     """The forward extremities."""
     known: Known
     """Grows as it is asked; never changes what it has said."""
+    partial: EventNid | None = None
+    """The join that brought us in, as long as not all of the members are known."""
 
 
 class Heads:
@@ -97,10 +99,11 @@ class Heads:
         self, conn: Connection, wanted: Mapping[RoomNid, Iterable[StateKey]]
     ) -> dict[RoomNid, Head]:
         """The heads of these rooms, knowing at least these entries of their states."""
-        heads = {room: self._heads[room] for room in wanted if room in self._heads}
-        missing = [room for room in wanted if room not in heads]
+        kept = {room: self._heads[room] for room in wanted if room in self._heads}
+        missing = [room for room in wanted if room not in kept]
         if missing:
-            heads |= await self._load(conn, missing)
+            kept |= await self._load(conn, missing)
+        heads = {room: kept[room] for room in wanted}
         await self._learn(conn, {heads[room]: set(keys) for room, keys in wanted.items()})
         for head in heads.values():
             self.put(head)
@@ -158,4 +161,5 @@ def _head(row: RoomState, group: StateGroup | None, events: Mapping[EventNid, Ev
         group,
         tuple(Tip(nid, events[nid]) for nid in row.extremities),
         {},
+        row.partial,
     )

@@ -97,6 +97,8 @@ class Judging:
         self, nids: Nids, event: Event, before: StateGroup | None, current: StateGroup | None
     ) -> Ruling:
         """Judge an event by the state before it and, unless it is of the past, the current one."""
+        if current is not None:
+            current = await self._with_cited_members(event, current)
         ruling = judge(event, await self._evidence(event, before, current))
         fate = FATES[ruling.outcome]
         key = None if event.state_key is None else nids.keys[(event.type, event.state_key)]
@@ -148,8 +150,29 @@ class Judging:
     async def state_before(self, event: Event, states: States) -> StateGroup | None:
         """The state after the parents, or the one that was given."""
         if event.event_id in states:
-            return await self._given(states[event.event_id])
-        return await self.after_all(event.prev_events)
+            before = await self._given(states[event.event_id])
+        else:
+            before = await self.after_all(event.prev_events)
+        if before is None and self._head.partial is not None:
+            join = (await self.stored([self._head.partial]))[self._head.partial]
+            before = await self._group(join.group)
+        return before and await self._with_cited_members(event, before)
+
+    async def _with_cited_members(self, event: Event, group: StateGroup) -> StateGroup:
+        """As long as not all members are known, those are believed whom the event cites.
+
+        It is judged again when they are.
+        """
+        if self._head.partial is None:
+            return group
+        cited = {
+            (s.event.type, s.event.state_key or ""): s.nid
+            for s in (self.known[i] for i in event.auth_events if i in self.known)
+            if s.event.type == "m.room.member" and s.fate is Fate.ACCEPTED
+        }
+        keys = await self._means.numbers.state_keys.intern(self._conn, cited)
+        new = {keys[name]: nid for name, nid in cited.items() if group.find(keys[name]) is None}
+        return await self._changed(group, new) if new else group
 
     async def after_all(self, events: Iterable[EventID]) -> StateGroup | None:
         """The one state after several events."""

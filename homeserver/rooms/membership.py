@@ -27,7 +27,8 @@ from homeserver.rooms.intake import Intake
 from homeserver.rooms.notice_rooms import check_may_leave
 from homeserver.rooms.posting import post_all
 from homeserver.rooms.remote import RemoteRooms
-from homeserver.storage import invites, memberships
+from homeserver.rooms.wholeness import Wholeness
+from homeserver.storage import invites, memberships, partial_rooms
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
 
@@ -46,6 +47,7 @@ class Memberships:
         remote: for rooms that we are not in.
         blocking: rooms that nobody is let into.
         ignoring: who does not want to be invited.
+        wholeness: waits for members that are not known yet.
 
     """
 
@@ -58,7 +60,9 @@ class Memberships:
         remote: RemoteRooms,
         blocking: Blocking,
         ignoring: Ignoring,
+        wholeness: Wholeness,
     ) -> None:
+        self._wholeness = wholeness
         self._process = process
         self._intake = intake
         self._current = current
@@ -101,6 +105,7 @@ class Memberships:
                 conn, room, self._process.server
             )
             state = await self._current.read(conn, room_id, [member, JOIN_RULES, GUEST_ACCESS])
+            is_partial = is_here and await partial_rooms.is_partial(conn, room_id)
             invited = None if is_here else await invites.find(conn, room_id, user)
         if is_guest:
             check_guest_may_join(state.get(GUEST_ACCESS) if is_here else None)
@@ -112,15 +117,25 @@ class Memberships:
         if member in state and state[member].membership == "join":
             return
         rules = state[JOIN_RULES].content if JOIN_RULES in state else {}
+        if is_partial:
+            # Others know whether they were put out once.
+            await self._join_through_others(user, room_id, via, content)
+            return
         if rules.get("join_rule") in _RESTRICTED and not _is_invited(state.get(member)):
             try:
                 authoriser = await self.authoriser(user, room_id, rules)
             except (UnableToAuthorise, UnableToGrant):
-                candidates = [*self._candidates(room_id, via, None), *await self._others(room_id)]
-                await self._remote.join(user, room_id, candidates, content, is_here=True)
+                await self._join_through_others(user, room_id, via, content)
                 return
             content["join_authorised_via_users_server"] = authoriser
         await self._set(user, room_id, user, content)
+
+    async def _join_through_others(
+        self, user: UserID, room_id: RoomID, via: Sequence[ServerName], content: JsonObject
+    ) -> None:
+        """Join a room that this server is in, but cannot let the user into by itself."""
+        candidates = [*self._candidates(room_id, via, None), *await self._others(room_id)]
+        await self._remote.join(user, room_id, candidates, content, is_here=True)
 
     async def leave(
         self, user: UserID, room_id: RoomID, reason: str | None, *, is_forced: bool = False
@@ -187,6 +202,7 @@ class Memberships:
 
         """
         await self._check_open(room_id)
+        await self._wholeness.wait(room_id)
         await self._ignoring.check_invitation(sender, target)
         content = {**(extra or {}), **_content("invite", reason)}
         if domain_of(target) == self._process.server:
@@ -206,6 +222,7 @@ class Memberships:
 
         """
         await self._check_present(sender, room_id)
+        await self._wholeness.wait(room_id)
         membership, _ = await self._standing(target, room_id)
         if membership not in {"join", "invite", "knock"}:
             raise Forbidden("the user is not in this room")
@@ -216,6 +233,7 @@ class Memberships:
     ) -> None:
         """Put somebody out for good, or raise `Forbidden`."""
         await self._check_present(sender, room_id)
+        await self._wholeness.wait(room_id)
         await self._set(sender, room_id, target, _content("ban", reason))
 
     async def unban(
@@ -223,6 +241,7 @@ class Memberships:
     ) -> None:
         """Take back a ban, or raise `Forbidden`."""
         await self._check_present(sender, room_id)
+        await self._wholeness.wait(room_id)
         membership, _ = await self._standing(target, room_id)
         if membership != "ban":
             raise Forbidden("the user is not banned from this room")

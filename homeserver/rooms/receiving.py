@@ -167,8 +167,13 @@ class Receiving:
         async with self._process.database.reader() as conn:
             groundless = await _unknown_auth_events(conn, events)
             missing = await _unknown_parents(conn, events)
+            is_partial = (await get_rooms(conn, [room]))[room].partial is not None
         gaps = [event for event in events if missing & set(event.prev_events)]
-        states = await self._states(server, room_id, room, version, gaps)
+        if is_partial:
+            # They are judged by what is known, and again when all members are.
+            states: States = {event.event_id: {} for event in gaps}
+        else:
+            states = await self._states(server, room_id, room, version, gaps)
         return _reachable(events, states, missing, groundless), states
 
     async def _with_missing(
@@ -266,7 +271,7 @@ class Receiving:
         ids, chain = await self._remote.state_ids(origin, room_id, event_id)
         wanted = {*ids, *chain}
         async with self._process.database.reader() as conn:
-            missing = wanted - (await received.by_ids(conn, wanted)).keys()
+            missing = wanted - (await received.places(conn, wanted)).keys()
         if len(missing) > _ONE_BY_ONE:
             pdus, auth = await self._remote.state(origin, room_id, event_id)
             raw = [*pdus, *auth]

@@ -42,6 +42,9 @@ class JoinAnswer(msgspec.Struct):
     auth_chain: RawEvents
     event: msgspec.Raw = msgspec.Raw(b"null")
     """The event that was sent, perhaps with one more signature."""
+    members_omitted: bool = False
+    servers_in_room: list[str] = []
+    """Where members are omitted: of which servers they are."""
 
 
 class _State(msgspec.Struct):

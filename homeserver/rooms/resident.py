@@ -103,6 +103,7 @@ class Resident:
             raise Forbidden("the user is of another server")
         async with self._process.database.reader() as conn:
             head = await self._here(conn, room_id, origin)
+            _check_whole(head)
             version = head.version or ROOM_VERSIONS["1"]
             if what != "leave" and version.name not in (versions or ["1"]):
                 raise IncompatibleRoomVersion(room_version=version.name)
@@ -141,6 +142,7 @@ class Resident:
         """
         async with self._process.database.reader() as conn:
             head = await self._here(conn, room_id, origin)
+        _check_whole(head)
         version = head.version or ROOM_VERSIONS["1"]
         event = await self._checked(what, origin, room_id, event_id, body, version)
         policy = await self._policing.decisions(room_id, [event])
@@ -205,7 +207,7 @@ class Resident:
     ) -> RoomState:
         """The state before an event, for a server in the room."""
         async with self._process.database.reader() as conn:
-            await self.check_server(conn, room_id, origin)
+            _check_whole(await self.check_server(conn, room_id, origin))
             stored = (await received.by_ids(conn, [event_id])).get(event_id)
             if stored is None or stored.order is None or stored.event.room_id != room_id:
                 raise NotFound("there is no such event")
@@ -449,6 +451,12 @@ class Resident:
 
 
 _CLOSED = frozenset({HistoryVisibility.JOINED, HistoryVisibility.INVITED})
+
+
+def _check_whole(head: Head) -> None:
+    """Raise `NotFound` as long as not all members are known: another server has to be asked."""
+    if head.partial is not None:
+        raise NotFound("this server does not know all members of the room yet")
 
 
 def _parsed(body: JsonObject, version: RoomVersion) -> Event:

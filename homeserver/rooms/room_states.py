@@ -17,11 +17,14 @@ from homeserver.errors import NotFound
 from homeserver.rooms.access import Access, Reach
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.standings import Reader
+from homeserver.rooms.wholeness import Wholeness
 from homeserver.storage import history, room_states
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 from homeserver.storage.state_groups import EventNid
 from homeserver.storage.stream_tokens import ORDER_BITS, StreamToken
+
+MEMBER = "m.room.member"
 
 
 class RoomStates:
@@ -31,10 +34,14 @@ class RoomStates:
         process: the one that this is part of.
         access: says how far somebody may look.
         showing: says how entries are shown.
+        wholeness: waits for members that are not known yet.
 
     """
 
-    def __init__(self, process: Process, access: Access, showing: Showing) -> None:
+    def __init__(
+        self, process: Process, access: Access, showing: Showing, wholeness: Wholeness
+    ) -> None:
+        self._wholeness = wholeness
         self._process = process
         self._access = access
         self._showing = showing
@@ -46,6 +53,7 @@ class RoomStates:
 
     async def whole(self, reader: Reader, room_id: RoomID) -> list[JsonObject]:
         """Every entry, or raise `Forbidden`."""
+        await self._wholeness.wait(room_id)
         async with self._process.database.reader() as conn:
             reach = await self._access.reach(conn, reader, room_id)
             nids = await room_states.all_at(conn, reach.room, _position(reach))
@@ -59,6 +67,8 @@ class RoomStates:
             NotFound: there is nothing under this key.
 
         """
+        if kind == MEMBER:
+            await self._wholeness.wait(room_id)
         async with self._process.database.reader() as conn:
             reach = await self._access.reach(conn, reader, room_id)
             key = (kind, state_key)
@@ -93,6 +103,7 @@ class RoomStates:
             Forbidden: the reader may not look into the room.
 
         """
+        await self._wholeness.wait(room_id)
         async with self._process.database.reader() as conn:
             reach = await self._access.reach(conn, reader, room_id)
             pos = _position(reach)
@@ -104,6 +115,7 @@ class RoomStates:
 
     async def joined_members(self, reader: Reader, room_id: RoomID) -> dict[str, JsonObject]:
         """The profile of each joined member, or raise `Forbidden` unless the reader is one."""
+        await self._wholeness.wait(room_id)
         async with self._process.database.reader() as conn:
             standing = await self._access.joined(conn, reader, room_id)
             rows = await room_states.joined_members(conn, standing.room)

@@ -23,15 +23,18 @@ class RoomState(NamedTuple):
     head: int
     group: GroupNid | None
     extremities: list[EventNid]
+    partial: EventNid | None
+    """The join that brought us in, as long as not all of the members are known."""
 
 
 async def get_rooms(conn: Connection, rooms: Iterable[RoomNid]) -> dict[RoomNid, RoomState]:
     """The rooms of these numbers."""
     rows = await conn.fetch(
         """
-        SELECT room_nid, room_id, version, head, group_nid, extremities
-          FROM rooms
-         WHERE room_nid = ANY ($1)
+        SELECT r.room_nid, r.room_id, r.version, r.head, r.group_nid, r.extremities, p.event_nid
+          FROM rooms r
+          LEFT JOIN partial_rooms p ON p.room_nid = r.room_nid
+         WHERE r.room_nid = ANY ($1)
         """,
         list(rooms),
     )

@@ -23,6 +23,8 @@ class Kind(IntEnum):
 
     EVENT = 1
     """An event of the room; item: its number. Of a membership: whose it is."""
+    STATE = 2
+    """The room's state became otherwise without an event; with a user, their membership too."""
     ACCOUNT = 10
     """The user's account was made, or is now otherwise: locked, administrator, deactivated, …"""
     DEVICE = 11

@@ -160,21 +160,7 @@ async def add_history(
 ) -> None:
     """Store events of the past, at these places of their room's order."""
     async with conn.transaction():
-        await conn.execute(
-            """
-            INSERT INTO state_groups (group_nid, room_nid, parent_nid, step, size, digest, records)
-            OVERRIDING SYSTEM VALUE
-            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[],
-                                 $5::integer[], $6::bytea[], $7::bytea[])
-            """,
-            [row.group for row in groups],
-            [row.room for row in groups],
-            [row.parent for row in groups],
-            [row.step for row in groups],
-            [row.size for row in groups],
-            [row.digest for row in groups],
-            [row.records for row in groups],
-        )
+        await add_groups(conn, groups)
         await _insert(conn, rows, list(orders))
         await conn.execute(
             """
@@ -189,6 +175,25 @@ async def add_history(
             """,
             *([row[column] for row in relations] for column in range(6)),
         )
+
+
+async def add_groups(conn: Connection, groups: Sequence[GroupRow]) -> None:
+    """Store states of the past."""
+    await conn.execute(
+        """
+        INSERT INTO state_groups (group_nid, room_nid, parent_nid, step, size, digest, records)
+        OVERRIDING SYSTEM VALUE
+        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[],
+                             $5::integer[], $6::bytea[], $7::bytea[])
+        """,
+        [row.group for row in groups],
+        [row.room for row in groups],
+        [row.parent for row in groups],
+        [row.step for row in groups],
+        [row.size for row in groups],
+        [row.digest for row in groups],
+        [row.records for row in groups],
+    )
 
 
 async def _insert(conn: Connection, rows: Sequence[EventRow], orders: Sequence[int | None]) -> None:

@@ -87,10 +87,11 @@ async def forget_unused(conn: Connection, before: int) -> None:
 
 
 async def last_moves(conn: Connection, rooms: Iterable[RoomNid]) -> dict[RoomNid, int]:
-    """The position of the last event of each room."""
+    """The position of the last event, or other change of the state, of each room."""
     rows = await conn.fetch(
         """
-        SELECT w.room_nid, e.room_order >> 24
+        SELECT w.room_nid, greatest(e.room_order >> 24, (
+                   SELECT max(pos) FROM state_changes c WHERE c.room_nid = w.room_nid))
           FROM unnest($1::bigint[]) AS w (room_nid)
          CROSS JOIN LATERAL (
                SELECT room_order FROM events

@@ -167,7 +167,9 @@ class Activity:
                 self._note(kind, room, pos)
                 for woken in self._waiting_rooms.get(room, ()):
                     woken.set()
-            if room is not None and user is not None and kind == Kind.EVENT:
+            if room is not None and (
+                kind == Kind.STATE or (user is not None and kind == Kind.EVENT)
+            ):
                 self._members[room] = pos
             if user is not None and kind != Kind.RECEIPT:
                 self._users[user] = pos

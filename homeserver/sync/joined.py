@@ -67,6 +67,8 @@ class Room:
     limited: bool = False
     state: dict[KeyNid, EventNid] = field(default_factory=dict)
     members_changed: bool = False
+    is_counted_anew: bool = False
+    """Whether the members may be others than before without an event that is told."""
 
 
 class JoinedRooms:
@@ -221,9 +223,9 @@ class JoinedRooms:
                 room.state = before_timeline(room.news.changes, room.timeline)
             if any(e.event.type == "m.room.member" for e in room.news.events):
                 room.members_changed = True
-            room.members_changed = room.members_changed or (
-                room.limited and bool(room.news.changes)
-            )
+            shown_all = {event.nid for event in room.news.events}
+            if any(change.new not in shown_all for change in room.news.changes):
+                room.members_changed = room.is_counted_anew = True
 
     async def _states(
         self, conn: Connection, rooms: Sequence[Room], wanted: Mapping[RoomNid, int]
@@ -431,4 +433,6 @@ def _says_something(section: JsonObject, room: Room, wish: Wish) -> bool:
     if wish.since is None or wish.full_state or room.is_new:
         return True
     state = section.get("state") or section.get("state_after") or {}
-    return bool(section["timeline"]["events"] or state.get("events") or room.limited)
+    if section["timeline"]["events"] or state.get("events") or room.limited:
+        return True
+    return room.is_counted_anew and "summary" in section

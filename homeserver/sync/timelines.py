@@ -125,7 +125,6 @@ async def _read(
 ) -> dict[RoomNid, News]:
     span = end_of(after), end_of(up_to)
     pages = await history.pages(conn, dict.fromkeys(rooms, span), limit + 1)
-    # A state changes only with an event, if perhaps with one that is not shown.
     changes = await sync.changes(conn, dict.fromkeys(rooms, after), up_to)
     # Only what came from elsewhere, or a join through somebody else, has something missing before.
     open_rooms = {

@@ -13,7 +13,7 @@ from homeserver.sync.activity import Activity
 _MOST_ROOMS = 1_000_000
 """Rooms of all users together that are remembered, at some 150 bytes each."""
 
-_CONCERNING = frozenset({Kind.EVENT, Kind.FORGOTTEN})
+_CONCERNING = frozenset({Kind.EVENT, Kind.STATE, Kind.FORGOTTEN})
 
 
 class UserRooms:

@@ -157,7 +157,7 @@ def _spoilt(honest: Any) -> Any:
     for event in state:
         if event["type"] == "m.room.topic":
             event["signatures"] = {name: {"ed25519:x": "AAAA"} for name in event["signatures"]}
-    return {**honest, "state": state}
+    return {**honest, "members_omitted": False, "state": state}
 
 
 BAD_STATES: dict[str, Callable[[Any], Any]] = {

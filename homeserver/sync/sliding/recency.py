@@ -13,12 +13,13 @@ from homeserver.storage.numbers import RoomNid
 from homeserver.storage.process import Process
 from homeserver.sync.activity import Activity
 
+_MOVING = frozenset({Kind.EVENT, Kind.STATE})
 _MOST = 500_000
 """Rooms that are remembered, at some 100 bytes each."""
 
 
 class Recency:
-    """Knows the position of the last event of rooms; follows the log."""
+    """Knows where something last happened in rooms; follows the log."""
 
     def __init__(self, process: Process, activity: Activity) -> None:
         self._process = process
@@ -67,5 +68,5 @@ class Recency:
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            if entry.kind == Kind.EVENT and entry.room is not None:
+            if entry.kind in _MOVING and entry.room is not None:
                 self._heard[entry.room] = entry.pos

@@ -1,0 +1,112 @@
+"""Events that were judged before all members of their room were known, judged anew.
+
+https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from federation.auth import auth_events_for
+from federation.decision import Decision, Denied
+from federation.identifiers import EventID
+from federation.verdict import Outcome
+from homeserver.rooms.heads import Head
+from homeserver.rooms.intake import Means
+from homeserver.rooms.interning import intern
+from homeserver.rooms.judging import CREATE, Judging, States, cited_by
+from homeserver.rooms.resolving import Resolving
+from homeserver.storage import partial_rooms, received
+from homeserver.storage.batch import EventRow, Fate, GroupRow
+from homeserver.storage.partial_rooms import Partial
+from homeserver.storage.pool import OwnConnection
+from homeserver.storage.received import Stored
+from homeserver.storage.state_groups import EventNid, StateGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Rejudged:
+    """What a room is once all of its members are known."""
+
+    group: StateGroup
+    tips: Sequence[EventNid]
+    rows: Sequence[EventRow]
+    groups: Sequence[GroupRow]
+
+
+class Rejudging:
+    """Judges events again, in rooms that are claimed.
+
+    Args:
+        means: as the intake has them.
+        resolving: resolves states.
+
+    """
+
+    def __init__(self, means: Means, resolving: Resolving) -> None:
+        self._means = means
+        self._resolving = resolving
+
+    async def rejudge(
+        self, conn: OwnConnection, partial: Partial, states: States
+    ) -> Rejudged | None:
+        """Judge all that came since the room was joined; `None` if the join itself is none.
+
+        Args:
+            conn: on which the room is claimed.
+            partial: the room.
+            states: before those of the events whose parents are not all here; of the join at least.
+
+        """
+        nids = await partial_rooms.provisional(conn, partial.room, partial.join)
+        found = await received.by_nids(conn, nids)
+        stored = [found[nid] for nid in nids]
+        judging = await self._judging(conn, partial, stored)
+        names = await intern(conn, self._means.numbers, [one.event for one in stored])
+        whole = _with_gaps_bridged(judging, stored, states, partial.join)
+        current: StateGroup | None = None
+        tips: dict[EventID, EventNid] = {}
+        for one in stored:
+            event = one.event
+            before = await judging.state_before(event, whole)
+            ruling = await judging.judge(names, event, before, current)
+            is_live = current is not None or one.nid == partial.join
+            if is_live and ruling.outcome is Outcome.ACCEPTED:
+                for parent in event.prev_events:
+                    tips.pop(parent, None)
+                tips[event.event_id] = one.nid
+                current = await judging.after_all(tips)
+        if current is None:
+            return None
+        return Rejudged(current, list(tips.values()), judging.rows, judging.groups)
+
+    async def _judging(
+        self, conn: OwnConnection, partial: Partial, stored: Sequence[Stored]
+    ) -> Judging:
+        """As if none of the events had a place yet."""
+        events = [one.event for one in stored]
+        keys = {key for event in events for key in auth_events_for(event)}
+        head = (await self._means.heads.get(conn, {partial.room: [*keys, CREATE]}))[partial.room]
+        whole: Head = replace(head, partial=None)
+        known = await received.by_ids(conn, cited_by(whole, events))
+        for event in events:
+            known.pop(event.event_id, None)
+        policy: dict[EventID, Decision] = {
+            one.event.event_id: Denied("event.refused", "the event was refused")
+            for one in stored
+            if one.fate is Fate.SOFT_FAILED
+        }
+        return Judging(conn, self._means, self._resolving, whole, known, policy)
+
+
+def _with_gaps_bridged(
+    judging: Judging, stored: Sequence[Stored], states: States, join: EventNid
+) -> States:
+    """States before all events whose parents are not here: where nobody told, as at the join."""
+    here = {one.event.event_id for one in stored}
+    at_join = next(states[one.event.event_id] for one in stored if one.nid == join)
+    bridged = dict(states)
+    for one in stored:
+        parents = one.event.prev_events
+        if not any(parent in here or judging.is_placed(parent) for parent in parents):
+            bridged.setdefault(one.event.event_id, at_join)
+    return bridged

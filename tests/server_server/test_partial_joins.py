@@ -1,0 +1,258 @@
+"""Rooms that are joined before all of their members are known.
+
+https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
+"""
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from aiohttp import web
+
+from federation.events import Event
+from federation.identifiers import UserID
+from homeserver.storage import partial_rooms
+from tests.server_server.conftest import V3
+from tests.server_server.peer import V1, Peer, Room
+from tests.servers import Client, Hearth
+
+Federated = tuple[Hearth, Peer]
+_MEMBERS = 12
+_SYNC = f"{V3}/sync"
+
+
+class Hall:
+    """Ann has joined a room of the peer, which does not tell its members yet."""
+
+    def __init__(self, hearth: Hearth, peer: Peer, ann: Client, room: Room) -> None:
+        self.hearth, self.peer, self.ann, self.room = hearth, peer, ann, room
+        self.path = f"{V3}/rooms/{room.room_id}"
+
+    def member(self, number: int) -> UserID:
+        return self.peer.user(f"m{number:02}")
+
+    @property
+    def everybody(self) -> set[str]:
+        olga = self.peer.user("olga")
+        return {olga, self.ann.user_id, *map(self.member, range(_MEMBERS))}
+
+    async def is_partial(self) -> bool:
+        async with self.hearth.parts.base.process.database.reader() as conn:
+            return await partial_rooms.is_partial(conn, self.room.room_id)
+
+    async def complete(self) -> None:
+        """The peer tells the members."""
+        self.peer.lies.clear()
+        async with self.hearth.parts.base.process.database.reader() as conn:
+            await conn.fetch("UPDATE partial_rooms SET next_ts = 0")
+        self.hearth.parts.federating.completing.rouse()
+        async with asyncio.timeout(10):
+            while await self.is_partial():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    async def say(self, number: int, text: str) -> Event:
+        """A member whom nobody here has heard of says something."""
+        event = self.peer.say(self.room, text, self.member(number))
+        self.room.tips = [event]
+        assert await self.peer.send([event]) == {event.event_id: {}}
+        return event
+
+    async def texts(self) -> list[str]:
+        page = (await self.ann.get(f"{self.path}/messages", dir="b", limit=100)).ok()
+        return [e["content"].get("body") for e in page["chunk"] if e["type"] == "m.room.message"]
+
+    async def members(self) -> set[str]:
+        found = await self.ann.get(f"{self.path}/joined_members")
+        return set(found.ok()["joined"])
+
+
+def _silent(_: Any) -> web.Response:
+    return web.json_response({"errcode": "M_UNKNOWN", "error": "not now"}, status=500)
+
+
+async def _hall(federated: Federated) -> Hall:
+    hearth, peer = federated
+    room, ann = peer.found(peer.user("olga")), await hearth.user("ann")
+    hall = Hall(hearth, peer, ann, room)
+    for member in map(hall.member, range(_MEMBERS)):
+        content = {"membership": "join", "displayname": member[1:4].upper()}
+        peer.say_state(room, "m.room.member", content, member, member)
+    return hall
+
+
+@pytest.fixture
+async def hall(federated: Federated) -> Hall:
+    found = await _hall(federated)
+    found.peer.lies["state_ids"] = found.peer.lies["state"] = _silent
+    via = found.peer.name
+    (await found.ann.post(f"{V3}/join/{quote(found.room.room_id)}?via={via}")).ok()
+    assert await found.is_partial()
+    return found
+
+
+async def test_a_small_room_is_whole_at_once(federated: Federated) -> None:
+    hall = await _hall(federated)
+    (await hall.ann.post(f"{V3}/join/{quote(hall.room.room_id)}?via={hall.peer.name}")).ok()
+    assert not await hall.is_partial()
+    assert await hall.members() == hall.everybody
+
+
+async def test_reading_and_writing_before_members_are_known(hall: Hall) -> None:
+    await hall.say(11, "hello")
+    body = {"msgtype": "m.text", "body": "hi"}
+    (await hall.ann.put(f"{hall.path}/send/m.room.message/1", body)).ok()
+    assert await hall.texts() == ["hi", "hello"]
+    async with asyncio.timeout(5):
+        while "'hi'" not in str(hall.peer.told):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    synced = (await hall.ann.get(_SYNC)).ok()["rooms"]["join"][hall.room.room_id]
+    told = {e["state_key"] for e in synced["state"]["events"] if e["type"] == "m.room.member"}
+    # Who speaks is known by what they cite.
+    assert hall.member(11) in told | {e["sender"] for e in synced["timeline"]["events"]}
+    assert hall.member(10) not in told
+    await hall.complete()
+    assert await hall.members() == hall.everybody
+    assert await hall.texts() == ["hi", "hello"]
+
+
+async def test_who_asks_for_the_members_waits_for_them(hall: Hall) -> None:
+    asking = asyncio.create_task(hall.ann.get(f"{hall.path}/members"))
+    state = asyncio.create_task(hall.ann.get(f"{hall.path}/state"))
+    key = quote(hall.member(9))
+    one = asyncio.create_task(hall.ann.get(f"{hall.path}/state/m.room.member/{key}"))
+    await asyncio.sleep(0.2)
+    assert not any(task.done() for task in (asking, state, one))
+    await hall.complete()
+    members = {e["state_key"] for e in (await asking).ok()["chunk"]}
+    assert members == hall.everybody
+    assert hall.everybody <= {e["state_key"] for e in (await state).ok()}
+    assert (await one).ok()["displayname"] == "M09"
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+async def test_clients_learn_of_the_members(hall: Hall, is_lazy: bool) -> None:
+    query = '{"room":{"state":{"lazy_load_members":true}}}' if is_lazy else "{}"
+    first = (await hall.ann.get(_SYNC, filter=query)).ok()
+    waiting = asyncio.create_task(
+        hall.ann.get(_SYNC, filter=query, since=first["next_batch"], timeout=10_000)
+    )
+    await asyncio.sleep(0.1)
+    await hall.complete()
+    answer = (await waiting).ok()
+    section = answer["rooms"]["join"][hall.room.room_id]
+    assert section["summary"]["m.joined_member_count"] == len(hall.everybody)
+    told = {e["state_key"] for e in section["state"]["events"]}
+    before = first["rooms"]["join"][hall.room.room_id]
+    shown = {e["state_key"] for e in before["state"]["events"] if e["type"] == "m.room.member"}
+    known = {hall.ann.user_id, *shown, *before["summary"]["m.heroes"]}
+    assert told == (set() if is_lazy else hall.everybody - known)
+    changed = set(answer["device_lists"]["changed"])
+    assert hall.everybody - known <= changed
+
+
+async def test_sliding_sync_learns_of_the_members(hall: Hall) -> None:
+    path = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
+    wish = {"lists": {"all": {"ranges": [[0, 9]], "timeline_limit": 1, "required_state": []}}}
+    first = (await hall.ann.post(path, wish)).ok()
+    waiting = asyncio.create_task(hall.ann.post(path, wish, pos=first["pos"], timeout="10000"))
+    await asyncio.sleep(0.1)
+    await hall.complete()
+    room = (await waiting).ok()["rooms"][hall.room.room_id]
+    assert room["joined_count"] == len(hall.everybody)
+
+
+async def test_who_was_put_out_is_found_out(hall: Hall) -> None:
+    """Somebody cites a membership that does not stand any more: it shows when all are known."""
+    peer, room, olga, member = hall.peer, hall.room, hall.peer.user("olga"), hall.member(8)
+    cited = hall.room.place("m.room.message", member, None, {})
+    lie = peer.say(room, "I am here", member, place=cited)
+    # In the room's real state, they were banned before Ann joined.
+    joined = room.tips[0]
+    ban = peer.make(room, "m.room.member", {"membership": "ban"}, olga, member, place=cited)
+    room.before[joined.event_id][("m.room.member", member)] = ban
+    room.before[lie.event_id] = dict(room.before[joined.event_id])
+    await peer.send([lie])
+    assert await hall.texts() == ["I am here"]
+    await hall.complete()
+    assert await hall.texts() == []
+    assert await hall.members() == hall.everybody - {member}
+
+
+async def test_what_members_change_meanwhile_stands(hall: Hall) -> None:
+    """A member leaves, another one comes, while nobody knows the members."""
+    gone, new = hall.member(7), hall.peer.user("new")
+    leave = hall.peer.say_state(hall.room, "m.room.member", {"membership": "leave"}, gone, gone)
+    came = hall.peer.say_state(hall.room, "m.room.member", {"membership": "join"}, new, new)
+    assert await hall.peer.send([leave, came]) == {leave.event_id: {}, came.event_id: {}}
+    await hall.complete()
+    assert await hall.members() == hall.everybody - {gone} | {new}
+
+
+async def test_history_can_be_read_meanwhile(federated: Federated) -> None:
+    hall = await _hall(federated)
+    for text in ("one", "two"):
+        event = hall.peer.say(hall.room, text, hall.member(10))
+        hall.room.tips = [event]
+    hall.peer.lies["state_ids"] = hall.peer.lies["state"] = _silent
+    (await hall.ann.post(f"{V3}/join/{quote(hall.room.room_id)}?via={hall.peer.name}")).ok()
+    assert await hall.texts() == ["two", "one"]
+    await hall.complete()
+    assert await hall.texts() == ["two", "one"]
+
+
+async def test_others_are_sent_elsewhere_meanwhile(hall: Hall) -> None:
+    """We cannot say who may come in, nor what the state is."""
+    room, user = quote(hall.room.room_id), quote(hall.peer.user("zoe"))
+    status, answer = await hall.peer.ask("GET", f"{V1}/make_join/{room}/{user}?ver=11")
+    assert (status, answer["errcode"]) == (404, "M_NOT_FOUND")
+    join = quote(hall.room.tips[0].event_id)
+    status, answer = await hall.peer.ask("GET", f"{V1}/state_ids/{room}?event_id={join}")
+    assert (status, answer["errcode"]) == (404, "M_NOT_FOUND")
+    await hall.complete()
+    status, answer = await hall.peer.ask("GET", f"{V1}/state_ids/{room}?event_id={join}")
+    assert status == 200
+    assert len(answer["pdu_ids"]) == 3 + len(hall.everybody) - 1
+
+
+async def test_moderating_waits_for_the_members(hall: Hall) -> None:
+    levels = {"users": {hall.peer.user("olga"): 100, hall.ann.user_id: 50}}
+    event = hall.peer.say_state(hall.room, "m.room.power_levels", levels, hall.peer.user("olga"))
+    await hall.peer.send([event])
+    kicking = asyncio.create_task(hall.ann.post(f"{hall.path}/kick", {"user_id": hall.member(6)}))
+    await asyncio.sleep(0.2)
+    assert not kicking.done()
+    await hall.complete()
+    (await kicking).ok()
+    assert await hall.members() == hall.everybody - {hall.member(6)}
+
+
+async def test_another_joins_meanwhile(hall: Hall) -> None:
+    bob = await hall.hearth.user("bob")
+    (await bob.post(f"{V3}/join/{quote(hall.room.room_id)}?via={hall.peer.name}")).ok()
+    await hall.complete()
+    assert await hall.members() == hall.everybody | {bob.user_id}
+
+
+async def test_a_room_that_is_left_again(hall: Hall) -> None:
+    (await hall.ann.post(f"{hall.path}/leave")).ok()
+    await hall.complete()
+    (await hall.ann.post(f"{V3}/join/{quote(hall.room.room_id)}?via={hall.peer.name}")).ok()
+    assert await hall.members() == hall.everybody
+
+
+async def test_a_state_that_does_not_let_us_in_changes_nothing(hall: Hall) -> None:
+    """Whoever let us in tells later that somebody else did: it is asked again."""
+    honest = hall.room.before[hall.room.tips[0].event_id]
+    key = ("m.room.join_rules", "")
+    rules = hall.peer.make(hall.room, *key[:1], {"join_rule": "invite"}, hall.peer.user("olga"), "")
+    hall.room.before[hall.room.tips[0].event_id] = {**honest, key: rules}
+    hall.peer.lies.clear()
+    async with hall.hearth.parts.base.process.database.reader() as conn:
+        await conn.fetch("UPDATE partial_rooms SET next_ts = 0")
+    hall.hearth.parts.federating.completing.rouse()
+    await asyncio.sleep(0.5)
+    assert await hall.is_partial()
+    hall.room.before[hall.room.tips[0].event_id] = honest
+    await hall.complete()
+    assert await hall.members() == hall.everybody
