@@ -45,8 +45,8 @@ class MatrixError(HearthError):
     https://spec.matrix.org/v1.19/client-server-api/#standard-error-response
     """
 
-    status: ClassVar[int] = 400
-    errcode: ClassVar[str] = "M_UNKNOWN"
+    status: int = 400
+    errcode: str = "M_UNKNOWN"
     says: ClassVar[str] = "the request cannot be answered"
     """What is said where the one who raises it has nothing to add."""
 
@@ -316,6 +316,45 @@ class Conflict(MatrixError):
     """It is there already."""
 
     status, errcode, says = 409, "M_UNKNOWN", "it is there already"
+
+
+class ServerNotTrusted(MatrixError):
+    """An identity server that the settings do not name."""
+
+    errcode, says = "M_SERVER_NOT_TRUSTED", "this identity server is not asked for anything here"
+
+
+class IdentityServerError(MatrixError):
+    """What an identity server says is wrong, as it says it."""
+
+    def __init__(self, status: int, errcode: str, message: str) -> None:
+        super().__init__(message or "the identity server refuses")
+        self.status, self.errcode = status, errcode
+
+
+class MediumNotSupported(MatrixError):
+    """Addresses of this kind are not dealt with."""
+
+    errcode, says = "M_THREEPID_MEDIUM_NOT_SUPPORTED", "addresses of this kind are not known here"
+
+
+class ThreepidInUse(MatrixError):
+    """The address is an account's already."""
+
+    errcode, says = "M_THREEPID_IN_USE", "this address belongs to an account already"
+
+
+class ThreepidNotFound(MatrixError):
+    """The address is no account's."""
+
+    errcode, says = "M_THREEPID_NOT_FOUND", "this address belongs to no account here"
+
+
+class ThreepidAuthFailed(MatrixError):
+    """It was not shown that the address is theirs."""
+
+    status, errcode = 403, "M_THREEPID_AUTH_FAILED"
+    says = "the address was not confirmed, or too long ago"
 
 
 class BadGateway(MatrixError):

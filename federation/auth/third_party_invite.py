@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#third-party-invites
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from federation import canonical_json
 from federation.auth.facts import Facts
@@ -49,16 +49,43 @@ def _check_against_state(event: Event, signed: Mapping[str, Any], facts: Facts) 
         return Denied("invite.third_party.sender", "somebody else issued the invite")
     # "If any signature in signed matches any public key in the m.room.third_party_invite event,
     # allow." "Otherwise, reject."
-    message = canonical_json.encode(
-        canonical_json.without(signed, "signatures", "unsigned"), strict=event.version.strict_json
-    )
-    attempts = ((s, k) for k in _public_keys(issued.content) for s in _signatures(signed))
-    if any(is_signature(message, s, k) for s, k in islice(attempts, MAX_ATTEMPTS)):
+    if any(True for _ in signing_keys(issued, signed, strict=event.version.strict_json)):
         return ALLOWED
     return Denied("invite.third_party.signature", "no signature matches a key of the invite")
 
 
-def _public_keys(content: Mapping[str, Any]) -> Iterator[VerifyKey]:
+class InviteKey(NamedTuple):
+    """A key of an `m.room.third_party_invite`, as it stands there."""
+
+    public_key: str
+    validity_url: str | None
+    """Where to ask whether it is still good; without one it is for ever."""
+
+
+def signing_keys(
+    issued: Event, signed: Mapping[str, Any], *, strict: bool = False
+) -> Iterator[InviteKey]:
+    """Those keys of the invite that made a signature in `signed`.
+
+    Args:
+        issued: the `m.room.third_party_invite`.
+        signed: what is shown to redeem it.
+        strict: whether it must be canonical JSON, as in newer room versions.
+
+    Raises:
+        CanonicalJSONError: `signed` cannot be written as JSON.
+
+    """
+    message = canonical_json.encode(
+        canonical_json.without(signed, "signatures", "unsigned"), strict=strict
+    )
+    attempts = ((s, k) for k in _public_keys(issued.content) for s in _signatures(signed))
+    for signature, (key, found) in islice(attempts, MAX_ATTEMPTS):
+        if is_signature(message, signature, key):
+            yield found
+
+
+def _public_keys(content: Mapping[str, Any]) -> Iterator[tuple[VerifyKey, InviteKey]]:
     # "A single public key in the public_key property. A list of public keys in the public_keys
     # property."
     listed = content.get("public_keys")
@@ -66,10 +93,12 @@ def _public_keys(content: Mapping[str, Any]) -> Iterator[VerifyKey]:
     for entry in entries:
         text = entry.get("public_key") if isinstance(entry, dict) else None
         if isinstance(text, str):
+            url = entry.get("key_validity_url")
             try:
-                yield decode_verify_key(text)
+                key = decode_verify_key(text)
             except KeyFormatError:
                 continue
+            yield key, InviteKey(text, url if isinstance(url, str) else None)
 
 
 def _signatures(signed: Mapping[str, Any]) -> Iterator[str]:

@@ -3,8 +3,8 @@
 Only over HTTPS: a redirect cannot take a request out of it.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 
 from yarl import URL
@@ -42,11 +42,26 @@ async def fetch(
         raise ResponseFormatError("a circle of redirects, or too many of them")
 
 
-@asynccontextmanager
-async def post(
+def post(
     transport: Transport, url: str, content: bytes, limits: Limits
+) -> AbstractAsyncContextManager[Reply]:
+    """POST JSON to `url`; as `ask`."""
+    return ask(transport, "POST", url, limits, content=content)
+
+
+@asynccontextmanager
+async def ask(
+    transport: Transport,
+    method: str,
+    url: str,
+    limits: Limits,
+    *,
+    content: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Reply]:
-    """POST JSON to `url`, once; the answer may have any status, and redirects are not followed.
+    """Make any request to `url`, once; the answer may have any status.
+
+    Redirects are not followed: what `headers` hold, a token say, is for this server alone.
 
     Raises:
         ResponseFormatError: the URL is none that can be asked.
@@ -57,8 +72,10 @@ async def post(
         there = _checked(URL(url))
     except ValueError as error:
         raise ResponseFormatError("not a URL") from error
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    request = replace(_get(there), method="POST", headers=headers, body=content)
+    sent = {"Accept": "application/json", **(headers or {})}
+    if content is not None:
+        sent["Content-Type"] = "application/json"
+    request = replace(_get(there), method=method, headers=sent, body=content)
     async with deadline(limits.total), transport.send(request, limits) as reply:
         yield reply
 

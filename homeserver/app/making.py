@@ -58,6 +58,7 @@ from homeserver.e2ee.uploads import Uploads
 from homeserver.media.folder import Folder
 from homeserver.media.remote import Remote
 from homeserver.media.repository import Repository
+from homeserver.peers.identity import IdentityServers
 from homeserver.peers.keys import KeyClient
 from homeserver.peers.peers import Peers
 from homeserver.peers.sending import Sending as PeerSending
@@ -103,6 +104,7 @@ from homeserver.rooms.showing import Showing
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
 from homeserver.rooms.taking_charge import TakingCharge
+from homeserver.rooms.third_party_invites import ThirdPartyInvites
 from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
@@ -224,6 +226,7 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
     largest = int(settings.media.max_remote)
     return Federating(
         peers=peers,
+        identity=IdentityServers(peers, settings.accounts.identity_servers),
         sending=PeerSending(process, peers, settings.federation, base.bus),
         remote=remote,
         absorbing=absorbing,
@@ -284,6 +287,16 @@ def make_writing(
     return Writing(
         aliases=aliases,
         memberships=memberships,
+        third_party_invites=ThirdPartyInvites(
+            process,
+            rooms.intake,
+            current,
+            accounts.profiles,
+            memberships,
+            federated,
+            federating.identity,
+            federating.peers,
+        ),
         blocking=blocking,
         putting_out=PuttingOut(process, memberships),
         taking_charge=TakingCharge(process, rooms.intake, current, memberships),

@@ -39,6 +39,7 @@ from homeserver.e2ee.telling import Telling
 from homeserver.e2ee.uploads import Uploads
 from homeserver.http.limits import Limits
 from homeserver.media.repository import Repository
+from homeserver.peers.identity import IdentityServers
 from homeserver.peers.peers import Peers
 from homeserver.peers.sending import Sending as PeerSending
 from homeserver.push.following import Following
@@ -80,6 +81,7 @@ from homeserver.rooms.showing import Showing
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
 from homeserver.rooms.taking_charge import TakingCharge
+from homeserver.rooms.third_party_invites import ThirdPartyInvites
 from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
@@ -148,6 +150,7 @@ class Federating:
     """What deals with other servers."""
 
     peers: Peers
+    identity: IdentityServers
     sending: PeerSending
     remote: RemoteEvents
     policing: Policing
@@ -166,6 +169,7 @@ class Writing:
 
     aliases: Aliases
     memberships: Memberships
+    third_party_invites: ThirdPartyInvites
     blocking: Blocking
     putting_out: PuttingOut
     taking_charge: TakingCharge

@@ -65,6 +65,7 @@ from homeserver.server_server import openid as server_openid
 from homeserver.server_server import public_rooms as server_public_rooms
 from homeserver.server_server import publishing, queries, transactions, version
 from homeserver.server_server import spaces as server_spaces
+from homeserver.server_server import third_party_invites as server_third_party_invites
 
 CLIENT: Sequence[Routes] = (
     account.routes,
@@ -136,6 +137,7 @@ FEDERATION: Sequence[Routes] = (
     server_openid.routes,
     server_public_rooms.routes,
     server_spaces.routes,
+    server_third_party_invites.routes,
     transactions.routes,
     version.routes,
 )

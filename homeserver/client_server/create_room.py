@@ -3,20 +3,25 @@
 https://spec.matrix.org/v1.19/client-server-api/#creation
 """
 
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from federation.identifiers import RoomAlias
+from federation.identifiers import RoomAlias, UserID
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
-from homeserver.errors import BadJson
+from homeserver.client_server.membership import AddressTarget, read_wanted
+from homeserver.errors import BadJson, MatrixError, TooLarge
 from homeserver.http import Json, Request, Routes
 from homeserver.http.decoding import check_canonical
 from homeserver.rooms.create import InitialState, Preset
 from homeserver.rooms.creation import RoomWish
+from homeserver.rooms.third_party_invites import Wanted
 
 routes = Routes("client")
+
+_MOST_BY_ADDRESS = 20
 
 
 class StateEvent(msgspec.Struct):
@@ -35,6 +40,7 @@ class CreateRoomBody(msgspec.Struct):
     name: str | None = None
     topic: str | None = None
     invite: list[str] = []
+    invite_3pid: list[AddressTarget] = []
     room_version: str | None = None
     creation_content: dict[str, Any] = {}
     initial_state: list[StateEvent] = []
@@ -47,6 +53,7 @@ class CreateRoomBody(msgspec.Struct):
 async def create_room(request: Request, house: House, body: CreateRoomBody, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom"""
     _check(body)
+    invited = await _find_invited(house, body)
     if body.room_alias_name is not None:
         alias = RoomAlias(f"#{body.room_alias_name}:{house.process.server}")
         house.app_services.check_alias(alias, who.service)
@@ -60,13 +67,39 @@ async def create_room(request: Request, house: House, body: CreateRoomBody, who:
         alias_name=body.room_alias_name,
         name=body.name,
         topic=body.topic,
-        invites=body.invite,
+        invites=[*body.invite, *invited.known],
         is_direct=body.is_direct,
         creation_content=body.creation_content,
         initial_state=[InitialState(s.type, s.content, s.state_key) for s in body.initial_state],
         levels=body.power_level_content_override,
     )
-    return {"room_id": await house.creation.create(wish)}
+    room_id = await house.creation.create(wish)
+    for wanted in invited.unknown:
+        # The room is there; that the identity server fails now is no reason to fail.
+        with suppress(MatrixError):
+            await house.third_party_invites.issue(who.user_id, room_id, wanted)
+    return {"room_id": room_id}
+
+
+class _Invited(NamedTuple):
+    """Who is invited by address."""
+
+    known: list[UserID]
+    unknown: list[Wanted]
+
+
+async def _find_invited(house: House, body: CreateRoomBody) -> _Invited:
+    """Ask the identity servers, before there is a room, whom they know."""
+    if len(body.invite_3pid) > _MOST_BY_ADDRESS:
+        raise TooLarge(f"a new room has at most {_MOST_BY_ADDRESS} invitations by address")
+    invited = _Invited([], [])
+    for wanted in [read_wanted(house, target) for target in body.invite_3pid]:
+        user = await house.third_party_invites.find(wanted)
+        if user is None:
+            invited.unknown.append(wanted)
+        else:
+            invited.known.append(user)
+    return invited
 
 
 def _check(body: CreateRoomBody) -> None:

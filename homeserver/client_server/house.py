@@ -55,6 +55,7 @@ from homeserver.rooms.sending import Sending
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
+from homeserver.rooms.third_party_invites import ThirdPartyInvites
 from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
@@ -107,6 +108,7 @@ class House:
     intake: Intake
     aliases: Aliases
     memberships: Memberships
+    third_party_invites: ThirdPartyInvites
     sending: Sending
     delayed_events: DelayedEvents
     creation: Creation

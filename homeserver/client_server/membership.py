@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#room-membership
 """
 
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
@@ -16,15 +16,18 @@ from federation.identifiers import (
     parse_server_name,
     parse_user_id,
 )
+from homeserver.accounts.addresses import parse_address
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
 from homeserver.client_server.reading import room_id
-from homeserver.errors import InvalidParam, MissingParam
+from homeserver.errors import InvalidParam
 from homeserver.http import Json, Limit, Request, Routes, parsed
-from homeserver.http.decoding import check_canonical
+from homeserver.http.decoding import as_matrix_error, check_canonical
+from homeserver.rooms.third_party_invites import Redemption, Wanted, read_signed
 
 routes = Routes("client")
 
+_T = TypeVar("_T")
 _MOST_SERVERS = 20
 _JOINS = (Limit("joins"), Limit("joins_per_room", "roomId"))
 
@@ -40,6 +43,15 @@ class Target(msgspec.Struct):
 
     user_id: str
     reason: str | None = None
+
+
+class AddressTarget(msgspec.Struct):
+    """Whom by their address, and which identity server may know them."""
+
+    id_server: str
+    id_access_token: str
+    medium: str
+    address: str
 
 
 class ViaQuery(msgspec.Struct):
@@ -101,13 +113,36 @@ async def forget_room(request: Request, house: House, who: Session) -> Json:
 async def invite_user(request: Request, house: House, body: JsonObject, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite"""
     if "user_id" not in body and "medium" in body:
-        raise InvalidParam("people are invited by user ID here, not by address")
-    target = _target(body)
+        return await _invite_by_address(request, house, body, who)
+    target = _converted(body, Target)
     user = parsed("user_id", target.user_id, parse_user_id)
     if request.caller is None or request.caller.is_limited:
         house.limits.check("invites_to_user", user)
     await house.memberships.invite(who.user_id, room_id(request), user, target.reason)
     return {}
+
+
+async def _invite_by_address(
+    request: Request, house: House, body: JsonObject, who: Session
+) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#thirdparty_post_matrixclientv3roomsroomidinvite"""
+    wanted = read_wanted(house, _converted(body, AddressTarget))
+    if request.caller is None or request.caller.is_limited:
+        house.limits.check("invites_to_user", wanted.address)
+    await house.third_party_invites.invite(who.user_id, room_id(request), wanted)
+    return {}
+
+
+def read_wanted(house: House, target: AddressTarget) -> Wanted:
+    """Whom a client wants to invite by address.
+
+    Raises:
+        ServerNotTrusted: the identity server is none that may be asked.
+        InvalidParam, MediumNotSupported: the address is none.
+
+    """
+    access = house.third_party_invites.access(target.id_server, target.id_access_token)
+    return Wanted(access, parse_address(target.medium, target.address))
 
 
 @routes.post("/_matrix/client/v3/rooms/{roomId}/kick", auth=True)
@@ -147,12 +182,22 @@ async def _join(
     reason = body.get("reason")
     if not isinstance(reason, str | None):
         raise InvalidParam("reason must be a string")
-    extra: dict[str, Any] = {k: v for k, v in body.items() if k != "third_party_signed"}
+    extra = dict(body)
+    shown = extra.pop("third_party_signed", None)
     if reason is None:
         extra.pop("reason", None)
+    if shown is not None:
+        await house.third_party_invites.redeem(_redemption(room, who, shown))
     await house.memberships.join(who.user_id, room, via, extra, is_guest=who.is_guest)
     await house.carrying_over.joined(who.user, room)
     return {"room_id": room}
+
+
+def _redemption(room: RoomID, who: Session, shown: object) -> Redemption:
+    """What an identity server signed for a client that joins with it."""
+    signed = read_signed(shown, who.user_id)
+    sender = parsed("sender", str(signed.get("sender")), parse_user_id)
+    return Redemption(room, sender, who.user_id, signed)
 
 
 async def _named(
@@ -167,10 +212,8 @@ async def _named(
     return place.room_id, [*via, *place.servers]
 
 
-def _target(body: JsonObject) -> Target:
-    if "user_id" not in body:
-        raise MissingParam("user_id is missing")
+def _converted(body: JsonObject, kind: type[_T]) -> _T:
     try:
-        return msgspec.convert(body, Target)
+        return msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
-        raise InvalidParam(str(error)) from error
+        raise as_matrix_error(error, InvalidParam) from error

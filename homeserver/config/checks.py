@@ -13,7 +13,6 @@ NOT_BUILT = (
     "registration.require_email",
     "auth.cas",
     "accounts.change_3pid",
-    "accounts.identity_servers",
     "privacy.client_addresses",
     "smtp",
     "captcha",

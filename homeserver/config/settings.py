@@ -335,8 +335,8 @@ class Accounts:
     """Whether they may put out their accounts themselves."""
 
     identity_servers: Annotated[tuple[ServerName, ...], Example("[vector.im]")] = ()
-    """Identity servers that may tie addresses to accounts and invite by e-mail address. They learn
-    the address and who invited whom, so none by default."""
+    """Identity servers that may be asked to tie addresses to accounts, and to invite by e-mail
+    address. They learn the address, who invites whom, and the room's name, so none by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

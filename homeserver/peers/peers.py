@@ -4,10 +4,11 @@ https://spec.matrix.org/v1.19/server-server-api/
 """
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fnmatch import fnmatchcase
 
+from federation import x_matrix
 from federation.canonical_json import JsonObject
 from federation.errors import AddressRefusedError
 from federation.identifiers import ServerName, split_server_name
@@ -15,7 +16,7 @@ from federation.net.addresses import AddressPolicy
 from federation.net.client import FederationClient
 from federation.net.discovery import Discovery
 from federation.net.dns import AioDnsResolver
-from federation.net.fetch import fetch, post
+from federation.net.fetch import ask, fetch, post
 from federation.net.key_fetcher import FederationKeyFetcher
 from federation.net.key_ring import KeyRing
 from federation.net.proxies import ProxyRule
@@ -68,6 +69,7 @@ class Peers:
         self, settings: Settings, process: Process, key: SigningKey, old_keys: Sequence[OldKey] = ()
     ) -> None:
         self._settings = settings
+        self._server, self._key = process.server, key
         resolver = AioDnsResolver()
         self._transport = _transport(settings.outgoing, resolver)
         self._well_known = WellKnown(self._transport, time.time)
@@ -101,6 +103,31 @@ class Peers:
     def post(self, url: str, content: bytes, limits: Limits) -> AbstractAsyncContextManager[Reply]:
         """POST JSON to anybody who may be reached."""
         return post(self._transport, url, content, limits)
+
+    def ask(
+        self,
+        method: str,
+        url: str,
+        limits: Limits,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AbstractAsyncContextManager[Reply]:
+        """Make any request to anybody who may be reached; redirects are not followed."""
+        return ask(self._transport, method, url, limits, content=content, headers=headers)
+
+    def signature_for(
+        self, destination: ServerName, method: str, uri: str, content: JsonObject
+    ) -> str:
+        """The `Authorization` that shows a server, of whatever kind, that we ask."""
+        return x_matrix.sign_request(
+            key=self._key,
+            origin=self._server,
+            destination=destination,
+            method=method,
+            uri=uri,
+            content=content,
+        )
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -192,7 +192,7 @@ class Resident:
             and event.membership == "invite"
             and is_user_id(target)
         )
-        if not is_good or domain_of(event.sender) != origin:
+        if not is_good or not _may_send(origin, event):
             raise InvalidParam("this is not the invitation that the path names")
         if domain_of(target) != self._process.server:
             raise Forbidden("the user is not of this server")
@@ -451,6 +451,20 @@ class Resident:
 
 
 _CLOSED = frozenset({HistoryVisibility.JOINED, HistoryVisibility.INVITED})
+
+
+def _may_send(origin: ServerName, invitation: Event) -> bool:
+    """Whether a server may send an invitation: its own people's, or one by address.
+
+    "If the event is a 3rd party invite, the sender must already match the 3rd party invite, and the
+    server which actually sends the event may be a different server."
+    """
+    if domain_of(invitation.sender) == origin:
+        return True
+    signed: Any = invitation.content
+    for key in ("third_party_invite", "signed"):
+        signed = signed.get(key) if isinstance(signed, dict) else None
+    return isinstance(signed, dict) and signed.get("mxid") == invitation.state_key
 
 
 def _check_whole(head: Head) -> None:

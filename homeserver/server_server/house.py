@@ -22,6 +22,7 @@ from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.receiving import Receiving
 from homeserver.rooms.resident import Resident
 from homeserver.rooms.spaces import Spaces
+from homeserver.rooms.third_party_invites import ThirdPartyInvites
 from homeserver.rooms.typing import Typing
 from homeserver.storage.process import Process
 
@@ -45,6 +46,7 @@ class House:
     directory: Directory
     spaces: Spaces
     resident: Resident
+    third_party_invites: ThirdPartyInvites
     receiving: Receiving
     receipts: Receipts
     typing: Typing
