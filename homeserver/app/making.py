@@ -270,6 +270,7 @@ def make_writing(
         requires_membership=settings.alias_requires_membership,
     )
     blocking = Blocking(process)
+    spaces = Spaces(process, federating.peers)
     memberships = Memberships(
         process,
         rooms.intake,
@@ -279,6 +280,7 @@ def make_writing(
         blocking,
         rooms.ignoring,
         Wholeness(process),
+        spaces.lets_guests_in,
     )
     sending = Sending(process, rooms.intake, current, aliases, blocking, rooms.ignoring)
     delayed = DelayedSending(
@@ -301,7 +303,7 @@ def make_writing(
         putting_out=PuttingOut(process, memberships),
         taking_charge=TakingCharge(process, rooms.intake, current, memberships),
         directory=Directory(process, federating.peers),
-        spaces=Spaces(process, federating.peers),
+        spaces=spaces,
         user_directory=UserDirectory(
             process, everybody=base.settings.privacy.directory_of_everybody
         ),

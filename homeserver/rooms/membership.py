@@ -3,7 +3,8 @@
 https://spec.matrix.org/v1.19/client-server-api/#room-membership
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from federation.building import Draft
@@ -14,6 +15,7 @@ from federation.power_levels import LevelError, PowerLevels
 from homeserver.accounts.profiles import Profiles
 from homeserver.errors import (
     Forbidden,
+    GuestAccessForbidden,
     MatrixError,
     NotFound,
     UnableToAuthorise,
@@ -21,7 +23,7 @@ from homeserver.errors import (
 )
 from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.current import CREATE, POWER_LEVELS, Current
-from homeserver.rooms.guest_access import GUEST_ACCESS, check_guest_may_join
+from homeserver.rooms.guest_access import GUEST_ACCESS, check_guest_may_join, lets_guests_in
 from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.notice_rooms import check_may_leave
@@ -48,6 +50,7 @@ class Memberships:
         blocking: rooms that nobody is let into.
         ignoring: who does not want to be invited.
         wholeness: waits for members that are not known yet.
+        lets_guests_in: whether other servers say so of a room that we are not in.
 
     """
 
@@ -61,7 +64,9 @@ class Memberships:
         blocking: Blocking,
         ignoring: Ignoring,
         wholeness: Wholeness,
+        lets_guests_in: Callable[[RoomID, Sequence[ServerName]], Awaitable[bool]],
     ) -> None:
+        self._lets_guests_in = lets_guests_in
         self._wholeness = wholeness
         self._process = process
         self._intake = intake
@@ -87,8 +92,7 @@ class Memberships:
             room_id: which.
             via: servers to go through if we are not in the room.
             extra: what the client adds to the membership's content.
-            is_guest: whether the user is a guest. What a room that we are not in says of guests is
-                not known before one has joined it: none of ours joins it first.
+            is_guest: whether the user is a guest.
 
         Raises:
             Forbidden: the room does not let them in.
@@ -107,13 +111,16 @@ class Memberships:
             state = await self._current.read(conn, room_id, [member, JOIN_RULES, GUEST_ACCESS])
             is_partial = is_here and await partial_rooms.is_partial(conn, room_id)
             invited = None if is_here else await invites.find(conn, room_id, user)
-        if is_guest:
-            check_guest_may_join(state.get(GUEST_ACCESS) if is_here else None)
         if not is_here:
             inviter = invited.sender if invited else None
             candidates = self._candidates(room_id, via, inviter)
-            await self._remote.join(user, room_id, candidates, content)
+            if is_guest:
+                await self._join_elsewhere_as_guest(user, room_id, candidates, content)
+            else:
+                await self._remote.join(user, room_id, candidates, content)
             return
+        if is_guest:
+            check_guest_may_join(state.get(GUEST_ACCESS))
         if member in state and state[member].membership == "join":
             return
         rules = state[JOIN_RULES].content if JOIN_RULES in state else {}
@@ -136,6 +143,27 @@ class Memberships:
         """Join a room that this server is in, but cannot let the user into by itself."""
         candidates = [*self._candidates(room_id, via, None), *await self._others(room_id)]
         await self._remote.join(user, room_id, candidates, content, is_here=True)
+
+    async def _join_elsewhere_as_guest(
+        self,
+        user: UserID,
+        room_id: RoomID,
+        candidates: Sequence[ServerName],
+        content: JsonObject,
+    ) -> None:
+        """Join a room that is said to let guests in; out again if its state says otherwise.
+
+        A room of which nobody tells is none that does.
+        """
+        if not await self._lets_guests_in(room_id, candidates):
+            raise GuestAccessForbidden("the room does not let guests in, as far as is known")
+        await self._remote.join(user, room_id, candidates, content)
+        async with self._process.database.reader() as conn:
+            state = await self._current.read(conn, room_id, [GUEST_ACCESS])
+        if not lets_guests_in(state.get(GUEST_ACCESS)):
+            with suppress(MatrixError):  # `PuttingOut` may have done so already
+                await self.leave(user, room_id, None, is_forced=True)
+            raise GuestAccessForbidden("the room does not let guests in")
 
     async def leave(
         self, user: UserID, room_id: RoomID, reason: str | None, *, is_forced: bool = False

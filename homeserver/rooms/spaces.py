@@ -138,6 +138,11 @@ class Spaces:
             raise NotFound("there is no such room, or you may not see it")
         return seen.summary
 
+    async def lets_guests_in(self, room_id: RoomID, via: Sequence[ServerName]) -> bool:
+        """Whether another server says so of a room that we are not in."""
+        seen = await self._ask(room_id, via)
+        return seen is not None and seen.summary.get("guest_can_join") is True
+
     async def for_server(
         self, server: ServerName, room_id: RoomID, *, suggested_only: bool
     ) -> JsonObject:

@@ -14,6 +14,7 @@ from homeserver.http.routes import Auth
 from tests.client_server.test_every_endpoint import filled, label
 from tests.database import Server
 from tests.server_server.conftest import Scene, federated, scene  # noqa: F401
+from tests.server_server.peer import Peer
 from tests.servers import Client, Hearth, eventually, own_database, serving, test_settings
 
 V3 = "/_matrix/client/v3"
@@ -163,6 +164,34 @@ async def test_another_server_puts_our_guests_out(scene: Scene) -> None:  # noqa
     event = peer.make(room, GUESTS, {"guest_access": "forbidden"}, eve, "")
     assert await peer.send([event]) == {event.event_id: {}}
     await eventually(lambda: is_out(scene.ann, scene.room.room_id, guest))
+
+
+async def test_rooms_of_other_servers(federated: tuple[Hearth, Peer]) -> None:  # noqa: F811
+    """They are asked first whether they let guests in, and not believed if they do not."""
+    hearth, peer = federated
+    guest, olga = await guest_of(hearth), peer.user("olga")
+    open_room, closed = peer.found(olga), peer.found(olga)
+    peer.say_state(open_room, GUESTS, {"guest_access": "can_join"}, olga)
+
+    def told(room: str, *, lets_in: bool) -> dict[str, Any]:
+        summary = {"room_id": room, "num_joined_members": 1, "guest_can_join": lets_in}
+        return {"room": {**summary, "children_state": []}, "children": []}
+
+    async def joins(room: str) -> tuple[int, str | None]:
+        answer = await guest.post(f"{V3}/rooms/{room}/join")
+        return answer.status, answer.errcode
+
+    refused = (403, "M_GUEST_ACCESS_FORBIDDEN")
+    assert await joins(open_room.room_id) == refused
+    peer.lies["hierarchy"] = lambda _: told(open_room.room_id, lets_in=True)
+    assert await joins(open_room.room_id) == (200, None)
+    peer.lies["hierarchy"] = lambda _: told(closed.room_id, lets_in=False)
+    assert await joins(closed.room_id) == refused
+    assert not any("make_join" in path and closed.room_id in path for path in peer.asked)
+    peer.lies["hierarchy"] = lambda _: told(closed.room_id, lets_in=True)
+    assert await joins(closed.room_id) == refused
+    rooms = (await guest.get(f"{V3}/sync")).ok()["rooms"]
+    assert list(rooms["join"]) == [open_room.room_id]
 
 
 async def test_a_restart_forgets_no_guest(postgres: Server, tmp_path: Path) -> None:
