@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import yaml
 
+from federation.signing import SigningKey, decode_base64
 from tests.app.processes import free_port
 from tests.federation.net.loopback import Authority
 
@@ -31,6 +32,18 @@ class Synapse:
     url: str
     session: aiohttp.ClientSession
     folder: Path
+
+    @property
+    def key(self) -> SigningKey:
+        """With which it signs."""
+        kind, version, seed = (self.folder / "signing.key").read_text().split()
+        return SigningKey.from_seed(f"{kind}:{version}", decode_base64(seed))
+
+    @property
+    def errors(self) -> list[str]:
+        """What it logged as an error."""
+        lines = (self.folder / "log").read_text().splitlines()
+        return [line for line in lines if line.startswith(("ERROR", "CRITICAL"))]
 
     async def user(self, localpart: str) -> "SynapseClient":
         """Make an account and log in."""
@@ -145,7 +158,14 @@ def _configure(folder: Path, name: str, port: int, authority: Authority) -> None
         yaml.safe_dump(
             {
                 "version": 1,
-                "handlers": {"file": {"class": "logging.FileHandler", "filename": "log"}},
+                "formatters": {"levels": {"format": "%(levelname)s %(name)s %(message)s"}},
+                "handlers": {
+                    "file": {
+                        "class": "logging.FileHandler",
+                        "filename": "log",
+                        "formatter": "levels",
+                    }
+                },
                 "root": {"level": "INFO", "handlers": ["file"]},
                 "disable_existing_loggers": False,
             }

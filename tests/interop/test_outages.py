@@ -1,22 +1,28 @@
 """Hearth and a stock Synapse that cannot reach each other for a while, and then can.
 
-Both go on alone, and end with the same state and the same messages.
+Both go on alone, and end with the same state and the same messages. `HEARTH_SPLIT_EVENTS` is how
+much each says meanwhile (120), `HEARTH_SPLIT` for how many seconds at least (0).
 """
 
 import asyncio
+import os
 
 import pytest
 
 from tests.interop.world import Person, World, agree, hear, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("interop outages")]
+EVENTS = int(os.environ.get("HEARTH_SPLIT_EVENTS", "120"))
+SECONDS = float(os.environ.get("HEARTH_SPLIT", "0"))
 HOSTS = pytest.mark.parametrize("host", ["hearth", "synapse"])
 
 
 async def _talk(who: Person, room_id: str, count: int) -> list[str]:
     """Messages, with changes of state between them."""
     said = [f"{who.user_id} says {number}" for number in range(count)]
+    pause = SECONDS / count
     for number, text in enumerate(said):
+        await asyncio.sleep(pause)
         await who.say(room_id, text)
         if number % 10 == 0:
             await who.set(room_id, "m.room.topic", {"topic": text})
@@ -41,7 +47,7 @@ async def _room(world: World, host: str, *, equals: bool = True) -> tuple[Person
 async def test_each_goes_on_alone(between: World, host: str) -> None:
     owner, guest, room_id = await _room(between, host)
     async with between.apart():
-        both = await asyncio.gather(*(_talk(who, room_id, 120) for who in (owner, guest)))
+        both = await asyncio.gather(*(_talk(who, room_id, EVENTS) for who in (owner, guest)))
     # Whoever speaks again is heard, and what was missed is asked for.
     for who in (owner, guest):
         await who.say(room_id, f"{who.user_id} is back")
@@ -51,10 +57,11 @@ async def test_each_goes_on_alone(between: World, host: str) -> None:
     said = {text for texts in both for text in texts}
 
     async def heard(who: Person) -> bool:
-        return set(await who.bodies(room_id, 1000)) >= said
+        return set(await who.bodies(room_id, 4 * EVENTS)) >= said
 
     for who in (owner, guest):
         await until(lambda who=who: heard(who))  # type: ignore[misc]
+    await between.agree_on_state_ids(room_id, owner, guest)
 
 
 @HOSTS

@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from yarl import URL
+
+from federation.identifiers import ServerName
+from federation.signing import SigningKey
+from federation.x_matrix import sign_request
 from homeserver.http.listeners import bind
 from tests.app.processes import free_port
 from tests.database import Server
@@ -161,7 +166,10 @@ async def hear(room_id: str, text: str, *listeners: Person) -> None:
         async def has(who: Person = listener) -> bool:
             return text in await who.bodies(room_id, 1000)
 
-        await until(has)
+        try:
+            await until(has)
+        except AssertionError as error:
+            raise AssertionError(f"{listener.user_id} did not hear {text!r}") from error
 
 
 async def agree(room_id: str, one: Person, other: Person) -> None:
@@ -174,6 +182,27 @@ async def agree(room_id: str, one: Person, other: Person) -> None:
         await until(same)
     except AssertionError:
         assert await one.state(room_id) == await other.state(room_id)
+
+
+async def _state_ids(
+    origin: str, server: Hearth | Synapse, room_id: str, event_id: str, key: SigningKey
+) -> set[str]:
+    """What a server tells another one of the state before an event."""
+    path = f"/_matrix/federation/v1/state_ids/{quote(room_id)}?event_id={quote(event_id)}"
+    header = sign_request(
+        key=key,
+        origin=ServerName(origin),
+        destination=ServerName(server.name),
+        method="GET",
+        uri=path,
+        content=None,
+    )
+    url = URL(server.url + path, encoded=True)
+    headers = {"Authorization": header}
+    async with server.session.get(url, headers=headers, ssl=False) as response:
+        answer = await response.json()
+        assert response.status == 200, answer
+        return set(answer["pdu_ids"])
 
 
 @dataclass
@@ -195,6 +224,20 @@ class World:
         finally:
             for relay in self.relays:
                 await relay.open()
+
+    async def agree_on_state_ids(self, room_id: str, *people: Person) -> None:
+        """Have somebody speak, and compare what both servers say the state was before that."""
+        said = await people[0].say(room_id, "what is the state?")
+        await hear(room_id, "what is the state?", *people)
+        told = [
+            await _state_ids(self.hearth.name, self.synapse, room_id, said, self._our_key),
+            await _state_ids(self.synapse.name, self.hearth, room_id, said, self.synapse.key),
+        ]
+        assert told[0] == told[1]
+
+    @property
+    def _our_key(self) -> SigningKey:
+        return self.hearth.parts.base.signing_key
 
     async def ours(self, name: str = "ann") -> Person:
         """Somebody of Hearth."""
