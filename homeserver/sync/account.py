@@ -3,9 +3,11 @@
 https://spec.matrix.org/v1.19/client-server-api/#syncing
 """
 
+from collections.abc import Iterable
+
 from federation.canonical_json import JsonObject
 from federation.identifiers import UserID
-from homeserver.accounts.filters import EventFilter
+from homeserver.accounts.filters import EventFilter, RoomEventFilter
 from homeserver.push.rulesets import Rulesets
 from homeserver.rooms.presence import Presence
 from homeserver.storage import account_data, standings
@@ -50,21 +52,27 @@ class AccountSections:
         async with self._process.database.reader() as conn:
             return await account_data.read_changes(conn, wish.who.user, wish.after, up_to)
 
-    async def presence(self, wish: Wish, stamp: int) -> JsonObject:
-        """`presence` of people with whom a room is shared, if any changed."""
+    async def presence(self, wish: Wish, stamp: int, met: Iterable[UserID] = ()) -> JsonObject:
+        """`presence` of people with whom a room is shared, if any changed.
+
+        Args:
+            wish: who asks for what.
+            stamp: of the last change that they know.
+            met: people with whom a room is shared that was not: what they are is new to the client.
+
+        """
+        events = self._presence.since(met, 0)
         users = self._presence.changed_after(stamp)
-        if not users:
-            return {}
-        async with self._process.database.reader() as conn:
-            nids = await self._process.numbers.users.find(conn, users)
-            known = await standings.who_share_a_room(conn, wish.who.user, nids.values())
-        shared = [UserID(user) for user, nid in nids.items() if nid in known]
-        events = [
-            event
-            for event in self._presence.since([*shared, wish.who.user_id], stamp)
-            if wants(wish.filter.presence, event["type"], event["sender"])
-        ]
-        return {"presence": {"events": events}} if events else {}
+        if users:
+            async with self._process.database.reader() as conn:
+                nids = await self._process.numbers.users.find(conn, users)
+                known = await standings.who_share_a_room(conn, wish.who.user, nids.values())
+            shared = [UserID(user) for user, nid in nids.items() if nid in known]
+            told = {event["sender"] for event in events}
+            others = [user for user in [*shared, wish.who.user_id] if user not in told]
+            events += self._presence.since(others, stamp)
+        wanted = [e for e in events if wants(wish.filter.presence, e["type"], e["sender"])]
+        return {"presence": {"events": wanted}} if wanted else {}
 
 
 def room_data(data: list[Datum], wish: Wish) -> dict[RoomNid, list[JsonObject]]:
@@ -74,6 +82,13 @@ def room_data(data: list[Datum], wish: Wish) -> dict[RoomNid, list[JsonObject]]:
         if not _is_global(datum) and wants(wish.filter.room.account_data, datum.type):
             found.setdefault(datum.room, []).append(_event(datum))
     return found
+
+
+def wants_room(wanted: RoomEventFilter, room_id: str) -> bool:
+    """Whether anything of a room is wanted that is no event of it."""
+    return (wanted.rooms is None or room_id in wanted.rooms) and room_id not in (
+        wanted.not_rooms or ()
+    )
 
 
 def wants(wanted: EventFilter, kind: str, sender: str | None = None) -> bool:

@@ -26,7 +26,7 @@ from homeserver.storage.state_groups import EventNid, KeyNid
 from homeserver.storage.stream_tokens import StreamToken
 from homeserver.storage.unread import MAIN
 from homeserver.sync import shown
-from homeserver.sync.account import AccountSections, room_data, wants
+from homeserver.sync.account import AccountSections, room_data, wants, wants_room
 from homeserver.sync.activity import Activity
 from homeserver.sync.seeing import Seeing
 from homeserver.sync.states import SentMembers, after_timeline, before_timeline
@@ -112,8 +112,9 @@ class JoinedRooms:
                     found[mine[room].room_id] = section
         await self._add_ephemeral(wish, mine, found, up_to, stamp)
         await self._add_counts(wish, mine, found, up_to)
-        for room, events in room_data(await means.account.data(wish, up_to), wish).items():
-            if room in mine:
+        data, wanted = await means.account.data(wish, up_to), wish.filter.room.account_data
+        for room, events in room_data(data, wish).items():
+            if room in mine and wants_room(wanted, mine[room].room_id):
                 found.setdefault(mine[room].room_id, {})["account_data"] = {"events": events}
         return found
 
@@ -280,6 +281,8 @@ class JoinedRooms:
                 wanted = list(members.values())
             else:
                 wanted = self._sent.unsent(wish.who.device, nid, members, up_to, is_new=room.is_new)
+            if not wish.wants_state_after:
+                wanted = _as_it_begins(wanted, room.timeline)
             found[nid] = [event for event in wanted if event not in shown_there]
         return found
 
@@ -315,19 +318,13 @@ class JoinedRooms:
         up_to: int,
     ) -> JsonObject:
         means = self._means
-        state = shown.state(means.showing, entries, wish.filter)
         prev = StreamToken(means.epoch, up_to)
         if room.timeline and room.timeline[0].order is not None:
             prev = StreamToken(means.epoch, up_to, order=room.timeline[0].order - 1)
-        section: JsonObject = {
-            "timeline": {"events": timeline, "limited": room.limited, "prev_batch": str(prev)}
+        return {
+            "timeline": {"events": timeline, "limited": room.limited, "prev_batch": str(prev)},
+            **shown.state_section(means.showing, entries, wish),
         }
-        if wish.wants_state_after:
-            section["state_after"] = {"events": state}
-            section["org.matrix.msc4222.state_after"] = {"events": state}
-        else:
-            section["state"] = {"events": state}
-        return section
 
     async def _summaries(
         self, conn: Connection, wish: Wish, rooms: Sequence[Room]
@@ -388,6 +385,7 @@ class JoinedRooms:
         stamp: int,
     ) -> None:
         means, wanted = self._means, wish.filter.room.ephemeral
+        mine = {room: of for room, of in mine.items() if wants_room(wanted, of.room_id)}
         for room, users in means.typing.since(mine.keys(), stamp).items():
             if wants(wanted, "m.typing"):
                 _add(found, mine[room], "m.typing", {"user_ids": list(users)})
@@ -411,6 +409,18 @@ def _add(found: dict[str, JsonObject], room: RoomOf, kind: str, content: JsonObj
 def _own(room: Room, wish: Wish) -> set[UserID]:
     """One's own membership is told with a room that is new."""
     return {wish.who.user_id} if room.is_new else set()
+
+
+def _as_it_begins(members: Iterable[EventNid], timeline: Sequence[Placed]) -> list[EventNid]:
+    """What stood in the place of those of the members' events that the timeline shows."""
+    first: dict[KeyNid, Placed] = {}
+    keys: dict[EventNid, KeyNid] = {}
+    for event in timeline:
+        if event.key is not None:
+            first.setdefault(event.key, event)
+            keys[event.nid] = event.key
+    then = [first[keys[nid]].replaces if nid in keys else nid for nid in members]
+    return [nid for nid in then if nid is not None]
 
 
 def _state_position(room: Room, wish: Wish, up_to: int) -> int:

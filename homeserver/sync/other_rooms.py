@@ -4,6 +4,7 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from federation.canonical_json import JsonObject
 from homeserver.rooms.standings import Reader
@@ -24,6 +25,15 @@ from homeserver.sync.wishes import Wish
 
 _SECTIONS = {Membership.INVITE: "invite", Membership.KNOCK: "knock"}
 _STATES = {"invite": "invite_state", "knock": "knock_state"}
+
+
+class _Departed(NamedTuple):
+    """A room as it was when somebody left it."""
+
+    of: RoomOf
+    timeline: list[Placed]
+    entries: list[Placed]
+    limited: bool
 
 
 class OtherRooms:
@@ -70,14 +80,13 @@ class OtherRooms:
         if not rooms:
             return {}
         events = await history.by_nid(conn, [room.event for room in rooms])
-        section = "state_after" if wish.wants_state_after else "state"
         found: dict[str, JsonObject] = {}
         for room in rooms:
             own = [events[room.event]] if room.event in events else []
             prev = str(StreamToken(self._means.epoch, room.pos))
             found[room.room_id] = {
                 "timeline": {"events": [], "limited": False, "prev_batch": prev},
-                section: {"events": shown.state(self._means.showing, own, wish.filter)},
+                **shown.state_section(self._means.showing, own, wish),
             }
         return found
 
@@ -93,37 +102,54 @@ class OtherRooms:
         if not rooms:
             return {}
         means = self._means
+        departed = await self._departed(conn, wish, reader, rooms, up_to)
+        every = [event for one in departed for event in one.timeline]
+        standings = await means.standings.read(conn, reader, [room.room for room in rooms])
+        lines = iter(
+            await shown.timeline(conn, means.showing, reader, every, standings, wish.filter)
+        )
         found: dict[str, JsonObject] = {}
+        for one in departed:
+            prev = StreamToken(means.epoch, one.of.pos)
+            if one.timeline and one.timeline[0].order is not None:
+                prev = StreamToken(means.epoch, one.of.pos, order=one.timeline[0].order - 1)
+            found[one.of.room_id] = {
+                "timeline": {
+                    "events": [next(lines) for _ in one.timeline],
+                    "limited": one.limited,
+                    "prev_batch": str(prev),
+                },
+                **shown.state_section(means.showing, one.entries, wish),
+            }
+        return found
+
+    async def _departed(
+        self,
+        conn: Connection,
+        wish: Wish,
+        reader: Reader,
+        rooms: Sequence[RoomOf],
+        up_to: int,
+    ) -> list[_Departed]:
+        """What is told of rooms that were left; one's own departure always is."""
         after = wish.after if wish.since else None
         spans = {room.room: (after, min(room.pos, up_to)) for room in rooms}
         news = await last_events(conn, spans, max(1, wish.limit))
         changes = await sync.changes(conn, dict.fromkeys(spans, wish.after), up_to)
         events = [event for room in rooms for event in news[room.room].events]
-        visible = {e.nid for e in await means.visibility.visible(conn, reader, events)}
-        standings = await means.standings.read(conn, reader, list(spans))
+        seen = {e.nid for e in await self._means.visibility.visible(conn, reader, events)}
         states = await self._states(conn, wish, rooms, news, changes)
+        own = await history.by_nid(conn, [room.event for room in rooms])
+        found = []
         for room in rooms:
-            timeline = [
-                event
-                for event in news[room.room].events
-                if event.nid in visible and wish.timeline_matches(event.event)
-            ]
-            lines = await shown.timeline(
-                conn, means.showing, reader, timeline, standings, wish.filter
-            )
+            wanted = [e for e in news[room.room].events if e.nid in seen]
+            timeline = [e for e in wanted if wish.timeline_matches(e.event)] if wish.limit else []
             entries = [e for e in states[room.room] if wish.state_matches(e.event)]
-            state = shown.state(means.showing, entries, wish.filter)
-            prev = StreamToken(means.epoch, room.pos)
-            if timeline and timeline[0].order is not None:
-                prev = StreamToken(means.epoch, room.pos, order=timeline[0].order - 1)
-            found[room.room_id] = {
-                "timeline": {
-                    "events": lines,
-                    "limited": news[room.room].has_more,
-                    "prev_batch": str(prev),
-                },
-                ("state_after" if wish.wants_state_after else "state"): {"events": state},
-            }
+            departure = own.get(room.event)
+            if departure and room.event not in {e.nid for e in (*timeline, *entries)}:
+                is_wanted = wish.limit and wish.timeline_matches(departure.event)
+                (timeline if is_wanted else entries).append(departure)
+            found.append(_Departed(room, timeline, entries, news[room.room].has_more))
         return found
 
     async def _states(

@@ -10,6 +10,7 @@ from homeserver.rooms.standings import Reader, Standing
 from homeserver.storage.history import Placed
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
+from homeserver.sync.wishes import Wish
 
 
 async def timeline(
@@ -37,6 +38,15 @@ def state(showing: Showing, events: Sequence[Placed], wanted: Filter) -> list[Js
     """Entries of states."""
     shown = showing.show_state(events)
     return [_formed(event, one, wanted) for event, one in zip(events, shown, strict=True)]
+
+
+def state_section(showing: Showing, events: Sequence[Placed], wish: Wish) -> JsonObject:
+    """Entries of a room's state, under the name under which the client wants them."""
+    after: JsonObject = {"events": state(showing, events, wish.filter)}
+    if not wish.wants_state_after:
+        return {"state": after}
+    # COMPAT(matrix-js-sdk): it reads the unstable name only.
+    return {"state_after": after, "org.matrix.msc4222.state_after": after}
 
 
 def _formed(event: Placed, shown: JsonObject, wanted: Filter) -> JsonObject:

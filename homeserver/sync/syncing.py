@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from federation.canonical_json import JsonObject
+from federation.identifiers import UserID
 from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.presence import Presence
 from homeserver.storage.memberships import RoomOf
@@ -98,10 +99,10 @@ class Syncing:
         if any(sections.values()):
             answer["rooms"] = {name: found for name, found in sections.items() if found}
         answer |= await parts.account.read(wish, up_to)
-        if parts.presence.enabled:
-            answer |= await parts.account.presence(wish, since)
         last = await self._to_device(wish, answer, up_to)
-        await self._device_lists(wish, rooms, answer, up_to)
+        met = await self._device_lists(wish, rooms, answer, up_to)
+        if parts.presence.enabled:
+            answer |= await parts.account.presence(wish, since, met)
         answer["next_batch"] = str(StreamToken(parts.epoch, up_to, last, max(stamp, since)))
         return answer
 
@@ -115,14 +116,18 @@ class Syncing:
 
     async def _device_lists(
         self, wish: Wish, rooms: Sequence[RoomOf], answer: JsonObject, up_to: int
-    ) -> None:
-        # "optional [...] on incremental sync": a new client asks for all that it needs.
+    ) -> Sequence[UserID]:
+        """Add whose devices have to be looked at: those just met are among them, which it answers.
+
+        "optional [...] on incremental sync": a new client asks for all that it needs.
+        """
         if wish.since is None:
-            return
+            return ()
         keys, activity, user = self.parts.keys, self.parts.activity, wish.who.user
         found = await device_changes(keys, activity, user, rooms, wish.after, up_to)
         if found.changed or found.left:
             answer["device_lists"] = {"changed": list(found.changed), "left": list(found.left)}
+        return found.changed
 
     async def _finished(self, wish: Wish, answer: JsonObject) -> JsonObject:
         """With what is in every answer."""

@@ -1,0 +1,297 @@
+"""What of `/sync` is easily missed: filters, departures, presence of people just met.
+
+https://spec.matrix.org/v1.19/client-server-api/#syncing
+"""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from tests.client_server.test_sync import V3, bodies, room_of, say, sync
+from tests.servers import Client, Hearth
+
+_BOTH = ("state_after", "org.matrix.msc4222.state_after")
+
+
+@pytest.fixture
+async def ann(hearth: Hearth) -> Client:
+    return await hearth.user("ann")
+
+
+@pytest.fixture
+async def bob(hearth: Hearth) -> Client:
+    return await hearth.user("bob")
+
+
+def of(events: Any, kind: str) -> list[Any]:
+    return [event for event in events if event["type"] == kind]
+
+
+async def name_in(who: Client, room_id: str, name: str) -> None:
+    """Have a name in one room only."""
+    content = {"membership": "join", "displayname": name}
+    path = f"{V3}/rooms/{room_id}/state/m.room.member/{who.user_id}"
+    (await who.put(path, content)).ok()
+
+
+async def test_state_after_is_always_there_under_both_names(ann: Client, bob: Client) -> None:
+    room_id = await room_of(ann, bob)
+    since = (await sync(bob))["next_batch"]
+    await say(ann, room_id, "nothing changes")
+    query = {"org.matrix.msc4222.use_state_after": "true"}
+    answer = await sync(bob, since, **query)
+    for name in _BOTH:
+        assert answer["rooms"]["join"][room_id][name] == {"events": []}
+    assert "state" not in answer["rooms"]["join"][room_id]
+    (await ann.post(f"{V3}/rooms/{room_id}/kick", {"user_id": bob.user_id})).ok()
+    left = (await sync(bob, answer["next_batch"], **query))["rooms"]["leave"][room_id]
+    for name in _BOTH:
+        assert [e["content"]["membership"] for e in left[name]["events"]] == ["leave"]
+    assert "state" not in left
+
+
+async def test_a_change_that_a_filter_hides_is_told_as_state(ann: Client, bob: Client) -> None:
+    room_id = await room_of(ann, bob)
+    since = (await sync(bob))["next_batch"]
+    await say(ann, room_id, "one")
+    topic = f"{V3}/rooms/{room_id}/state/m.room.topic"
+    (await ann.put(topic, {"topic": "hidden"})).ok()
+    await say(ann, room_id, "two")
+    wanted = json.dumps({"room": {"timeline": {"not_types": ["m.room.topic"]}}})
+    room = (await sync(bob, since, filter=wanted))["rooms"]["join"][room_id]
+    assert bodies(room) == ["one", "two"]
+    assert [e["content"] for e in room["state"]["events"]] == [{"topic": "hidden"}]
+
+
+async def test_a_member_is_shown_as_before_the_timeline(ann: Client, bob: Client) -> None:
+    """Who renames themselves amidst a timeline was somebody else when it began."""
+    room_id = await room_of(ann, bob)
+    await name_in(bob, room_id, "Old")
+    wanted = json.dumps({"room": {"state": {"lazy_load_members": True}}})
+    since = (await sync(ann, filter=wanted))["next_batch"]
+    for number in range(11):  # further back than the first answer reached
+        await say(ann, room_id, f"{number}")
+    since = (await sync(ann, since, filter=wanted))["next_batch"]
+    await say(bob, room_id, "as Old")
+    await name_in(bob, room_id, "New")
+    await say(bob, room_id, "as New")
+    room = (await sync(ann, since, filter=wanted))["rooms"]["join"][room_id]
+    names = [e["content"].get("displayname") for e in of(room["timeline"]["events"], MEMBER)]
+    assert names == ["New"]
+    before = [e for e in room["state"]["events"] if e["state_key"] == bob.user_id]
+    assert [e["content"]["displayname"] for e in before] in ([], ["Old"])
+    fresh = await sync(await ann.log_in_again(), filter=wanted)
+    told = fresh["rooms"]["join"][room_id]["state"]["events"]
+    assert [e["content"]["displayname"] for e in told if e["state_key"] == bob.user_id] == ["Old"]
+
+
+MEMBER = "m.room.member"
+
+
+async def test_filters_of_rooms_hold_for_data_and_for_typing(ann: Client, bob: Client) -> None:
+    one, two = await room_of(ann, bob), await room_of(ann, bob)
+    since = (await sync(ann))["next_batch"]
+    for room_id in (one, two):
+        data = f"{V3}/user/{ann.user_id}/rooms/{room_id}/account_data/a.kind"
+        (await ann.put(data, {"of": room_id})).ok()
+        typing = f"{V3}/rooms/{room_id}/typing/{bob.user_id}"
+        (await bob.put(typing, {"typing": True, "timeout": 20_000})).ok()
+    only, never = {"rooms": [one]}, {"not_rooms": [two]}
+    for wanted in ({"ephemeral": only, "account_data": never}, {"ephemeral": never}):
+        answer = await sync(ann, since, filter=json.dumps({"room": wanted}))
+        rooms = answer["rooms"]["join"]
+        assert [r for r in rooms if "ephemeral" in rooms[r]] == [one]
+        expected = {one} if "account_data" in wanted else {one, two}
+        assert {r for r in rooms if "account_data" in rooms[r]} == expected
+
+
+async def test_people_just_met_are_told_as_what_they_are(hearth: Hearth) -> None:
+    ann, bob, cat = [await hearth.user(name) for name in ("ann", "bob", "cat")]
+    for who in (ann, bob, cat):
+        path = f"{V3}/presence/{who.user_id}/status"
+        (await who.put(path, {"presence": "online", "status_msg": f"I am {who.user_id}"})).ok()
+    room_id = await room_of(ann, cat)
+    first = {who.user_id: await sync(who) for who in (ann, bob)}
+    # Bob comes in: he learns what the others are, and they what he is.
+    (await bob.post(f"{V3}/join/{room_id}")).ok()
+    for who, met in ((bob, {ann.user_id, cat.user_id}), (ann, {bob.user_id})):
+        answer = await sync(who, first[who.user_id]["next_batch"])
+        told = {e["sender"]: e["content"]["status_msg"] for e in answer["presence"]["events"]}
+        assert met <= told.keys()
+        assert all(status == f"I am {user}" for user, status in told.items())
+
+
+async def test_ones_own_departure_is_told_once(hearth: Hearth, ann: Client, bob: Client) -> None:
+    """Kicked, banned, having rejected an invitation: whatever the filter and the visibility."""
+    left, banned, rejected = (
+        await room_of(ann, bob),
+        await room_of(ann, bob),
+        await room_of(ann, preset="private_chat", invite=[bob.user_id]),
+    )
+    since = (await sync(bob))["next_batch"]
+    (await bob.post(f"{V3}/rooms/{left}/leave")).ok()
+    (await ann.post(f"{V3}/rooms/{banned}/ban", {"user_id": bob.user_id})).ok()
+    (await bob.post(f"{V3}/rooms/{rejected}/leave")).ok()
+    answer = await sync(bob, since)
+    gone = answer["rooms"]["leave"]
+    assert set(gone) == {left, banned, rejected}
+    for room_id, membership in ((left, "leave"), (banned, "ban"), (rejected, "leave")):
+        events = [*gone[room_id]["timeline"]["events"], *gone[room_id]["state"]["events"]]
+        own = [e for e in of(events, MEMBER) if e["state_key"] == bob.user_id]
+        assert own[-1]["content"]["membership"] == membership, room_id
+    assert "invite" not in answer["rooms"]
+    # The same token again says the same; the next one says nothing of it.
+    assert (await sync(bob, since))["rooms"]["leave"].keys() == gone.keys()
+    assert "rooms" not in await sync(bob, answer["next_batch"])
+    assert "rooms" not in await sync(await bob.log_in_again())
+    asked = json.dumps({"room": {"include_leave": True}})
+    assert set((await sync(bob, filter=asked))["rooms"]["leave"]) == {left, banned, rejected}
+    (await bob.post(f"{V3}/rooms/{left}/forget")).ok()
+    assert set((await sync(bob, filter=asked))["rooms"]["leave"]) == {banned, rejected}
+
+
+async def test_an_invitation_from_elsewhere_rejected(pair: tuple[Hearth, Hearth]) -> None:
+    here, there = pair
+    ann, bob = await here.user("ann"), await there.user("bob")
+    since = (await sync(bob))["next_batch"]
+    room_id = await room_of(ann, preset="private_chat", invite=[bob.user_id], name="secret")
+    answer = await sync(bob, since, timeout=5000)
+    invited = answer["rooms"]["invite"][room_id]["invite_state"]["events"]
+    assert {"name": "secret"} in [e["content"] for e in invited]
+    (await bob.post(f"{V3}/rooms/{room_id}/leave")).ok()
+    after = await sync(bob, answer["next_batch"])
+    # Only the other server has the event.
+    assert after["rooms"]["leave"].keys() == {room_id}
+    assert "invite" not in after["rooms"]
+    assert "rooms" not in await sync(bob, after["next_batch"])
+    assert "rooms" not in await sync(bob)
+
+
+async def test_many_departures_cost_no_more_queries(
+    hearth: Hearth, ann: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms = [await room_of(ann, bob) for _ in range(6)]
+    counts = []
+    for leaving in (rooms[:1], rooms[1:]):
+        since = (await sync(bob))["next_batch"]
+        for room_id in leaving:
+            (await bob.post(f"{V3}/rooms/{room_id}/leave")).ok()
+        seen = await _statements(hearth, sync(bob, since))
+        counts.append(len(seen))
+    assert counts[0] == counts[1]
+
+
+async def _statements(hearth: Hearth, asking: Any) -> list[str]:
+    """What the database is asked meanwhile."""
+    seen: list[str] = []
+    pool = hearth.parts.base.process.database
+    plain = pool.reader
+
+    def reader() -> Any:
+        return _Counted(plain(), seen)
+
+    pool.reader = reader  # type: ignore[method-assign]
+    try:
+        await asking
+    finally:
+        pool.reader = plain  # type: ignore[method-assign]
+    return seen
+
+
+class _Counted:
+    def __init__(self, inner: Any, seen: list[str]) -> None:
+        self._inner, self._seen = inner, seen
+
+    async def __aenter__(self) -> Any:
+        conn = await self._inner.__aenter__()
+        seen = self._seen
+
+        class Conn:
+            def __getattr__(self, name: str) -> Any:
+                found = getattr(conn, name)
+                if name not in {"fetch", "fetchrow", "fetchval", "execute"}:
+                    return found
+
+                def noted(sql: str, *args: Any) -> Any:
+                    seen.append(sql)
+                    return found(sql, *args)
+
+                return noted
+
+        return Conn()
+
+    async def __aexit__(self, *error: object) -> Any:
+        return await self._inner.__aexit__(*error)
+
+
+async def test_fields_and_formats(ann: Client, bob: Client) -> None:
+    room_id = await room_of(ann, bob)
+    since = (await sync(bob))["next_batch"]
+    await say(ann, room_id, "hello")
+    wanted = json.dumps({"event_format": "federation"})
+    (event,) = (await sync(bob, since, filter=wanted))["rooms"]["join"][room_id]["timeline"][
+        "events"
+    ]
+    assert {"auth_events", "prev_events", "hashes", "signatures", "depth"} <= event.keys()
+    wanted = json.dumps({"event_fields": ["content.body", "sender"]})
+    (event,) = (await sync(bob, since, filter=wanted))["rooms"]["join"][room_id]["timeline"][
+        "events"
+    ]
+    assert event == {"content": {"body": "hello"}, "sender": ann.user_id}
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"room": {"timeline": {"limit": -1}}},
+        {"room": {"rooms": ["nonsense"]}},
+        {"presence": {"senders": ["nonsense"]}},
+        {"event_format": "other"},
+        {"room": []},
+        [],
+    ],
+)
+async def test_filters_that_are_none(ann: Client, wanted: Any) -> None:
+    answer = await ann.get(f"{V3}/sync", filter=json.dumps(wanted))
+    expected = "M_INVALID_PARAM" if wanted == [] else "M_BAD_JSON"
+    assert (answer.status, answer.errcode) == (400, expected)
+
+
+async def test_ephemeral_data_names_no_room(ann: Client, bob: Client) -> None:
+    room_id = await room_of(ann, bob)
+    since = (await sync(ann))["next_batch"]
+    event_id = await say(ann, room_id, "read me")
+    (await bob.post(f"{V3}/rooms/{room_id}/receipt/m.read/{event_id}")).ok()
+    (await bob.post(f"{V3}/rooms/{room_id}/receipt/m.read/{event_id}", {"thread_id": "main"})).ok()
+    path = f"{V3}/rooms/{room_id}/typing/{bob.user_id}"
+    (await bob.put(path, {"typing": True, "timeout": 20_000})).ok()
+    events = (await sync(ann, since))["rooms"]["join"][room_id]["ephemeral"]["events"]
+    assert {e["type"] for e in events} == {"m.typing", "m.receipt"}
+    assert all("room_id" not in event for event in events)
+    # The unthreaded receipt stands for both, as it covers the thread (MSC4102).
+    (receipt,) = of(events, "m.receipt")
+    assert "thread_id" not in receipt["content"][event_id]["m.read"][bob.user_id]
+
+
+async def test_a_new_member_who_left_and_came_again(ann: Client, bob: Client) -> None:
+    """Rejoined between two syncs: the room is new again, with its whole state."""
+    room_id = await room_of(ann, bob)
+    since = (await sync(bob))["next_batch"]
+    (await bob.post(f"{V3}/rooms/{room_id}/leave")).ok()
+    for number in range(12):
+        await say(ann, room_id, f"while away {number}")
+    topic = f"{V3}/rooms/{room_id}/state/m.room.topic"
+    (await ann.put(topic, {"topic": "changed meanwhile"})).ok()
+    (await bob.post(f"{V3}/join/{room_id}")).ok()
+    await say(ann, room_id, "welcome back")
+    answer = await sync(bob, since)
+    room = answer["rooms"]["join"][room_id]
+    told = [*room["state"]["events"], *room["timeline"]["events"]]
+    assert {"topic": "changed meanwhile"} in [e["content"] for e in told]
+    assert room["timeline"]["limited"]
+    assert bodies(room)[-1] == "welcome back"
+    assert room_id not in answer["rooms"].get("leave", {})
+    answer = await asyncio.wait_for(sync(bob, answer["next_batch"]), 5)
+    assert "rooms" not in answer
