@@ -363,6 +363,20 @@ class BadGateway(MatrixError):
     status, says = 502, "the other server cannot be reached"
 
 
+class NotInThread(MatrixError):
+    """An event that is not in the thread for which it stands."""
+
+    errcode = "IO.ELEMENT.MSC4306.M_NOT_IN_THREAD"
+    says = "the event is not in this thread"
+
+
+class ConflictingUnsubscription(MatrixError):
+    """A client follows a thread of itself that the user has given up since."""
+
+    status, errcode = 409, "IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION"
+    says = "the user gave the thread up after that event"
+
+
 class UserInUse(MatrixError):
     """Somebody has this name."""
 

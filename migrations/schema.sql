@@ -549,6 +549,17 @@ TABLE state_keys
     CONSTRAINT state_keys_pkey PRIMARY KEY (state_key_nid)
     CONSTRAINT state_keys_type_state_key_key UNIQUE (type, state_key)
 
+TABLE thread_subscriptions
+    user_nid bigint NOT NULL
+    room_nid bigint NOT NULL
+    thread_nid bigint NOT NULL
+    subscribed boolean NOT NULL
+    automatic boolean NOT NULL
+    pos bigint NOT NULL
+    CONSTRAINT thread_subscriptions_pkey PRIMARY KEY (user_nid, thread_nid)
+    CREATE INDEX thread_subscriptions_by_change ON public.thread_subscriptions USING btree (user_nid, pos)
+    CREATE INDEX thread_subscriptions_by_room ON public.thread_subscriptions USING btree (room_nid)
+
 TABLE thumbnails
     media_nid bigint NOT NULL
     width integer NOT NULL

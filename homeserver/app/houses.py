@@ -28,6 +28,7 @@ from homeserver.sync.event_stream import EventStream
 from homeserver.sync.sliding.syncing import SlidingSync
 from homeserver.sync.snapshots import Snapshots
 from homeserver.sync.syncing import Syncing
+from homeserver.sync.thread_subscriptions import SubscriptionPages
 
 
 def client_house(
@@ -96,6 +97,7 @@ def client_house(
         notifications=make_notifications(syncing.parts, rulesets),
         event_stream=EventStream(syncing.parts, reading.access),
         snapshots=Snapshots(syncing.parts, reading.access),
+        subscription_pages=SubscriptionPages(base.process, base.installation.epoch),
         standings=reading.standings,
         ignoring=reading.ignoring,
         visibility=reading.visibility,
@@ -104,6 +106,7 @@ def client_house(
         contexts=reading.contexts,
         timestamps=reading.timestamps,
         relations=reading.relations,
+        thread_subscriptions=reading.thread_subscriptions,
         reporting=reading.reporting,
         searching=reading.searching,
         room_states=reading.room_states,

@@ -105,6 +105,7 @@ from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
 from homeserver.rooms.taking_charge import TakingCharge
 from homeserver.rooms.third_party_invites import ThirdPartyInvites
+from homeserver.rooms.thread_subscriptions import ThreadSubscriptions
 from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
@@ -356,6 +357,7 @@ def make_reading(base: Base, rooms: Rooms, federating: Federating) -> Reading:
         contexts=Contexts(process, epoch, access, pages, showing, moments),
         timestamps=Timestamps(process, access, visibility, federating.remote, backfilling),
         relations=Relations(process, epoch, access, pages, visibility, showing),
+        thread_subscriptions=ThreadSubscriptions(process, access, pages),
         reporting=Reporting(process, access, pages),
         searching=Searching(process, epoch, visibility, showing, moments),
         room_states=RoomStates(process, access, showing, Wholeness(process)),

@@ -29,6 +29,7 @@ from homeserver.sync.sliding.syncing import Parts as SlidingParts
 from homeserver.sync.sliding.syncing import SlidingSync
 from homeserver.sync.syncing import Parts as SyncParts
 from homeserver.sync.syncing import Syncing
+from homeserver.sync.thread_subscriptions import SubscriptionPages
 from homeserver.sync.timelines import Timelines
 from homeserver.sync.to_device import ToDevice
 from homeserver.sync.unread import Unread
@@ -124,6 +125,7 @@ def make_sliding_sync(parts: SyncParts) -> SlidingSync:
         to_device=parts.to_device,
         receipts=means.receipts,
         typing=means.typing,
+        subscriptions=SubscriptionPages(process, epoch),
     )
     return SlidingSync(
         SlidingParts(

@@ -82,6 +82,7 @@ from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
 from homeserver.rooms.taking_charge import TakingCharge
 from homeserver.rooms.third_party_invites import ThirdPartyInvites
+from homeserver.rooms.thread_subscriptions import ThreadSubscriptions
 from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
@@ -199,6 +200,7 @@ class Reading:
     contexts: Contexts
     timestamps: Timestamps
     relations: Relations
+    thread_subscriptions: ThreadSubscriptions
     reporting: Reporting
     searching: Searching
     room_states: RoomStates

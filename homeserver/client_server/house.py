@@ -56,6 +56,7 @@ from homeserver.rooms.showing import Showing
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
 from homeserver.rooms.third_party_invites import ThirdPartyInvites
+from homeserver.rooms.thread_subscriptions import ThreadSubscriptions
 from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.upgrading import Upgrading
@@ -70,6 +71,7 @@ from homeserver.sync.notifications import Notifications
 from homeserver.sync.sliding.syncing import SlidingSync
 from homeserver.sync.snapshots import Snapshots
 from homeserver.sync.syncing import Syncing
+from homeserver.sync.thread_subscriptions import SubscriptionPages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +135,7 @@ class House:
     notifications: Notifications
     event_stream: EventStream
     snapshots: Snapshots
+    subscription_pages: SubscriptionPages
 
     remote_profile: Callable[[UserID], Awaitable[dict[str, Any]]]
     """Somebody's profile, from their server; or raises a `MatrixError`."""
@@ -146,6 +149,7 @@ class House:
     contexts: Contexts
     timestamps: Timestamps
     relations: Relations
+    thread_subscriptions: ThreadSubscriptions
     reporting: Reporting
     searching: Searching
     room_states: RoomStates

@@ -15,6 +15,7 @@ from homeserver.client_server.house import House
 from homeserver.client_server.reading import reader, token
 from homeserver.errors import InvalidParam
 from homeserver.http import Json, Request, Routes
+from homeserver.sync.sliding.extensions import THREAD_SUBSCRIPTIONS
 from homeserver.sync.sliding.state_wishes import MEMBER, Element, RoomConfig, StateWish
 from homeserver.sync.sliding.wishes import (
     MOST_EVENTS,
@@ -108,6 +109,13 @@ class E2eeBody(msgspec.Struct):
     enabled: bool | None = None
 
 
+class ThreadSubscriptionsBody(msgspec.Struct):
+    """https://github.com/matrix-org/matrix-spec-proposals/pull/4308"""
+
+    enabled: bool | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1)] = 100
+
+
 class ExtensionsBody(msgspec.Struct):
     """What is wanted beside rooms."""
 
@@ -116,6 +124,9 @@ class ExtensionsBody(msgspec.Struct):
     account_data: ScopeBody | None = None
     receipts: ScopeBody | None = None
     typing: ScopeBody | None = None
+    thread_subscriptions: ThreadSubscriptionsBody | None = msgspec.field(
+        name=THREAD_SUBSCRIPTIONS, default=None
+    )
 
 
 class SlidingSyncBody(msgspec.Struct):
@@ -159,6 +170,8 @@ async def sliding_sync(
         _extensions(body.extensions),
         body.txn_id,
     )
+    if wish.extensions.thread_subscriptions is not None:
+        await house.rulesets.mind_threads(who.user, who.user_id)
     if house.presence.enabled:
         presence = query.set_presence or body.set_presence or "online"
         await house.presence.seen(reader(who), presence)
@@ -249,7 +262,7 @@ def _tuple(given: list[Any] | None) -> tuple[Any, ...] | None:
 
 
 def _extensions(body: ExtensionsBody) -> Extensions:
-    asked = body.to_device
+    asked, threads = body.to_device, body.thread_subscriptions
     to_device = None
     if asked is not None and asked.enabled:
         to_device = ToDeviceWish(token(asked.since), asked.limit)
@@ -259,6 +272,7 @@ def _extensions(body: ExtensionsBody) -> Extensions:
         _scope(body.account_data),
         _scope(body.receipts),
         _scope(body.typing),
+        threads.limit if threads is not None and threads.enabled else None,
     )
 
 

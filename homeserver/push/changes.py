@@ -10,7 +10,7 @@ import msgspec
 
 from federation.identifiers import UserID
 from homeserver.errors import InvalidParam, MatrixError, NotFound
-from homeserver.push.default_rules import KINDS, Rule, default_rules
+from homeserver.push.default_rules import KINDS, UNSUBSCRIBED_THREAD, Rule, default_rules
 
 MASTER = ".m.rule.master"
 MOST = 1000
@@ -41,6 +41,12 @@ class Changes(msgspec.Struct, omit_defaults=True):
     def is_empty(self) -> bool:
         """Whether all is as predefined."""
         return not self.changed and not any(self.own.values())
+
+    @property
+    def minds_threads(self) -> bool:
+        """Whether the user, or a client of theirs, has chosen what threads are worth."""
+        changed = self.changed.get(UNSUBSCRIBED_THREAD)
+        return changed is not None and changed.enabled is not None
 
 
 def merged(user_id: UserID, changes: Changes) -> Rules:
@@ -106,8 +112,20 @@ def change(changes: Changes, kind: str, rule_id: str, attribute: str, value: Any
     changes.changed[rule_id] = msgspec.structs.replace(before, **{attribute: value})
 
 
+def mind_threads(changes: Changes) -> None:
+    """From now on only those threads notify that are followed, unless the user chose otherwise.
+
+    For whoever has a client that follows threads. To all others the rules of the specification
+    apply, by which every thread notifies: they would hear of none any more, without knowing why.
+    """
+    if not changes.minds_threads:
+        change(changes, "postcontent", UNSUBSCRIBED_THREAD, "enabled", True)
+
+
 def new_rule(kind: str, rule_id: str, body: Mapping[str, Any]) -> Rule:
     """A rule as it is asked for, or raise `InvalidParam`."""
+    if kind == "postcontent":
+        raise InvalidParam("nobody has rules of this kind of their own")
     if rule_id.startswith(".") or not rule_id:
         raise InvalidParam("the IDs of rules of one's own do not begin with a dot")
     if "/" in rule_id or "\\" in rule_id:

@@ -9,8 +9,11 @@ from federation.identifiers import UserID
 
 Rule = dict[str, Any]
 
-KINDS = ("override", "content", "room", "sender", "underride")
+KINDS = ("override", "content", "postcontent", "room", "sender", "underride")
 """In the order in which they are tried."""
+
+UNSUBSCRIBED_THREAD = ".io.element.msc4306.rule.unsubscribed_thread"
+"""By which nothing is told of threads that one does not follow: see `changes.mind_threads`."""
 
 _NOTIFY: list[Any] = ["notify"]
 _RING: list[Any] = ["notify", {"set_tweak": "sound", "value": "ring"}]
@@ -24,6 +27,7 @@ def default_rules(user_id: UserID) -> dict[str, list[Rule]]:
     return {
         "override": _override(user_id),
         "content": [],
+        "postcontent": _postcontent(),
         "room": [],
         "sender": [],
         "underride": _underride(),
@@ -93,6 +97,19 @@ def _override(user_id: UserID) -> list[Rule]:
             ".m.rule.suppress_edits",
             [],
             _is("content.m\\.relates_to.rel_type", "m.replace"),
+        ),
+    ]
+
+
+def _postcontent() -> list[Rule]:
+    """https://github.com/matrix-org/matrix-spec-proposals/pull/4306"""
+    kind = "io.element.msc4306.thread_subscription"
+    return [
+        _rule(UNSUBSCRIBED_THREAD, [], {"kind": kind, "subscribed": False}, enabled=False),
+        _rule(
+            ".io.element.msc4306.rule.subscribed_thread",
+            _SOUND,
+            {"kind": kind, "subscribed": True},
         ),
     ]
 

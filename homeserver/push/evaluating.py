@@ -27,6 +27,8 @@ class Around(NamedTuple):
     """What the sender may notify of with more than a message: `room`."""
     display_name: str | None
     """Of the user in the room."""
+    follows_thread: bool | None = None
+    """Whether the user follows the thread that the event is in; `None`: it is in none."""
 
 
 class Outcome(NamedTuple):
@@ -120,6 +122,10 @@ def _holds(condition: Mapping[str, Any], values: Mapping[str, Any], around: Arou
             return _counts(condition.get("is"), around.members)
         case "sender_notification_permission":
             return str(condition.get("key")) in around.permitted
+        case "io.element.msc4306.thread_subscription":
+            return around.follows_thread is not None and _is_same(
+                around.follows_thread, condition.get("subscribed")
+            )
     # "Unrecognised conditions MUST NOT match any events"
     return False
 

@@ -11,7 +11,7 @@ import msgspec
 
 from federation.identifiers import UserID
 from homeserver.errors import Conflict
-from homeserver.push.changes import Changes, Rules, merged
+from homeserver.push.changes import Changes, Rules, merged, mind_threads
 from homeserver.storage import push_rules
 from homeserver.storage.log import Entry, Kind
 from homeserver.storage.numbers import UserNid
@@ -30,6 +30,8 @@ class Ruleset(NamedTuple):
     """Whether they are all as predefined."""
     pos: int
     """When they last changed; 0: never."""
+    minds_threads: bool = False
+    """Whether it was chosen what threads are worth."""
 
 
 class Rulesets:
@@ -60,7 +62,8 @@ class Rulesets:
         for user in new:
             changes, row = _read(stored.get(user)), stored.get(user)
             rules = merged(users[user], changes)
-            found[user] = Ruleset(rules, changes.is_empty, row.pos if row else 0)
+            pos = row.pos if row else 0
+            found[user] = Ruleset(rules, changes.is_empty, pos, changes.minds_threads)
             if drops == self._drops:
                 self._known[user] = found[user]
         while len(self._known) > _REMEMBERED:
@@ -88,6 +91,12 @@ class Rulesets:
             if self._process.committed(pos):
                 return
         raise Conflict("the push rules were changed by another device")
+
+    async def mind_threads(self, user: UserNid, user_id: UserID) -> None:
+        """Note that the user has a client that follows threads; see `changes.mind_threads`."""
+        await self._process.tail.catch_up()
+        if not (await self.of(user, user_id)).minds_threads:
+            await self.change(user, mind_threads)
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

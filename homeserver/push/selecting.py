@@ -17,7 +17,7 @@ from federation.identifiers import UserID
 from homeserver.push.evaluating import Around, Outcome, evaluate, flattened
 from homeserver.push.naming import Place, look_at_names, names_in
 from homeserver.push.rulesets import Ruleset, Rulesets
-from homeserver.storage import public_rooms, push_queue, pushers
+from homeserver.storage import public_rooms, push_queue, pushers, thread_subscriptions
 from homeserver.storage.log import Entry, Kind
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.process import Process
@@ -191,6 +191,7 @@ class Selecting:
         async with self._process.database.reader() as conn:
             counted = await public_rooms.counted(conn, rooms)
         names = await self._names(happened, rulesets)
+        followers = await self._followers(happened, users)
         found, tried = [], 0
         for one in happened:
             values = flattened(one.event)
@@ -203,11 +204,23 @@ class Selecting:
                 sender = one.event["sender"]
                 if sender == self._watched.get(user) or _is_unwanted(one.event, ignored[user]):
                     continue
-                around = Around(members, permitted, names.get((one.subject.room, user)))
+                name, thread = names.get((one.subject.room, user)), one.subject.thread
+                follows = None if thread is None else (user, thread) in followers
+                around = Around(members, permitted, name, follows)
                 outcome = evaluate(rulesets[user].rules, one.event, around, values)
                 if outcome.notify:
                     found.append(_notice(user, one, outcome))
         return found
+
+    async def _followers(
+        self, happened: Iterable[_Happened], users: Collection[UserNid]
+    ) -> Collection[tuple[UserNid, EventNid]]:
+        """Who follows which of the threads in which something was said."""
+        threads = {one.subject.thread for one in happened if one.subject.thread is not None}
+        if not threads:
+            return ()
+        async with self._process.database.reader() as conn:
+            return await thread_subscriptions.followers(conn, users, threads)
 
     async def _names(
         self, happened: Iterable[_Happened], rulesets: Mapping[UserNid, Ruleset]

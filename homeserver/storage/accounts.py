@@ -294,10 +294,14 @@ async def deactivate(conn: Connection, account: Account, *, erase: bool) -> int 
             RETURNING 1
         ), filter AS (
             DELETE FROM filters f USING account a WHERE $3 AND f.user_nid = a.user_nid RETURNING 1
+        ), followed AS (
+            DELETE FROM thread_subscriptions t USING account a
+             WHERE t.user_nid = a.user_nid RETURNING 1
         ), written AS MATERIALIZED (
             SELECT (SELECT count(*) FROM access) + (SELECT count(*) FROM refresh)
                    + (SELECT count(*) FROM login) + (SELECT count(*) FROM profile)
-                   + (SELECT count(*) FROM data) + (SELECT count(*) FROM filter) AS rows
+                   + (SELECT count(*) FROM data) + (SELECT count(*) FROM filter)
+                   + (SELECT count(*) FROM followed) AS rows
         ), entries AS (
             SELECT user_nid, $4::smallint AS kind, NULL::bigint AS item FROM account
              UNION ALL

@@ -39,6 +39,8 @@ class Kind(IntEnum):
     """The user's push rules changed."""
     PUSHER = 16
     """Where the user is to be notified changed."""
+    THREAD_SUBSCRIPTION = 17
+    """The user follows a thread of the room, or does not any more."""
     RECEIPT = 20
     """The user read on in the room."""
     TO_DEVICE = 21

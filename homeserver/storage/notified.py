@@ -63,7 +63,7 @@ _PAGE = """
          WHERE n.sender_nid = $1
          GROUP BY n.room_nid, coalesce(n.thread_nid, 0)
     )
-    SELECT p.room_order, p.room_nid, p.event_nid, p.flags,
+    SELECT p.room_order, p.room_nid, p.event_nid, p.flags, p.thread,
            coalesce(greatest(m.read, t.read, o.said) >= p.room_order, false)
       FROM page p
       LEFT JOIN mine m ON m.room_nid = p.room_nid AND m.thread = ''
@@ -80,6 +80,8 @@ class Notified(NamedTuple):
     room: RoomNid
     event: EventNid
     flags: int
+    thread: EventNid
+    """The root of its thread, or `unread.MAIN`."""
     is_read: bool
 
 

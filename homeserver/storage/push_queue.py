@@ -49,6 +49,8 @@ class Subject(NamedTuple):
     json: bytes
     flags: int
     """See `unread.Flag`."""
+    thread: EventNid | None = None
+    """The root of the thread that it is in."""
 
 
 async def members(
@@ -75,7 +77,8 @@ async def subjects(conn: Connection, events: Iterable[EventNid]) -> dict[EventNi
     """Those of the events that were accepted and not redacted."""
     rows = await conn.fetch(
         """
-        SELECT e.event_nid, i.event_id, e.room_nid, r.room_id, e.json, coalesce(n.flags, 0)
+        SELECT e.event_nid, i.event_id, e.room_nid, r.room_id, e.json, coalesce(n.flags, 0),
+               n.thread_nid
           FROM events e
           JOIN event_ids i ON i.event_nid = e.event_nid
           JOIN rooms r ON r.room_nid = e.room_nid

@@ -12,7 +12,7 @@ from homeserver.push.evaluating import Around, Outcome, evaluate
 from homeserver.push.naming import look_at_names, names_in
 from homeserver.push.rulesets import Ruleset, Rulesets
 from homeserver.rooms.showing import Reader, Showing, client_event
-from homeserver.storage import history, notified, public_rooms
+from homeserver.storage import history, notified, public_rooms, thread_subscriptions
 from homeserver.storage.batch import Membership
 from homeserver.storage.history import LATEST, Placed
 from homeserver.storage.notified import EVERY, Notified
@@ -20,7 +20,7 @@ from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 from homeserver.storage.state_groups import EventNid
 from homeserver.storage.stream_tokens import ORDER_BITS, StreamToken
-from homeserver.storage.unread import Flag
+from homeserver.storage.unread import MAIN, Flag
 from homeserver.sync.activity import Activity
 from homeserver.sync.user_rooms import UserRooms
 
@@ -104,6 +104,9 @@ class Notifications:
         rooms = await public_rooms.counted(conn, {row.room for row in rows})
         places = {(room, reader.user) for room in rooms} if look_at_names(ruleset.rules) else ()
         names = await names_in(conn, places)
+        threads = {row.thread for row in rows} - {MAIN}
+        users = [reader.user]
+        followed = await thread_subscriptions.followers(conn, users, threads) if threads else ()
         found = {}
         for row in rows:
             placed = events.get(row.event)
@@ -111,7 +114,8 @@ class Notifications:
                 continue
             members = rooms[row.room].joined if row.room in rooms else 0
             permitted = ("room",) if row.flags & Flag.HIGHLIGHT else ()
-            around = Around(members, permitted, names.get((row.room, reader.user)))
+            follows = None if row.thread == MAIN else (reader.user, row.thread) in followed
+            around = Around(members, permitted, names.get((row.room, reader.user)), follows)
             outcome = evaluate(ruleset.rules, client_event(placed.event), around)
             if outcome.notify:
                 found[row.event] = outcome

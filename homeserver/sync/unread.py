@@ -17,7 +17,7 @@ from homeserver.push.evaluating import Around, evaluate
 from homeserver.push.naming import look_at_names, names_in
 from homeserver.push.rulesets import Ruleset, Rulesets
 from homeserver.rooms.showing import client_event
-from homeserver.storage import history, public_rooms, unread
+from homeserver.storage import history, public_rooms, thread_subscriptions, unread
 from homeserver.storage.log import Entry, Kind
 from homeserver.storage.memberships import RoomOf
 from homeserver.storage.numbers import RoomNid, UserNid
@@ -225,13 +225,16 @@ class Unread:
         rooms = await public_rooms.counted(conn, {one.room for one in messages})
         places = {(room, user) for room in rooms} if look_at_names(ruleset.rules) else ()
         names = await names_in(conn, places)
+        threads = {one.thread for one in messages} - {MAIN}
+        followed = await thread_subscriptions.followers(conn, [user], threads) if threads else ()
         found = {}
         for one in messages:
             if one.event not in events or one.room not in rooms:
                 continue
             permitted = ("room",) if one.flags & Flag.HIGHLIGHT else ()
             name = names.get((one.room, user))
-            around = Around(rooms[one.room].joined, permitted, name)
+            follows = None if one.thread == MAIN else (user, one.thread) in followed
+            around = Around(rooms[one.room].joined, permitted, name, follows)
             said = evaluate(ruleset.rules, client_event(events[one.event].event), around)
             if said.notify:
                 found[one.event] = said.highlight

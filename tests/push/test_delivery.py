@@ -210,6 +210,19 @@ async def test_rules_decide(scene: Scene) -> None:
     assert scene.gateway.ids == [tea, benny, last]
 
 
+async def test_threads_that_are_followed(scene: Scene) -> None:
+    await scene.begin()
+    await set_pusher(scene.ben, scene.gateway)
+    followed, other = await scene.say("one"), await scene.say("another")
+    room = f"rooms/{scene.stage.room_id}/thread/{followed}/subscription"
+    (await scene.ben.put(f"/_matrix/client/unstable/io.element.msc4306/{room}")).ok()
+    await scene.say("x", **{"m.relates_to": {"rel_type": "m.thread", "event_id": other}})
+    told = await scene.say("x", **{"m.relates_to": {"rel_type": "m.thread", "event_id": followed}})
+    await scene.gateway.until_event(told)
+    assert scene.gateway.ids == [followed, other, told]
+    assert scene.gateway.told[-1]["devices"][0]["tweaks"] == {"sound": "default"}
+
+
 async def test_invitations(scene: Scene) -> None:
     await scene.begin(push=FULL)
     await set_pusher(scene.ben, scene.gateway)

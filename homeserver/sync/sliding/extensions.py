@@ -5,6 +5,7 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/3884 (encryption)
 https://github.com/matrix-org/matrix-spec-proposals/pull/3959 (account data)
 https://github.com/matrix-org/matrix-spec-proposals/pull/3960 (receipts)
 https://github.com/matrix-org/matrix-spec-proposals/pull/3961 (typing)
+https://github.com/matrix-org/matrix-spec-proposals/pull/4308 (thread subscriptions)
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,8 +29,11 @@ from homeserver.sync.sliding.lists import Match, Windows
 from homeserver.sync.sliding.positions import Position
 from homeserver.sync.sliding.sections import Said
 from homeserver.sync.sliding.wishes import Scope, SlidingWish
+from homeserver.sync.thread_subscriptions import SubscriptionPages
 from homeserver.sync.to_device import ToDevice
 from homeserver.sync.wishes import Wish
+
+THREAD_SUBSCRIPTIONS = "io.element.msc4308.thread_subscriptions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Means(NamedTuple):
     to_device: ToDevice
     receipts: Receipts
     typing: Typing
+    subscriptions: SubscriptionPages
 
 
 class ExtensionSections:
@@ -91,6 +96,10 @@ class ExtensionSections:
             found = await read(wish, moment, scope) if scope is not None else {}
             if found:
                 sections[name], has_news = found, True
+        if wanted.thread_subscriptions is not None:
+            found = await self._thread_subscriptions(wish, moment, wanted.thread_subscriptions)
+            if found:
+                sections[THREAD_SUBSCRIPTIONS], has_news = found, True
         return Told(sections, has_news)
 
     async def _to_device(self, wish: SlidingWish, moment: Moment) -> JsonObject:
@@ -119,6 +128,16 @@ class ExtensionSections:
         if lists.changed or lists.left:
             found["device_lists"] = {"changed": list(lists.changed), "left": list(lists.left)}
         return found
+
+    async def _thread_subscriptions(
+        self, wish: SlidingWish, moment: Moment, limit: int
+    ) -> JsonObject:
+        is_new = THREAD_SUBSCRIPTIONS not in moment.position.extensions
+        user, after = wish.who.user, 0 if is_new else wish.after
+        if after and not self._means.activity.user_changed(user, after):
+            return {}
+        page = await self._means.subscriptions.page(user, after, moment.up_to, limit)
+        return page.sections | ({"prev_batch": str(page.rest)} if page.rest is not None else {})
 
     async def _account_data(self, wish: SlidingWish, moment: Moment, scope: Scope) -> JsonObject:
         account, found = self._means.account, JsonObject()
@@ -221,4 +240,6 @@ def wanted_names(wish: SlidingWish) -> Collection[str]:
         found.append("account_data")
     if wish.extensions.receipts is not None:
         found.append("receipts")
+    if wish.extensions.thread_subscriptions is not None:
+        found.append(THREAD_SUBSCRIPTIONS)
     return found

@@ -73,6 +73,8 @@ class Extensions:
     account_data: Scope | None = None
     receipts: Scope | None = None
     typing: Scope | None = None
+    thread_subscriptions: int | None = None
+    """How many changes at most."""
 
 
 class SlidingToken(NamedTuple):
