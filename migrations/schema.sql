@@ -85,6 +85,13 @@ TABLE blocked_rooms
     user_nid bigint NOT NULL
     CONSTRAINT blocked_rooms_pkey PRIMARY KEY (room_nid)
 
+TABLE bound_threepids
+    user_nid bigint NOT NULL
+    id_server text COLLATE "C" NOT NULL
+    medium text COLLATE "C" NOT NULL
+    address text COLLATE "C" NOT NULL
+    CONSTRAINT bound_threepids_pkey PRIMARY KEY (user_nid, medium, address, id_server)
+
 TABLE cross_signing_keys
     user_nid bigint NOT NULL
     usage text COLLATE "C" NOT NULL
@@ -162,6 +169,19 @@ TABLE early_redactions
     target_nid bigint NOT NULL
     redaction_nid bigint NOT NULL
     CONSTRAINT early_redactions_pkey PRIMARY KEY (target_nid, redaction_nid)
+
+TABLE email_validations
+    sid_hash bytea NOT NULL
+    purpose text COLLATE "C" NOT NULL
+    address text COLLATE "C" NOT NULL
+    token_hash bytea
+    send_attempt bigint NOT NULL
+    next_link text
+    validated_ts bigint
+    session_hash bytea
+    expires_ts bigint NOT NULL
+    CONSTRAINT email_validations_pkey PRIMARY KEY (sid_hash)
+    CREATE INDEX email_validations_by_session ON public.email_validations USING btree (session_hash) WHERE (session_hash IS NOT NULL)
 
 TABLE event_ids
     event_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
@@ -559,6 +579,15 @@ TABLE thread_subscriptions
     CONSTRAINT thread_subscriptions_pkey PRIMARY KEY (user_nid, thread_nid)
     CREATE INDEX thread_subscriptions_by_change ON public.thread_subscriptions USING btree (user_nid, pos)
     CREATE INDEX thread_subscriptions_by_room ON public.thread_subscriptions USING btree (room_nid)
+
+TABLE threepids
+    medium text COLLATE "C" NOT NULL
+    address text COLLATE "C" NOT NULL
+    user_nid bigint NOT NULL
+    validated_ts bigint NOT NULL
+    added_ts bigint NOT NULL
+    CONSTRAINT threepids_pkey PRIMARY KEY (medium, address)
+    CREATE INDEX threepids_by_user ON public.threepids USING btree (user_nid)
 
 TABLE thumbnails
     media_nid bigint NOT NULL

@@ -1,6 +1,6 @@
 """Removing what has expired; any process may do it at any time."""
 
-from homeserver.storage import openid, tokens, uia_sessions
+from homeserver.storage import email_validations, openid, tokens, uia_sessions
 from homeserver.storage.process import Process
 
 
@@ -10,3 +10,4 @@ async def clean(process: Process) -> None:
         await uia_sessions.purge(conn, process.now())
         await tokens.purge(conn)
         await openid.purge(conn, process.now())
+        await email_validations.purge(conn, process.now())

@@ -6,18 +6,22 @@ https://spec.matrix.org/v1.19/client-server-api/#identifier-types
 from collections.abc import Mapping
 from typing import Any
 
+from homeserver.accounts.addresses import Address, parse_address
 from homeserver.accounts.interactive import Attempt, Passed
 from homeserver.accounts.names import local_user_id
 from homeserver.accounts.passwords import LONGEST, Passwords
 from homeserver.accounts.stages import Refusal
-from homeserver.errors import InvalidParam, MissingParam, WeakPassword
-from homeserver.storage import accounts
+from homeserver.errors import InvalidParam, MatrixError, MissingParam, WeakPassword
+from homeserver.storage import accounts, threepids
 from homeserver.storage.accounts import Account
 from homeserver.storage.process import Process
 
+Named = str | Address | None
+"""Whom somebody names: by user ID or localpart, by address, or by something we know nobody by."""
 
-def user_in(body: Mapping[str, Any]) -> str | None:
-    """Whom a login names, by user ID or localpart; `None` if by something we know nobody by.
+
+def user_in(body: Mapping[str, Any]) -> Named:
+    """Whom a login names.
 
     Raises:
         MissingParam: it names nobody.
@@ -29,7 +33,10 @@ def user_in(body: Mapping[str, Any]) -> str | None:
         identifier = _identifier_of_old(body)
     if not isinstance(identifier, dict):
         raise InvalidParam("identifier must be an object")
-    if identifier.get("type", "m.id.thirdparty") != "m.id.user":
+    kind = identifier.get("type")
+    if kind == "m.id.thirdparty":
+        return _address_in(identifier)
+    if kind != "m.id.user":
         return None
     user = identifier.get("user")
     if not isinstance(user, str):
@@ -42,8 +49,19 @@ def _identifier_of_old(body: Mapping[str, Any]) -> dict[str, Any]:
     if body.get("user") is not None:
         return {"type": "m.id.user", "user": body["user"]}
     if "address" in body:
-        return {"type": "m.id.thirdparty", "address": body["address"]}
+        return {"type": "m.id.thirdparty", **{k: body.get(k) for k in ("medium", "address")}}
     raise MissingParam("identifier is missing")
+
+
+def _address_in(identifier: Mapping[str, Any]) -> Address | None:
+    """https://spec.matrix.org/v1.19/client-server-api/#third-party-id"""
+    medium, address = identifier.get("medium"), identifier.get("address")
+    if not isinstance(medium, str) or not isinstance(address, str):
+        raise InvalidParam("medium and address must be strings")
+    try:
+        return parse_address(medium, address)
+    except MatrixError:
+        return None  # it is nobody's
 
 
 class Credentials:
@@ -73,7 +91,7 @@ class Credentials:
             raise InvalidParam(f"a password has at most {LONGEST} characters, all of them Unicode")
         return password_hash
 
-    async def verify(self, user: str | None, password: str) -> Account | None:
+    async def verify(self, user: Named, password: str) -> Account | None:
         """The account of somebody named as by `user_in`, if the password is right.
 
         Takes as long whoever it is. A hash of another cost than today's is replaced.
@@ -96,12 +114,13 @@ class Credentials:
             return Refusal("M_FORBIDDEN", "wrong user name or password")
         return Passed(account.user)
 
-    async def _find(self, user: str | None) -> Account | None:
-        user_id = None if user is None else local_user_id(user, self._process.server)
-        if user_id is None:
-            return None
+    async def _find(self, user: Named) -> Account | None:
         async with self._process.database.reader() as conn:
-            return await accounts.find(conn, user_id)
+            if isinstance(user, Address):
+                owner = await threepids.owner(conn, *user)
+                return await accounts.get(conn, owner[0]) if owner else None
+            user_id = None if user is None else local_user_id(user, self._process.server)
+            return None if user_id is None else await accounts.find(conn, user_id)
 
     async def _rehashed(self, account: Account, password: str, old: str) -> Account:
         new = await self._passwords.hash(password)

@@ -62,6 +62,8 @@ class Attempt(NamedTuple):
     session_hash: bytes
     user: UserNid | None
     """Who must be the one, if that is known."""
+    operation: str
+    """`operationId` of the endpoint."""
 
 
 class Passed(NamedTuple):
@@ -209,7 +211,9 @@ class InteractiveAuth:
     async def _try(
         self, session: Session, stage: str, auth: AuthData
     ) -> tuple[Session, Refusal | None]:
-        found = await self._checks[stage](Attempt(auth, session.session_hash, session.user))
+        found = await self._checks[stage](
+            Attempt(auth, session.session_hash, session.user, session.operation)
+        )
         if isinstance(found, Refusal):
             return session, found
         async with self._process.database.reader() as conn:

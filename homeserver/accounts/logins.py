@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#legacy-login
 from typing import NamedTuple
 
 from federation.identifiers import UserID
-from homeserver.accounts.credentials import Credentials
+from homeserver.accounts.credentials import Credentials, Named
 from homeserver.accounts.device_names import check_device_id, first_name, new_device_id
 from homeserver.accounts.issuing import Tokens, Validity, issue_lasting, issue_refreshable
 from homeserver.accounts.tokens import hash_of, new_login_token, new_session
@@ -55,7 +55,7 @@ class Logins:
         """How long tokens are good for."""
         return self._validity
 
-    async def with_password(self, user: str | None, password: str, wish: DeviceWish) -> LoggedIn:
+    async def with_password(self, user: Named, password: str, wish: DeviceWish) -> LoggedIn:
         """Log in somebody named as by `credentials.user_in`.
 
         Raises:

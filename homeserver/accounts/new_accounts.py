@@ -96,7 +96,8 @@ class NewAccounts:
         user = await self._process.number_of(user_id)
         new = NewAccount(user, self._process.today, password_hash)
         async with self._process.database.reader() as conn:
-            made = await accounts.add_for_session(conn, new, session_hash)
+            now = self._process.now()
+            made = await accounts.add_for_session(conn, new, session_hash, now)
         if self._process.committed(made.pos):
             return user
         if made.before is None:

@@ -4,6 +4,7 @@ https://spec.matrix.org/v1.19/application-service-api/#server-admin-style-permis
 """
 
 from homeserver.accounts.app_services import AppService, AppServices
+from homeserver.accounts.credentials import Named
 from homeserver.accounts.logins import DeviceWish, LoggedIn, Logins
 from homeserver.accounts.masquerading import Masquerading
 from homeserver.accounts.names import local_user_id
@@ -75,7 +76,7 @@ class ServiceLogins:
         user = await self._new_accounts.add(wish.username, appservice=service.id)
         return await self._registrations.finish(user, wish)
 
-    async def log_in(self, service: AppService, user: str | None, wish: DeviceWish) -> LoggedIn:
+    async def log_in(self, service: AppService, user: Named, wish: DeviceWish) -> LoggedIn:
         """Log in a user of the application service, named as by `credentials.user_in`.
 
         Raises:
@@ -83,7 +84,7 @@ class ServiceLogins:
             Forbidden: there is nobody of this name.
 
         """
-        user_id = None if user is None else local_user_id(user, self._process.server)
+        user_id = local_user_id(user, self._process.server) if isinstance(user, str) else None
         if user_id is None:
             raise Forbidden("there is nobody of this name here")
         self._services.check_user(user_id, service)

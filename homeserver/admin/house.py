@@ -7,6 +7,7 @@ from homeserver.accounts.management import Management
 from homeserver.accounts.new_accounts import NewAccounts
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registrations import Registrations
+from homeserver.accounts.threepids import Threepids
 from homeserver.config.settings import Settings
 from homeserver.media.quarantine import Quarantine
 from homeserver.rooms.aliases import Aliases
@@ -35,6 +36,7 @@ class House:
     management: Management
     new_accounts: NewAccounts
     profiles: Profiles
+    threepids: Threepids
     registrations: Registrations
 
     # Rooms

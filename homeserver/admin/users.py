@@ -1,8 +1,8 @@
 """Accounts, for administrators and their tools.
 
 Not in the specification: the paths, parameters and answers are those of Synapse's admin API, which
-bridges and moderation bots are written for. What is not kept here (third-party identifiers, kinds
-of users, shadow bans) is answered as what there is none of, and refused where it is to be set.
+bridges and moderation bots are written for. What is not kept here (kinds of users, shadow bans)
+is answered as what there is none of, and refused where it is to be set.
 """
 
 from typing import Any, Literal
@@ -114,7 +114,7 @@ async def list_users(request: Request, house: House, query: UsersQuery) -> Json:
 @routes.get(_V2 + "/users/{userId}", auth=Auth.ADMINISTRATOR)
 async def get_user(request: Request, house: House) -> Json:
     """One account."""
-    return _whole(await house.administration.account(_user(request)))
+    return await _whole(house, await house.administration.account(_user(request)))
 
 
 @routes.put(_V2 + "/users/{userId}", auth=Auth.ADMINISTRATOR)
@@ -122,7 +122,7 @@ async def put_user(request: Request, house: House, body: UserBody, who: Session)
     """Make an account, or change it."""
     user_id = _user(request)
     if body.threepids or body.external_ids or body.user_type is not None:
-        raise InvalidParam("threepids, external_ids and user_type are not kept here")
+        raise InvalidParam("threepids, external_ids and user_type cannot be set here")
     changes = Changes(
         password=body.password,
         log_out=body.logout_devices,
@@ -141,7 +141,7 @@ async def put_user(request: Request, house: House, body: UserBody, who: Session)
     if body.deactivated and not account.deactivated:
         await _end(house, account, erase=False)
     after = await house.administration.account(user_id)
-    return Reply(201 if before is None else 200, _whole(after))
+    return Reply(201 if before is None else 200, await _whole(house, after))
 
 
 @routes.get(_V1 + "/users/{userId}/joined_rooms", auth=Auth.ADMINISTRATOR)
@@ -159,8 +159,9 @@ async def get_rooms_of_user(request: Request, house: House) -> Json:
 @routes.post(_V1 + "/deactivate/{userId}", auth=Auth.ADMINISTRATOR)
 async def deactivate_user(request: Request, house: House, body: DeactivateBody) -> Json:
     """End somebody's account."""
-    await _end(house, await house.administration.account(_user(request)), erase=body.erase)
-    return {"id_server_unbind_result": "no-support"}
+    account = await house.administration.account(_user(request))
+    is_untold = await _end(house, account, erase=body.erase)
+    return {"id_server_unbind_result": "success" if is_untold else "no-support"}
 
 
 @routes.post(_V1 + "/reset_password/{userId}", auth=Auth.ADMINISTRATOR)
@@ -172,9 +173,12 @@ async def reset_password(request: Request, house: House, body: PasswordBody) -> 
     return {}
 
 
-async def _end(house: House, account: Listed, *, erase: bool) -> None:
+async def _end(house: House, account: Listed, *, erase: bool) -> bool:
+    """End an account; whether identity servers know no more of it."""
     await house.memberships.leave_all(account.user, account.user_id)
+    is_untold = await house.threepids.unbind_all(account.user, account.user_id)
     await house.management.deactivate(account.user, erase=erase)
+    return is_untold
 
 
 async def _set_profile(house: House, account: Listed, body: UserBody) -> None:
@@ -231,12 +235,21 @@ def _row(account: Listed) -> dict[str, Any]:
     }
 
 
-def _whole(account: Listed) -> dict[str, Any]:
+async def _whole(house: House, account: Listed) -> dict[str, Any]:
+    addresses = await house.threepids.of(account.user)
     return {
         **_row(account),
         # In seconds here, in milliseconds in the list.
         "creation_ts": account.created_day * DAY // 1000,
         "appservice_id": account.appservice,
-        "threepids": [],
+        "threepids": [
+            {
+                "medium": one.medium,
+                "address": one.address,
+                "added_at": one.added_ts,
+                "validated_at": one.validated_ts,
+            }
+            for one in addresses
+        ],
         "external_ids": [],
     }

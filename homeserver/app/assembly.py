@@ -54,6 +54,6 @@ def assemble(base: Base) -> Parts:
             rulesets,
             make_sliding_sync(syncing.parts),
         ),
-        admin_house=admin_house(base, accounts, rooms, writing, reading),
+        admin_house=admin_house(base, accounts, rooms, federating, writing, reading),
         server_house=server_house(base, accounts, rooms, federating, writing, reading, encryption),
     )

@@ -1,5 +1,6 @@
 """What the endpoints are given: one house for each of their kinds."""
 
+from homeserver.accounts.threepids import Threepids
 from homeserver.admin import house as admin
 from homeserver.app.making_sync import make_notifications
 from homeserver.app.parts import (
@@ -55,6 +56,9 @@ def client_house(
         logins=accounts.logins,
         registrations=accounts.registrations,
         registration_tokens=accounts.registration_tokens,
+        email_validations=accounts.email_validations,
+        resetting=accounts.resetting,
+        threepids=Threepids(base.process, accounts.email_validations, federating.identity),
         new_accounts=accounts.new_accounts,
         confirmations=accounts.confirmations,
         devices=accounts.devices,
@@ -118,7 +122,12 @@ def client_house(
 
 
 def admin_house(
-    base: Base, accounts: Accounts, rooms: Rooms, writing: Writing, reading: Reading
+    base: Base,
+    accounts: Accounts,
+    rooms: Rooms,
+    federating: Federating,
+    writing: Writing,
+    reading: Reading,
 ) -> admin.House:
     """What the endpoints for administrators work with."""
     purging = Purging(base.process, federates=base.settings.federation.enabled)
@@ -127,6 +136,7 @@ def admin_house(
         process=base.process,
         administration=accounts.administration,
         management=accounts.management,
+        threepids=Threepids(base.process, accounts.email_validations, federating.identity),
         new_accounts=accounts.new_accounts,
         profiles=accounts.profiles,
         registrations=accounts.registrations,

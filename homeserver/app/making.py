@@ -14,6 +14,7 @@ from homeserver.accounts.administration import Administration
 from homeserver.accounts.confirmations import Confirmations
 from homeserver.accounts.credentials import Credentials
 from homeserver.accounts.devices import Devices
+from homeserver.accounts.email_validations import EmailValidations
 from homeserver.accounts.filters import Filters
 from homeserver.accounts.interactive import InteractiveAuth
 from homeserver.accounts.issuing import Validity
@@ -28,9 +29,10 @@ from homeserver.accounts.profile_fields import Changeable
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
+from homeserver.accounts.resetting import Resetting
 from homeserver.accounts.service_logins import ServiceLogins
 from homeserver.accounts.sessions import Sessions
-from homeserver.accounts.stages import DUMMY, PASSWORD, REGISTRATION_TOKEN, Flow
+from homeserver.accounts.stages import DUMMY, EMAIL, PASSWORD, REGISTRATION_TOKEN, Flow
 from homeserver.app.deliveries import Deliveries
 from homeserver.app.moments import CurrentMoments
 from homeserver.app.parts import (
@@ -60,6 +62,7 @@ from homeserver.media.remote import Remote
 from homeserver.media.repository import Repository
 from homeserver.peers.identity import IdentityServers
 from homeserver.peers.keys import KeyClient
+from homeserver.peers.mailing import Mailer
 from homeserver.peers.peers import Peers
 from homeserver.peers.sending import Sending as PeerSending
 from homeserver.rooms.absorbing import Absorbing
@@ -130,8 +133,21 @@ def make_accounts(base: Base, bridging: Bridging) -> Accounts:
     )
     token = settings.registration.token
     tokens = RegistrationTokens(process, token.reveal() if token else None)
+    mailer = Mailer(process.server, settings.smtp, settings.outgoing)
+    validations = EmailValidations(
+        process,
+        mailer,
+        settings.base_url,
+        tells=settings.smtp is not None and settings.smtp.tell_addresses,
+        next_hosts=settings.smtp.next_link_hosts if settings.smtp else (),
+    )
     interactive = InteractiveAuth(
-        process, {PASSWORD: credentials.check, REGISTRATION_TOKEN: tokens.check}
+        process,
+        {
+            PASSWORD: credentials.check,
+            REGISTRATION_TOKEN: tokens.check,
+            EMAIL: validations.check_stage,
+        },
     )
     new_accounts = NewAccounts(process, credentials, services.is_exclusive)
     logins = Logins(process, credentials, validity)
@@ -155,6 +171,8 @@ def make_accounts(base: Base, bridging: Bridging) -> Accounts:
         logins=logins,
         registrations=registrations,
         registration_tokens=tokens,
+        email_validations=validations,
+        resetting=Resetting(interactive, is_possible=mailer.is_there),
         new_accounts=new_accounts,
         confirmations=Confirmations(process, interactive, auth.confirmation_grace.milliseconds),
         devices=devices,
@@ -174,10 +192,15 @@ def make_accounts(base: Base, bridging: Bridging) -> Accounts:
 
 def registration_flows(settings: Settings) -> tuple[Flow, ...]:
     """Ways to an account for anybody."""
-    mode = settings.registration.mode
+    mode, email = settings.registration.mode, settings.registration.require_email
     if mode == "closed":
         return ()
-    return ((REGISTRATION_TOKEN,),) if mode == "token" else ((DUMMY,),)
+    if mode == "token":
+        return ((REGISTRATION_TOKEN, EMAIL),) if email else ((REGISTRATION_TOKEN,),)
+    if email:
+        return ((EMAIL,),)
+    # Whoever wants to can give an address, to find back to their account.
+    return ((DUMMY,), (EMAIL,)) if settings.smtp else ((DUMMY,),)
 
 
 def _speaker(base: Base) -> UserID | None:

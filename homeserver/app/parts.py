@@ -10,6 +10,7 @@ from homeserver.accounts.administration import Administration
 from homeserver.accounts.app_services import AppServices
 from homeserver.accounts.confirmations import Confirmations
 from homeserver.accounts.devices import Devices
+from homeserver.accounts.email_validations import EmailValidations
 from homeserver.accounts.filters import Filters
 from homeserver.accounts.logins import Logins
 from homeserver.accounts.management import Management
@@ -20,6 +21,7 @@ from homeserver.accounts.openid import OpenID
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
+from homeserver.accounts.resetting import Resetting
 from homeserver.accounts.service_logins import ServiceLogins
 from homeserver.accounts.sessions import Sessions
 from homeserver.admin import house as admin
@@ -122,6 +124,8 @@ class Accounts:
     logins: Logins
     registrations: Registrations
     registration_tokens: RegistrationTokens
+    email_validations: EmailValidations
+    resetting: Resetting
     new_accounts: NewAccounts
     confirmations: Confirmations
     devices: Devices

@@ -9,6 +9,7 @@ from homeserver.accounts.account_data import AccountData
 from homeserver.accounts.app_services import AppServices
 from homeserver.accounts.confirmations import Confirmations
 from homeserver.accounts.devices import Devices
+from homeserver.accounts.email_validations import EmailValidations
 from homeserver.accounts.filters import Filters
 from homeserver.accounts.logins import Logins
 from homeserver.accounts.management import Management
@@ -18,7 +19,9 @@ from homeserver.accounts.openid import OpenID
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
+from homeserver.accounts.resetting import Resetting
 from homeserver.accounts.service_logins import ServiceLogins
+from homeserver.accounts.threepids import Threepids
 from homeserver.appservices.bridges import Bridges
 from homeserver.appservices.third_parties import ThirdParties
 from homeserver.config.settings import Settings
@@ -89,6 +92,9 @@ class House:
     logins: Logins
     registrations: Registrations
     registration_tokens: RegistrationTokens
+    email_validations: EmailValidations
+    resetting: Resetting
+    threepids: Threepids
     new_accounts: NewAccounts
     confirmations: Confirmations
     devices: Devices

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from federation.canonical_json import JsonObject
-from homeserver.accounts.credentials import user_in
+from homeserver.accounts.credentials import Named, user_in
 from homeserver.accounts.interactive import auth_data_in
 from homeserver.accounts.issuing import Tokens
 from homeserver.accounts.logins import LOGIN_TOKEN_VALIDITY, DeviceWish, LoggedIn
@@ -97,8 +97,9 @@ async def _by_service(
     return await house.service_logins.log_in(service, _user_in(body), wish)
 
 
-def _user_in(body: LoginBody) -> str | None:
-    address = {"address": body.address} if body.address is not None else {}
+def _user_in(body: LoginBody) -> Named:
+    by_address = {"medium": body.medium, "address": body.address}
+    address = by_address if body.address is not None else {}
     return user_in({"identifier": body.identifier, "user": body.user, **address})
 
 

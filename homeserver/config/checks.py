@@ -10,11 +10,8 @@ from homeserver.config.settings import Settings
 from homeserver.errors import Problem
 
 NOT_BUILT = (
-    "registration.require_email",
     "auth.cas",
-    "accounts.change_3pid",
     "privacy.client_addresses",
-    "smtp",
     "captcha",
     "rooms.expiry",
     "retention",

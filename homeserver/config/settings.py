@@ -415,6 +415,14 @@ class Smtp:
     password: Annotated[Secret | None, Example("{file: /etc/hearth/smtp}")] = None
     """The password to log in with."""
 
+    tell_addresses: bool = False
+    """Whether anybody who asks is told if an e-mail address belongs to an account here. By default
+    only a mail to that address says so."""
+
+    next_link_hosts: Annotated[tuple[str, ...], Example("[app.example.org]")] = ()
+    """Hosts of apps to which the page that confirms an address may link back, as apps ask for; *
+    stands for anything. Others' links are left out, lest our page recommends theirs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Captcha:

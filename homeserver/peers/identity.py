@@ -15,6 +15,7 @@ from urllib.parse import quote
 import orjson
 
 from federation import canonical_json
+from federation.canonical_json import JsonObject
 from federation.errors import FederationError, IdentifierError
 from federation.identifiers import ServerName, UserID, is_user_id, parse_server_name
 from federation.net.transport import Limits
@@ -117,23 +118,33 @@ class IdentityServers:
             raise BadGateway("the identity server answered without a name or keys")
         return StoredInvite(token, name, good)
 
-    async def bind(self, access: Access, sid: str, client_secret: str, user: UserID) -> Any:
+    async def bind(self, access: Access, sid: str, client_secret: str, user: UserID) -> JsonObject:
         """Tie the address of one of its sessions to somebody; answers `medium` and `address`.
+
+        Raises:
+            IdentityServerError, Forbidden, BadGateway: see `_ask`.
 
         https://spec.matrix.org/v1.19/identity-service-api/#post_matrixidentityv23pidbind
         """
         body = {"sid": sid, "client_secret": client_secret, "mxid": user}
         return await self._ask("POST", access, "/3pid/bind", body)
 
-    async def unbind(self, server: ServerName, medium: str, address: str, user: UserID) -> None:
+    async def unbind(self, server: ServerName, medium: str, address: str, user: UserID) -> bool:
         """Untie an address from somebody here, for whom our signature speaks.
+
+        False if it does not do such things: "If the response body is not a JSON Matrix error, the
+        identity server does not support unbinds."
 
         https://spec.matrix.org/v1.19/identity-service-api/#post_matrixidentityv23pidunbind
         """
         body = {"mxid": user, "threepid": {"medium": medium, "address": address}}
         path = f"{_V2}/3pid/unbind"
         signature = self._peers.signature_for(server, "POST", path, body)
-        await self._exchange("POST", server, path, signature, body)
+        try:
+            await self._exchange("POST", server, path, signature, body)
+        except BadGateway:
+            return False
+        return True
 
     async def is_key_valid(self, url: str, public_key: str) -> bool:
         """Whether a key is good for redeeming invitations, says where that can be asked.
@@ -150,7 +161,7 @@ class IdentityServers:
 
     async def _ask(
         self, method: str, access: Access, path: str, body: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """Ask for something with the client's token.
 
         Raises:
@@ -170,7 +181,7 @@ class IdentityServers:
         path: str,
         authorization: str,
         body: Mapping[str, Any] | None,
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         content = None if body is None else canonical_json.encode(body, strict=False)
         headers = {"Authorization": authorization}
         url = f"https://{server}{path}"

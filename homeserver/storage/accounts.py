@@ -107,8 +107,10 @@ class Made(NamedTuple):
     """The account that the session had led to already."""
 
 
-async def add_for_session(conn: Connection, new: NewAccount, session_hash: bytes) -> Made:
+async def add_for_session(conn: Connection, new: NewAccount, session_hash: bytes, now: int) -> Made:
     """Make the account that a session of user-interactive authentication leads to, once.
+
+    The e-mail address that a stage showed to be theirs becomes the account's.
 
     Of requests at the same time one makes it; the others find it as `before`. If the name is taken
     nothing is written, and `before` is empty too.
@@ -126,6 +128,16 @@ async def add_for_session(conn: Connection, new: NewAccount, session_hash: bytes
             SELECT $1, $2, $3, $4, $5, $6 FROM session WHERE made_user_nid IS NULL
             ON CONFLICT (user_nid) DO NOTHING
             RETURNING user_nid
+        ), proven AS (
+            DELETE FROM email_validations v
+             USING made
+             WHERE v.session_hash = $8 AND v.validated_ts IS NOT NULL
+            RETURNING v.address, v.validated_ts, made.user_nid
+        ), addressed AS (
+            INSERT INTO threepids (medium, address, user_nid, validated_ts, added_ts)
+            SELECT 'email', address, user_nid, validated_ts, $9 FROM proven
+            ON CONFLICT DO NOTHING
+            RETURNING 1
         ), spent AS (
             UPDATE registration_tokens t
                SET pending = t.pending - 1, completed = t.completed + 1
@@ -139,7 +151,8 @@ async def add_for_session(conn: Connection, new: NewAccount, session_hash: bytes
              WHERE s.session_hash = $8
             RETURNING 1
         ), written AS MATERIALIZED (
-            SELECT (SELECT count(*) FROM spent) + (SELECT count(*) FROM finished) AS rows
+            SELECT (SELECT count(*) FROM spent) + (SELECT count(*) FROM finished)
+                   + (SELECT count(*) FROM addressed) AS rows
         )
         SELECT append_log(array_agg($7::smallint), array_agg(NULL::bigint),
                           array_agg(made.user_nid), array_agg(NULL::bigint)),
@@ -149,6 +162,7 @@ async def add_for_session(conn: Connection, new: NewAccount, session_hash: bytes
         *new,
         Kind.ACCOUNT,
         session_hash,
+        now,
     )
     return Made(*row)
 
@@ -266,7 +280,9 @@ async def set_password(
 
 
 async def deactivate(conn: Connection, account: Account, *, erase: bool) -> int | None:
-    """End an account: no password, no devices; erased, also no profile, account data or filters.
+    """End an account: no password, devices or addresses.
+
+    Erased, it has no profile, account data or filters either.
 
     Answers the last position; `None`, and nothing is changed, if the account is no longer as given.
     """
@@ -287,6 +303,10 @@ async def deactivate(conn: Connection, account: Account, *, erase: bool) -> int 
             DELETE FROM refresh_tokens t USING gone g WHERE t.device_nid = g.device_nid RETURNING 1
         ), login AS (
             DELETE FROM login_tokens t USING account a WHERE t.user_nid = a.user_nid RETURNING 1
+        ), address AS (
+            DELETE FROM threepids t USING account a WHERE t.user_nid = a.user_nid RETURNING 1
+        ), told AS (
+            DELETE FROM bound_threepids b USING account a WHERE b.user_nid = a.user_nid RETURNING 1
         ), profile AS (
             DELETE FROM profiles p USING account a WHERE $3 AND p.user_nid = a.user_nid RETURNING 1
         ), data AS (
@@ -299,7 +319,8 @@ async def deactivate(conn: Connection, account: Account, *, erase: bool) -> int 
              WHERE t.user_nid = a.user_nid RETURNING 1
         ), written AS MATERIALIZED (
             SELECT (SELECT count(*) FROM access) + (SELECT count(*) FROM refresh)
-                   + (SELECT count(*) FROM login) + (SELECT count(*) FROM profile)
+                   + (SELECT count(*) FROM login) + (SELECT count(*) FROM address)
+                   + (SELECT count(*) FROM told) + (SELECT count(*) FROM profile)
                    + (SELECT count(*) FROM data) + (SELECT count(*) FROM filter)
                    + (SELECT count(*) FROM followed) AS rows
         ), entries AS (
