@@ -172,7 +172,7 @@ def _event(fields: JsonObject, raw: bytes, version: RoomVersion, event_id: Event
         fields["depth"],
         _ids(fields["prev_events"], with_hashes),
         _ids(fields["auth_events"], with_hashes),
-        EventID(redacts) if isinstance(redacts, str) else None,
+        EventID(redacts) if isinstance(redacts, str) and "\0" not in redacts else None,
         raw,
     )
 
@@ -211,6 +211,9 @@ def check_format(fields: JsonObject, version: RoomVersion) -> None:
             raise EventFormatError(f"{key} is missing or not of the right type")
     if "state_key" in fields and type(fields["state_key"]) is not str:
         raise EventFormatError("state_key is not a string")
+    # Nobody with an SQL database could look the entry up; there it was refused always.
+    if "state_key" in fields and "\0" in fields["type"] + fields["state_key"]:
+        raise EventFormatError("NUL in what names an entry of the state")
     if "unsigned" in fields and type(fields["unsigned"]) is not dict:
         raise EventFormatError("unsigned is not an object")
     # "Must be less than the maximum value for an integer"; strict JSON has its own limit.
@@ -239,9 +242,11 @@ def _check_references(references: list[Any], most: int, version: RoomVersion) ->
         raise EventFormatError(f"{len(references)} references, at most {most} are allowed")
     if version.event_ids is EventIDFormat.SENT:
         # "items: minItems: 2, maxItems: 2": event ID and hashes
-        if not all(type(r) is list and len(r) == 2 and type(r[0]) is str for r in references):
+        if not all(type(r) is list and len(r) == 2 for r in references):
             raise EventFormatError("a reference is not a pair of event ID and hashes")
-    elif not all(type(r) is str for r in references):
+        references = [r[0] for r in references]
+    # No event can have such an ID; and NUL could not be looked up.
+    if not all(type(r) is str and "\0" not in r for r in references):
         raise EventFormatError("a reference is not an event ID")
 
 

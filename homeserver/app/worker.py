@@ -16,6 +16,7 @@ from homeserver.app.parts import Base, Parts
 from homeserver.app.supervision import Supervisor
 from homeserver.app.tables import ADMIN, CLIENT, FEDERATION
 from homeserver.config.settings import Settings
+from homeserver.errors import Unauthorized
 from homeserver.http import Request
 from homeserver.http.binding import bound
 from homeserver.http.dispatch import Rim, log_answer
@@ -173,7 +174,10 @@ class Worker:
         authentication = ServerAuthentication(process.server, federating.peers, process.now)
 
         async def verify(request: Request) -> ServerName:
-            header = request.headers.get("Authorization")
+            headers = request.headers.getall("Authorization", [])
+            if len(headers) > 1:
+                raise Unauthorized("more than one Authorization header")
+            header = headers[0] if headers else None
             body = await request.read()
             origin = await authentication.verify(header, request.method, request.target, body)
             federating.sending.heard_from(origin)

@@ -35,6 +35,16 @@ class Current:
         head = (await self._heads.get(conn, {room: list(keys)})).get(room)
         return head if head and head.version else None
 
+    async def heads(
+        self, conn: Connection, room_ids: Iterable[RoomID], keys: Iterable[StateKey] = ()
+    ) -> list[Head]:
+        """The heads of those of the rooms that there are, knowing these entries."""
+        rooms = (await self._numbers.rooms.find(conn, room_ids)).values()
+        await self._heads.drop_old(conn, rooms)
+        wanted = list(keys)
+        heads = await self._heads.get(conn, dict.fromkeys(rooms, wanted))
+        return [head for head in heads.values() if head.version]
+
     async def read(
         self, conn: Connection, room_id: RoomID, keys: Iterable[StateKey]
     ) -> Mapping[StateKey, Event]:

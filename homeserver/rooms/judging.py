@@ -9,7 +9,7 @@ https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from federation.auth import auth_events_for
-from federation.decision import ALLOWED, Decision
+from federation.decision import ALLOWED, Decision, Denied
 from federation.events import Event, StateKey
 from federation.identifiers import EventID
 from federation.room_versions import RoomVersion
@@ -93,13 +93,23 @@ class Judging:
         stored = self.known.get(event_id)
         return stored is not None and stored.order is not None
 
+    def _is_elsewhere(self, event_id: EventID) -> bool:
+        """Whether the event is known, and of another room."""
+        stored = self.known.get(event_id)
+        return stored is not None and stored.room != self._head.room
+
     async def judge(
         self, nids: Nids, event: Event, before: StateGroup | None, current: StateGroup | None
     ) -> Ruling:
         """Judge an event by the state before it and, unless it is of the past, the current one."""
         if current is not None:
             current = await self._with_cited_members(event, current)
-        ruling = judge(event, await self._evidence(event, before, current))
+        if any(map(self._is_elsewhere, event.prev_events)):
+            # Its state would be the other room's, with whoever rules there.
+            denial = Denied("prev_events.room", "builds on an event of another room")
+            ruling = Ruling(event, Outcome.REJECTED, denial)
+        else:
+            ruling = judge(event, await self._evidence(event, before, current))
         fate = FATES[ruling.outcome]
         key = None if event.state_key is None else nids.keys[(event.type, event.state_key)]
         nid = nids.events[event.event_id]
@@ -211,7 +221,7 @@ class Judging:
     async def _after(self, event_id: EventID) -> StateGroup | None:
         """The state after an event that is here; a rejected one changes nothing."""
         stored = self.known.get(event_id)
-        if stored is None or stored.order is None:
+        if stored is None or stored.order is None or self._is_elsewhere(event_id):
             return None
         group = await self._group(stored.group)
         if stored.key is None or stored.fate is Fate.REJECTED:

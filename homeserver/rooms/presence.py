@@ -8,6 +8,7 @@ https://spec.matrix.org/v1.19/client-server-api/#presence
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from federation.canonical_json import JsonObject
@@ -31,6 +32,8 @@ _TELL_EVERY = 25_000
 _MOST = 50_000
 """People that are known of."""
 _MOST_IN_EDU = 100
+_MOST_AT_ONCE = 1000
+"""People that one transaction of another server tells of."""
 
 Word = Literal["online", "unavailable", "offline"]
 _WORDS: dict[object, Word] = {
@@ -140,12 +143,15 @@ class Presence:
             async with self._process.database.reader() as conn:
                 await self._tell_servers(conn, reader, told)
 
-    async def receive(self, origin: ServerName, content: JsonObject) -> None:
-        """Take an `m.presence` of another server; what is wrong in it is passed over.
+    async def receive(self, origin: ServerName, *contents: JsonObject) -> None:
+        """Take what another server tells in `m.presence`; what is wrong in it is passed over.
 
         https://spec.matrix.org/v1.19/server-server-api/#presence
         """
-        told = {state.user_id: state for state in parse(content, origin, self._process.now())}
+        now = self._process.now()
+        every = (state for content in contents for state in parse(content, origin, now))
+        latest = {state.user_id: state for state in islice(every, _MOST_AT_ONCE)}
+        told = {user: state for user, state in latest.items() if self._is_news(state)}
         if not told or not self.enabled:
             return
         # Of people who never were in a room of ours nobody here wants to know.
@@ -159,6 +165,11 @@ class Presence:
                 active=state.active,
                 seen=state.seen,
             )
+
+    def _is_news(self, told: State) -> bool:
+        """Whether it says more than that what is known is still so."""
+        known = self._states.get(told.user_id)
+        return known is None or known[1:3] != told[1:3] or told.seen - known.seen >= _TELL_EVERY
 
     async def _tell_servers(self, conn: Connection, reader: Reader, state: State) -> None:
         servers = await standings.servers_with(conn, reader.user, self._process.server)

@@ -24,6 +24,8 @@ from homeserver.storage.process import Process
 from homeserver.storage.receipts import UNTHREADED, Receipt, ReceiptType, Shown
 
 TYPES = {"m.read": ReceiptType.READ, "m.read.private": ReceiptType.READ_PRIVATE}
+_MOST_AT_ONCE = 2000
+"""Receipts of another server that are taken from one transaction."""
 NAMES = {number: name for name, number in TYPES.items()}
 
 
@@ -87,15 +89,16 @@ class Receipts:
             key = f"m.receipt {room} {told.user_id} {told.thread}"
             self._process.committed(await queue_edu(conn, servers, Edu("m.receipt", content, key)))
 
-    async def receive(self, origin: ServerName, content: JsonObject) -> None:
-        """Take an `m.receipt` of another server; what is wrong in it is passed over.
+    async def receive(self, origin: ServerName, *contents: JsonObject) -> None:
+        """Take what another server tells in `m.receipt`; what is wrong in it is passed over.
 
         Args:
             origin: the server, which speaks for its own users only.
-            content: of the EDU, without the rooms that are closed to the server.
+            contents: of EDUs in their order, without the rooms that are closed to the server.
 
         """
-        told = parse(content, origin)
+        every = [one for content in contents for one in parse(content, origin)][:_MOST_AT_ONCE]
+        told = list({(t.room_id, t.user_id, t.thread): t for t in every}.values())
         if not told:
             return
         async with self._process.database.reader() as conn:

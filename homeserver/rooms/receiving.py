@@ -5,6 +5,7 @@ https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-miss
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from federation.errors import FederationError
 from federation.events import Event, StateKey
@@ -331,7 +332,13 @@ def may_speak(head: Head, server: ServerName) -> bool:
     https://spec.matrix.org/v1.19/server-server-api/#server-access-control-lists-acls
     """
     acl = head.known.get(ACL)
-    return acl is None or ServerACL.from_content(acl.event.content).permits(server)
+    return acl is None or _read_acl(acl.event).permits(server)
+
+
+@lru_cache(maxsize=100)
+def _read_acl(event: Event) -> ServerACL:
+    """The ACL of an event, which may hold thousands of globs."""
+    return ServerACL.from_content(event.content)
 
 
 def _policy(head: Head) -> Tip | None:

@@ -180,7 +180,7 @@ class RemoteEvents:
         target = encode_target(*_V1, "timestamp_to_event", room_id, query=query)
         answer = await self._peers.client.get_json(server, target)
         event_id, when = answer.get("event_id"), answer.get("origin_server_ts")
-        if not isinstance(event_id, str) or not isinstance(when, int):
+        if not isinstance(event_id, str) or "\0" in event_id or not isinstance(when, int):
             raise ResponseFormatError("no event with its time")
         return EventID(event_id), when
 
@@ -226,4 +226,8 @@ def _list(answer: JsonObject, name: str) -> list[Any]:
 
 
 def _ids(answer: Mapping[str, Any], name: str) -> list[EventID]:
-    return [EventID(one) for one in _list(dict(answer), name) if isinstance(one, str)]
+    return [
+        EventID(one)
+        for one in _list(dict(answer), name)
+        if isinstance(one, str) and "\0" not in one
+    ]

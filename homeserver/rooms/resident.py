@@ -299,14 +299,16 @@ class Resident:
             raise Forbidden("your server is not in this room")
         return head
 
-    async def may_speak(self, room_id: RoomID, origin: ServerName) -> bool:
-        """Whether the room's ACL lets a server take part.
+    async def open_to(self, origin: ServerName, room_ids: Collection[RoomID]) -> set[RoomID]:
+        """Those of the rooms that there are here whose ACLs let a server take part.
 
         https://spec.matrix.org/v1.19/server-server-api/#server-access-control-lists-acls
         """
+        if not room_ids:
+            return set()
         async with self._process.database.reader() as conn:
-            head = await self._current.head(conn, room_id, [ACL])
-        return head is None or may_speak(head, origin)
+            heads = await self._current.heads(conn, room_ids, [ACL])
+        return {head.room_id for head in heads if may_speak(head, origin)}
 
     async def _here(self, conn: Connection, room_id: RoomID, origin: ServerName) -> Head:
         head = await self._current.head(conn, room_id, [ACL])

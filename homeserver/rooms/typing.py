@@ -137,26 +137,40 @@ class Typing:
                 self._forget(room, user_id)
                 self._mark(room, self._process.now())
 
-    async def receive(self, origin: ServerName, content: JsonObject) -> None:
-        """Take an `m.typing` of another server; what is wrong is passed over.
+    async def receive(self, origin: ServerName, *contents: JsonObject) -> None:
+        """Take what another server tells in `m.typing`; what is wrong is passed over.
 
         Args:
             origin: the server, which speaks for its own users only.
-            content: of the EDU, about a room that is open to the server.
+            contents: of EDUs in their order, about rooms that are open to the server.
 
         """
-        told = parse(content, origin)
-        if told is None:
+        parsed = [told for content in contents if (told := parse(content, origin))]
+        latest = {(told.room_id, told.user_id): told.typing for told in parsed}
+        if not latest:
             return
         numbers = self._process.numbers
         async with self._process.database.reader() as conn:
-            rooms = await numbers.rooms.find(conn, [told.room_id])
-            users = await numbers.users.find(conn, [told.user_id])
-            pairs = [(room, user) for room in rooms.values() for user in users.values()]
-            joined = await receipts.are_joined(conn, pairs) if pairs else set()
-        until = self._process.now() + LONGEST_REMOTE if told.typing else 0
-        for room, _ in joined:
-            self._say(room, told.user_id, until)
+            rooms = await numbers.rooms.find(conn, {room_id for room_id, _ in latest})
+            users = await numbers.users.find(conn, {user_id for _, user_id in latest})
+            pairs = {
+                (rooms[room_id], users[user_id]): (user_id, typing)
+                for (room_id, user_id), typing in latest.items()
+                if room_id in rooms and user_id in users
+            }
+            joined = await receipts.are_joined(conn, list(pairs)) if pairs else set()
+        now = self._process.now()
+        for room, user in joined:
+            user_id, typing = pairs[(room, user)]
+            if self._is_news(room, user_id, now, typing=typing):
+                self._say(room, user_id, now + LONGEST_REMOTE if typing else 0)
+
+    def _is_news(self, room: RoomNid, user_id: UserID, now: int, *, typing: bool) -> bool:
+        """Whether it changes anything that is worth telling other processes."""
+        until = self._typing.get(room, {}).get(user_id)
+        if until is None:
+            return typing
+        return not typing or until < now + LONGEST_REMOTE // 2
 
     def _say(self, room: RoomNid, user_id: UserID, until: int) -> None:
         stamp = max(self._process.now(), self.latest + 1)
@@ -165,7 +179,7 @@ class Typing:
     def _hear(self, message: Message) -> None:
         said = _Said(**message)
         was_typing = said.user_id in self._typing.get(said.room, ())
-        is_typing = said.until > self._process.now() and self._has_place(said.room)
+        is_typing = said.until > self._process.now() and (was_typing or self._has_place(said))
         if is_typing:
             self._typing.setdefault(said.room, {})[said.user_id] = said.until
             self._wind(said.until)
@@ -174,9 +188,12 @@ class Typing:
         if was_typing != is_typing:
             self._mark(said.room, said.stamp)
 
-    def _has_place(self, room: RoomNid) -> bool:
-        if room in self._typing:
-            return len(self._typing[room]) < MOST
+    def _has_place(self, said: _Said) -> bool:
+        """People here always have; whom other servers tell of, as long as there is any."""
+        if domain_of(said.user_id) == self._process.server:
+            return True
+        if said.room in self._typing:
+            return len(self._typing[said.room]) < MOST
         return len(self._typing) < _MOST_ROOMS
 
     def _forget(self, room: RoomNid, user_id: UserID) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from federation.identifiers import ServerName, parse_event_id, parse_room_id
+from federation.identifiers import EventID, ServerName, parse_event_id, parse_room_id
 from homeserver.http import Auth, Json, Request, Routes
 from homeserver.http.requests import parsed
 from homeserver.server_server.house import House
@@ -112,7 +112,7 @@ async def backfill_room(
 ) -> Json:
     """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1backfillroomid"""
     room_id = request.param("roomId", parse_room_id)
-    named = query.v[:_MOST_NAMED]
+    named = _event_ids("v", query.v)
     return _transaction(house, await house.resident.backfill(origin, room_id, named, query.limit))
 
 
@@ -122,9 +122,14 @@ async def get_missing_previous_events(
 ) -> Json:
     """https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1get_missing_eventsroomid"""
     room_id = request.param("roomId", parse_room_id)
-    earliest, latest = body.earliest_events[:_MOST_NAMED], body.latest_events[:_MOST_NAMED]
+    earliest = _event_ids("earliest_events", body.earliest_events)
+    latest = _event_ids("latest_events", body.latest_events)
     found = await house.resident.missing(origin, room_id, earliest, latest, body.limit)
     return {"events": raw(found)}
+
+
+def _event_ids(name: str, listed: list[str]) -> list[EventID]:
+    return [parsed(name, one, parse_event_id) for one in listed[:_MOST_NAMED]]
 
 
 def _transaction(house: House, events: list[bytes]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ https://spec.matrix.org/v1.19/server-server-api/#transactions
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -22,13 +23,15 @@ from homeserver.rooms.receiving import Results
 from homeserver.server_server.house import House
 from homeserver.storage import federation_reads
 from homeserver.storage.events import get_rooms
-from homeserver.storage.pool import OUTAGES
+from homeserver.storage.pool import may_succeed
 
 log = get_logger(__name__)
 routes = Routes("federation", limit="federation_requests")
 
 MOST_EVENTS = 50
 MOST_EDUS = 100
+MOST_ROOMS = 500
+"""Of which ephemeral data of one transaction may tell."""
 
 
 class Transaction(msgspec.Struct):
@@ -85,9 +88,9 @@ async def _take_events(house: House, origin: ServerName, pdus: list[Any]) -> dic
             if found is None:
                 found = await _elsewhere(house, origin, room_id, pdus)
             results.update({i: {"error": why} if why else {} for i, why in found.items()})
-        except OUTAGES:
-            raise  # not acknowledged: it is sent again
-        except Exception:
+        except Exception as error:
+            if may_succeed(error):
+                raise  # not acknowledged: it is sent again
             # One room's trouble is not another's.
             log.exception("events cannot be taken", error_id=error_id())
             names = await _names(house, room_id, pdus)
@@ -133,39 +136,55 @@ def _room_of(pdu: object) -> RoomID | None:
 
 
 async def _take_edus(house: House, origin: ServerName, edus: list[Any]) -> None:
+    """Take ephemeral data: of one kind, all that may be taken together is."""
+    by_kind: dict[str, list[JsonObject]] = {}
     for edu in edus:
         content = edu.get("content") if isinstance(edu, dict) else None
-        if not isinstance(content, dict):
-            continue
-        take = _EDUS.get(str(edu.get("edu_type")))
-        if take is None:
-            continue
-        try:
-            await take(house, origin, content)
-        except OUTAGES:
+        if isinstance(content, dict):
+            by_kind.setdefault(str(edu.get("edu_type")), []).append(content)
+    for kind, contents in by_kind.items():
+        if kind in _TOGETHER:
+            await _tried(_TOGETHER[kind](house, origin, contents))
+        for content in contents if kind in _ONE_BY_ONE else ():
+            await _tried(_ONE_BY_ONE[kind](house, origin, content))
+
+
+async def _tried(taking: Awaitable[None]) -> None:
+    try:
+        await taking
+    except Exception as error:
+        if may_succeed(error):
             raise
-        except Exception:
-            # One's trouble is not another's.
-            log.exception("an EDU cannot be taken", error_id=error_id())
+        # One's trouble is not another's.
+        log.exception("an EDU cannot be taken", error_id=error_id())
 
 
-async def _typing(house: House, origin: ServerName, content: JsonObject) -> None:
-    room_id = content.get("room_id")
-    if isinstance(room_id, str) and await house.resident.may_speak(RoomID(room_id), origin):
-        await house.typing.receive(origin, content)
+async def _typing(house: House, origin: ServerName, contents: list[JsonObject]) -> None:
+    named = _rooms(content.get("room_id") for content in contents)
+    open_rooms = await house.resident.open_to(origin, named)
+    await house.typing.receive(origin, *(c for c in contents if c.get("room_id") in open_rooms))
 
 
-async def _receipt(house: House, origin: ServerName, content: JsonObject) -> None:
-    allowed = {
-        room_id: receipts
-        for room_id, receipts in content.items()
-        if await house.resident.may_speak(RoomID(room_id), origin)
-    }
-    await house.receipts.receive(origin, allowed)
+async def _receipt(house: House, origin: ServerName, contents: list[JsonObject]) -> None:
+    named = _rooms(room_id for content in contents for room_id in content)
+    open_rooms = await house.resident.open_to(origin, named)
+    allowed = [{r: told for r, told in c.items() if r in open_rooms} for c in contents]
+    await house.receipts.receive(origin, *allowed)
 
 
-async def _presence(house: House, origin: ServerName, content: JsonObject) -> None:
-    await house.presence.receive(origin, content)
+def _rooms(named: Iterable[object]) -> set[RoomID]:
+    """Those that are room IDs, as far as they are not too many."""
+    found: set[RoomID] = set()
+    for name in named:
+        if len(found) == MOST_ROOMS:
+            break
+        with suppress(IdentifierError):
+            found.add(parse_room_id(name if isinstance(name, str) else ""))
+    return found
+
+
+async def _presence(house: House, origin: ServerName, contents: list[JsonObject]) -> None:
+    await house.presence.receive(origin, *contents)
 
 
 async def _device_list(house: House, origin: ServerName, content: JsonObject) -> None:
@@ -176,12 +195,13 @@ async def _to_device(house: House, origin: ServerName, content: JsonObject) -> N
     await house.device_messages.receive(origin, content)
 
 
-Take = Callable[[House, ServerName, JsonObject], Awaitable[None]]
-
-_EDUS: dict[str, Take] = {
+_TOGETHER: dict[str, Callable[[House, ServerName, list[JsonObject]], Awaitable[None]]] = {
     "m.typing": _typing,
     "m.receipt": _receipt,
     "m.presence": _presence,
+}
+
+_ONE_BY_ONE: dict[str, Callable[[House, ServerName, JsonObject], Awaitable[None]]] = {
     "m.device_list_update": _device_list,
     "m.signing_key_update": _device_list,
     "org.matrix.signing_key_update": _device_list,

@@ -63,6 +63,18 @@ OUTAGES = (
 """What goes wrong because the database, or the way to it, is in trouble: a repeat may succeed."""
 
 
+_OF_VALUES = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
+
+
+def may_succeed(error: Exception) -> bool:
+    """Whether the database was in trouble, and not what was asked of it: a repeat may succeed."""
+    return isinstance(error, OUTAGES) and not isinstance(error, _OF_VALUES)
+
+
 def passes(error: Exception) -> bool:
     """Whether an error comes of the database being away for a while."""
     return isinstance(error, (DatabaseAwayError, asyncpg.InterfaceError, *_NOT_NOW))

@@ -17,7 +17,7 @@ from federation.building import Draft, Place, Signer, build, sign_event
 from federation.canonical_json import JsonObject
 from federation.events import Event, StateKey, parse
 from federation.identifiers import EventID, RoomID, ServerName, UserID
-from federation.room_versions import ROOM_VERSIONS, RoomVersion
+from federation.room_versions import ROOM_VERSIONS, EventIDFormat, RoomVersion
 from federation.signing import SigningKey
 from tests.servers import Hearth
 
@@ -124,6 +124,8 @@ class Peer:
         assert status == 200, made
         version = ROOM_VERSIONS[made["room_version"]]
         fields = {**made["event"], "origin_server_ts": now_ms()}
+        if version.event_ids is EventIDFormat.SENT:
+            fields["event_id"] = f"$j{next(_numbers)}:{self.name}"
         event = sign_event(fields, version, self.signer)
         path = f"{V2}/send_join/{quote(room_id)}/{quote(event.event_id)}{query}"
         status, answer = await self.ask("PUT", path, json.loads(event.json))
