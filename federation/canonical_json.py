@@ -85,6 +85,22 @@ def decode_object(raw: bytes, *, strict: bool = True) -> JsonObject:
     return value
 
 
+def decode_checked(raw: bytes, *, strict: bool = True) -> JsonObject:
+    """Read an object that went through `decode` or `encode` before; what it holds is not looked at.
+
+    Raises:
+        CanonicalJSONError: it is not even JSON: it was not kept well.
+
+    """
+    if not strict:
+        return decode_object(raw, strict=False)
+    try:
+        value: JsonObject = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise CanonicalJSONError(f"not JSON: {error}") from error
+    return value
+
+
 def check_strict(value: object) -> None:
     """Refuse what canonical JSON has no place for: floats, large integers, and endless nesting.
 

@@ -143,7 +143,7 @@ def assemble(fields: JsonObject, raw: bytes, signed: bytes, version: RoomVersion
 
 def load(raw: bytes, event_id: EventID, version: RoomVersion) -> Event:
     """Read an event that was checked before it was stored; no hash is computed."""
-    fields = canonical_json.decode_object(raw, strict=version.strict_json)
+    fields = canonical_json.decode_checked(raw, strict=version.strict_json)
     return _event(fields, raw, version, event_id)
 
 

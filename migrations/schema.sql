@@ -203,6 +203,7 @@ TABLE events
     json bytea NOT NULL
     CONSTRAINT events_pkey PRIMARY KEY (event_nid)
     CREATE INDEX events_by_time ON public.events USING btree (room_nid, origin_server_ts) WHERE (room_order IS NOT NULL)
+    CREATE INDEX events_redacted_state ON public.events USING btree (room_nid) WHERE ((redacted_by IS NOT NULL) AND (state_key_nid IS NOT NULL))
     CREATE UNIQUE INDEX events_by_room_order ON public.events USING btree (room_nid, room_order) WHERE (room_order IS NOT NULL)
 
 TABLE fallback_keys

@@ -6,21 +6,20 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidst
 """
 
 from collections.abc import Sequence
-from typing import Any
-
-import orjson
 
 from federation.canonical_json import JsonObject
 from federation.events import StateKey
 from federation.identifiers import RoomID
 from homeserver.errors import NotFound
 from homeserver.rooms.access import Access, Reach
+from homeserver.rooms.member_events import MemberEvent, MemberEvents
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.standings import Reader
 from homeserver.rooms.wholeness import Wholeness
 from homeserver.storage import history, room_states
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
+from homeserver.storage.raw_json import RawJson
 from homeserver.storage.state_groups import EventNid
 from homeserver.storage.stream_tokens import ORDER_BITS, StreamToken
 
@@ -45,6 +44,7 @@ class RoomStates:
         self._process = process
         self._access = access
         self._showing = showing
+        self._member_events = MemberEvents()
 
     async def check_reach(self, reader: Reader, room_id: RoomID) -> None:
         """Raise `Forbidden` if the reader may not look into the room."""
@@ -89,8 +89,8 @@ class RoomStates:
         at: StreamToken | None = None,
         membership: str | None = None,
         not_membership: str | None = None,
-    ) -> list[JsonObject]:
-        """The membership events.
+    ) -> RawJson:
+        """The membership events, as a list.
 
         Args:
             reader: who asks.
@@ -109,17 +109,20 @@ class RoomStates:
             pos = _position(reach)
             if at is not None:
                 pos = min(pos, at.room_order >> ORDER_BITS)
-            nids = await room_states.members_at(conn, reach.room, pos)
-            events = await self._shown(conn, nids)
-        return [e for e in events if _is_asked_for(e["content"], membership, not_membership)]
+            entries = await room_states.members_at(conn, reach.room, pos)
+            events = await self._member_events.read(conn, entries)
+        wanted = [e.raw for e in events if _is_asked_for(e, membership, not_membership)]
+        return RawJson(b"[" + b",".join(wanted) + b"]")
 
-    async def joined_members(self, reader: Reader, room_id: RoomID) -> dict[str, JsonObject]:
-        """The profile of each joined member, or raise `Forbidden` unless the reader is one."""
+    async def joined_members(self, reader: Reader, room_id: RoomID) -> RawJson:
+        """The profiles of the joined members by ID; `Forbidden` unless the reader is one."""
         await self._wholeness.wait(room_id)
         async with self._process.database.reader() as conn:
             standing = await self._access.joined(conn, reader, room_id)
-            rows = await room_states.joined_members(conn, standing.room)
-        return {user_id: _profile(raw) for user_id, raw in rows}
+            entries = await room_states.members_at(conn, standing.room, room_states.NOW)
+            events = await self._member_events.read(conn, entries)
+        joined = [event.profile for event in events if event.membership == "join"]
+        return RawJson(b"{" + b",".join(joined) + b"}")
 
     async def _shown(self, conn: Connection, nids: Sequence[EventNid]) -> list[JsonObject]:
         return self._showing.show_state((await history.by_nid(conn, nids)).values())
@@ -129,10 +132,10 @@ def _position(reach: Reach) -> int:
     return room_states.NOW if reach.departed is None else reach.departed
 
 
-def _is_asked_for(content: JsonObject, membership: str | None, not_membership: str | None) -> bool:
+def _is_asked_for(event: MemberEvent, membership: str | None, not_membership: str | None) -> bool:
     if membership is None and not_membership is None:
         return True
-    found = content.get("membership")
+    found = event.membership
     return found == membership or (not_membership is not None and found != not_membership)
 
 
@@ -142,10 +145,3 @@ def _is_text(key: StateKey) -> bool:
         return b"\0" not in "".join(key).encode()
     except UnicodeEncodeError:
         return False
-
-
-def _profile(raw: bytes) -> JsonObject:
-    """What a membership event says of the member; what is not a string is left out."""
-    content: Any = orjson.loads(raw)["content"]
-    named = {"display_name": content.get("displayname"), "avatar_url": content.get("avatar_url")}
-    return {name: value for name, value in named.items() if isinstance(value, str)}

@@ -6,9 +6,9 @@ https://spec.matrix.org/v1.19/server-server-api/#pdus
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from federation.events import Event, load
+from federation.events import Event
 from federation.identifiers import EventID, RoomID
-from federation.room_versions import ROOM_VERSIONS
+from homeserver.storage.loading import load_event
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, GroupNid
@@ -77,7 +77,7 @@ async def get_events(conn: Connection, events: Iterable[EventNid]) -> dict[Event
         """,
         list(events),
     )
-    return {EventNid(row[0]): load(row[3], EventID(row[1]), ROOM_VERSIONS[row[2]]) for row in rows}
+    return {EventNid(row[0]): load_event(row[3], row[1], row[2]) for row in rows}
 
 
 async def get_sent(

@@ -12,10 +12,10 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from federation.events import Event, load
+from federation.events import Event
 from federation.identifiers import EventID
-from federation.room_versions import ROOM_VERSIONS
 from homeserver.storage.batch import Fate
+from homeserver.storage.loading import load_event
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid
@@ -32,6 +32,8 @@ Span = tuple[int | None, int | None]
 _LIVE = (1 << ORDER_BITS) - 1
 _AT_A_STRETCH = 500
 """Events that are read while everybody waits: some 5 ms."""
+_FATES = tuple(Fate)
+"""By their numbers."""
 
 
 class Placed(NamedTuple):
@@ -305,5 +307,5 @@ async def _placed(rows: Sequence[Any]) -> list[Placed]:
 
 def _read(row: Any) -> Placed:
     nid, room, order, key, group, redacted_by, replaces, fate, event_id, version, raw = row
-    event = load(raw, EventID(event_id), ROOM_VERSIONS[version])
-    return Placed(nid, room, order, key, group, redacted_by, replaces, Fate(fate), event)
+    event = load_event(raw, event_id, version)
+    return Placed(nid, room, order, key, group, redacted_by, replaces, _FATES[fate], event)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import orjson
 
-from federation.events import Event, load
-from federation.identifiers import EventID, RoomID, UserID
-from federation.room_versions import ROOM_VERSIONS
+from federation.events import Event
+from federation.identifiers import RoomID, UserID
 from homeserver.storage.batch import Membership
+from homeserver.storage.loading import load_event
 from homeserver.storage.log import Kind
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.pool import Connection
@@ -64,7 +64,7 @@ async def events(conn: Connection, rooms: Iterable[RoomNid], user: UserNid) -> d
         list(rooms),
         user,
     )
-    return {RoomNid(row[0]): load(row[1], EventID(row[2]), ROOM_VERSIONS[row[3]]) for row in rows}
+    return {RoomNid(row[0]): load_event(row[1], row[2], row[3]) for row in rows}
 
 
 async def find(conn: Connection, room_id: RoomID, user_id: UserID) -> Known | None:

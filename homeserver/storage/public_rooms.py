@@ -6,9 +6,9 @@ https://spec.matrix.org/v1.19/client-server-api/#published-room-directory
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from federation.events import Event, StateKey, load
-from federation.identifiers import EventID, RoomID
-from federation.room_versions import ROOM_VERSIONS
+from federation.events import Event, StateKey
+from federation.identifiers import RoomID
+from homeserver.storage.loading import load_event
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import KeyNid
@@ -87,6 +87,6 @@ async def states(
     )
     found: dict[RoomNid, dict[StateKey, Event]] = {room: {} for room in rooms}
     for room, event_id, version, raw in rows:
-        event = load(raw, EventID(event_id), ROOM_VERSIONS[version])
+        event = load_event(raw, event_id, version)
         found[RoomNid(room)][(event.type, event.state_key or "")] = event
     return found

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import orjson
 
-from federation.events import Event, StateKey, load
+from federation.events import Event, StateKey
 from federation.identifiers import EventID, UserID
-from federation.room_versions import ROOM_VERSIONS
 from homeserver.storage.batch import EventRow, Fate, GroupRow, RelationRow, array_literal
+from homeserver.storage.loading import load_event
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection, OwnConnection
 from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid
@@ -105,7 +105,7 @@ async def state_of(conn: Connection, room: RoomNid, ids: Iterable[str]) -> dict[
 
 def _stored(row: Sequence[object]) -> Stored:
     nid, room, order, key, group, fate, event_id, version, raw = row
-    event = load(bytes(raw), EventID(str(event_id)), ROOM_VERSIONS[str(version)])  # type: ignore[call-overload]
+    event = load_event(bytes(raw), str(event_id), str(version))  # type: ignore[call-overload]
     return Stored(nid, room, order, key, group, Fate(fate), event)  # type: ignore[arg-type]
 
 

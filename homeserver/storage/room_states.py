@@ -4,6 +4,7 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidst
 """
 
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
@@ -11,6 +12,13 @@ from homeserver.storage.state_groups import EventNid, KeyNid
 
 NOW = 2**63 - 1
 """Behind all positions."""
+
+
+class Entry(NamedTuple):
+    """An event in a state, by what it is known: whoever knows both knows what it says."""
+
+    event: EventNid
+    redacted_by: EventNid | None
 
 
 async def all_at(conn: Connection, room: RoomNid, pos: int) -> list[EventNid]:
@@ -52,8 +60,9 @@ async def keys_of(conn: Connection, room: RoomNid, kind: str, limit: int) -> lis
     return [row[0] for row in rows]
 
 
-async def members_at(conn: Connection, room: RoomNid, pos: int) -> list[EventNid]:
+async def members_at(conn: Connection, room: RoomNid, pos: int) -> list[Entry]:
     """The membership events of the state, with all changes up to `pos`."""
+    # Of the wide table of events only those are looked at that were redacted, by their index.
     rows = await conn.fetch(
         """
         WITH later AS (
@@ -67,15 +76,22 @@ async def members_at(conn: Connection, room: RoomNid, pos: int) -> list[EventNid
               FROM current_state s
               JOIN state_keys k ON k.state_key_nid = s.state_key_nid AND k.type = 'm.room.member'
              WHERE s.room_nid = $1
+        ), stood AS (
+            SELECT CASE WHEN l.state_key_nid IS NULL THEN n.event_nid
+                        ELSE l.old_event_nid END AS event_nid
+              FROM now n FULL JOIN later l ON l.state_key_nid = n.state_key_nid
+             WHERE l.state_key_nid IS NULL OR l.old_event_nid IS NOT NULL
+        ), redacted AS MATERIALIZED (
+            SELECT event_nid, redacted_by FROM events
+             WHERE room_nid = $1 AND redacted_by IS NOT NULL AND state_key_nid IS NOT NULL
         )
-        SELECT CASE WHEN l.state_key_nid IS NULL THEN n.event_nid ELSE l.old_event_nid END
-          FROM now n FULL JOIN later l ON l.state_key_nid = n.state_key_nid
-         WHERE l.state_key_nid IS NULL OR l.old_event_nid IS NOT NULL
+        SELECT s.event_nid, r.redacted_by
+          FROM stood s LEFT JOIN redacted r ON r.event_nid = s.event_nid
         """,
         room,
         pos,
     )
-    return [EventNid(row[0]) for row in rows]
+    return [Entry(*row) for row in rows]
 
 
 async def find_at(conn: Connection, room: RoomNid, key: KeyNid, pos: int) -> EventNid | None:
@@ -118,18 +134,3 @@ async def without_members(
         list(but),
     )
     return [EventNid(row[0]) for row in rows]
-
-
-async def joined_members(conn: Connection, room: RoomNid) -> list[tuple[str, bytes]]:
-    """Who is joined now, each with the JSON of their membership event."""
-    rows = await conn.fetch(
-        """
-        SELECT u.user_id, e.json
-          FROM memberships m
-          JOIN users u ON u.user_nid = m.user_nid
-          JOIN events e ON e.event_nid = m.event_nid
-         WHERE m.room_nid = $1 AND m.membership = 1
-        """,
-        room,
-    )
-    return [(row[0], row[1]) for row in rows]

@@ -6,10 +6,9 @@ https://spec.matrix.org/v1.19/client-server-api/#room-membership
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from federation.events import Event, load
-from federation.identifiers import EventID
-from federation.room_versions import ROOM_VERSIONS
+from federation.events import Event
 from homeserver.storage.batch import Membership
+from homeserver.storage.loading import load_event
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, KeyNid
@@ -92,7 +91,7 @@ async def read_changes(
     )
     found: dict[RoomNid, list[Change]] = {}
     for room, pos, nid, event_id, version, raw in rows:
-        event = load(raw, EventID(event_id), ROOM_VERSIONS[version])
+        event = load_event(raw, event_id, version)
         found.setdefault(room, []).append(Change(room, pos, nid, event))
     return found
 

@@ -1,10 +1,16 @@
 """Single events, states and members."""
 
+import json
+from pathlib import Path
+
 import pytest
 
+from federation.identifiers import UserID
 from federation.room_versions import V10
+from homeserver.rooms.standings import Reader
 from tests.client_server.stage import Stage, staged
-from tests.servers import Client, Hearth
+from tests.database import Server
+from tests.servers import Client, Hearth, own_database, serving, test_settings
 
 
 @pytest.fixture
@@ -130,6 +136,39 @@ async def test_members(room: Stage, ann: Client, bob: Client, hearth: Hearth) ->
     await room.member(cat, "join")
     chunk = (await bob.get(f"{room.path}/members")).ok()["chunk"]
     assert {e["state_key"][1:4]: e["content"]["membership"] for e in chunk} == now
+
+
+async def test_members_are_read_again_once_they_are_redacted(
+    postgres: Server, tmp_path: Path
+) -> None:
+    """On every worker, whoever asked before."""
+    async with (
+        own_database(postgres, f"members_{id(tmp_path)}") as where,
+        serving(test_settings("one.test", tmp_path), where, workers=2) as hearth,
+    ):
+        ann = await hearth.user("ann")
+        room = await staged(ann)
+        content = {"membership": "join", "displayname": "Ann the Great"}
+        event = await room.send(ann, "m.room.member", content, ann.user_id)
+
+        async def names() -> set[tuple[str | None, str | None]]:
+            found = set()
+            for worker in hearth.workers:
+                assert worker.parts
+                process = worker.parts.base.process
+                async with process.database.reader() as conn:
+                    users = await process.numbers.users.find(conn, [ann.user_id])
+                reader = Reader(users[ann.user_id], UserID(ann.user_id))
+                states = worker.parts.client_house.room_states
+                (member,) = json.loads((await states.members(reader, room.room_id)).raw)
+                joined = json.loads((await states.joined_members(reader, room.room_id)).raw)
+                named = joined[ann.user_id].get("display_name")
+                found.add((member["content"].get("displayname"), named))
+            return found
+
+        assert await names() == await names() == {("Ann the Great", "Ann the Great")}
+        await ann.put(f"{room.path}/redact/{event}/t", {})
+        assert await names() == {(None, None)}
 
 
 async def test_joined_members(room: Stage, ann: Client, bob: Client) -> None:

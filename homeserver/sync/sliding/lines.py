@@ -81,8 +81,9 @@ class Lines:
 
         """
         untils = {due.room: _until(due, up_to) for due in dues}
-        live = [due for due in dues if _is_live(due, after, untils, up_to)]
-        rest = [due for due in dues if due not in live]
+        live, rest = [], []
+        for due in dues:
+            (live if _is_live(due, after, untils, up_to) else rest).append(due)
         limit = max([_LIVE, *(due.match.config.limit for due in live)])
         rooms = [due.room for due in live]
         found = await self._means.timelines.since(conn, rooms, after, up_to, limit) if live else {}

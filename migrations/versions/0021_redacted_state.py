@@ -1,0 +1,11 @@
+"""An index of the state events that were redacted: few, and looked for among all members."""
+
+from migrations.running import run_sql
+
+revision = "0021"
+down_revision = "0020"
+
+
+def upgrade() -> None:
+    """Run the SQL beside this file."""
+    run_sql(__file__)
