@@ -366,7 +366,7 @@ def make_reading(base: Base, rooms: Rooms, federating: Federating) -> Reading:
     visibility = Visibility(process.server, standings, moments)
     showing = Showing(process.server, standings, moments, Bundling(visibility), process.now)
     access = Access(process.numbers, standings)
-    pages = Pages(visibility)
+    pages = Pages(process.server, visibility)
     epoch = base.installation.epoch
     presence = base.settings.presence
     backfilling = federating.backfilling

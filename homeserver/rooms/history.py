@@ -3,12 +3,12 @@
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from federation.canonical_json import JsonObject
-from federation.identifiers import EventID, RoomID
+from federation.identifiers import EventID, RoomID, ServerName, domain_of
 from homeserver.accounts.filters import RoomEventFilter
 from homeserver.errors import Forbidden, NotFound
 from homeserver.rooms.access import Access, Reach
@@ -50,6 +50,8 @@ class Found(NamedTuple):
     """Room order of the last event that was looked at; `None`: of none."""
     is_all: bool
     """Whether nothing is left."""
+    may_have_gaps: bool
+    """Whether something may be missing among what was looked at."""
 
 
 class Page(NamedTuple):
@@ -67,11 +69,13 @@ class Pages:
     """Finds what somebody may see.
 
     Args:
+        server: this one.
         visibility: says which events that is.
 
     """
 
-    def __init__(self, visibility: Visibility) -> None:
+    def __init__(self, server: ServerName, visibility: Visibility) -> None:
+        self._server = server
         self._visibility = visibility
 
     async def find(
@@ -91,10 +95,12 @@ class Pages:
         matching = [row for row in rows[:scanned] if test(row.event)]
         standings = {reach.room: reach.standing}
         seen = await self._visibility.visible(conn, reader, matching, standings)
+        has_gaps = may_have_gaps(rows, self._server)
         if len(seen) > limit:
-            return Found(seen[:limit], seen[:limit][-1].order if limit else None, is_all=False)
+            last = seen[:limit][-1].order if limit else None
+            return Found(seen[:limit], last, is_all=False, may_have_gaps=has_gaps)
         last = rows[:scanned][-1].order if rows[:scanned] else None
-        return Found(seen, last, is_all=len(rows) <= scanned)
+        return Found(seen, last, is_all=len(rows) <= scanned, may_have_gaps=has_gaps)
 
     async def get(
         self, conn: Connection, reader: Reader, reach: Reach, event_id: EventID
@@ -175,6 +181,8 @@ class History:
             reach = await self._access.reach(conn, reader, room_id)
             found = await self._pages.find(conn, reader, reach, span, wanted)
             gap = await self._gap(conn, reach, span, found) if wanted.backwards else None
+            if gap is None:
+                return await self._page(conn, reader, reach, begin, found, wanted)
         for _ in range(_CHUNKS):
             # What others know is asked of them while no connection waits.
             if gap is None or not await self._backfilling.fill(room_id, gap):
@@ -183,10 +191,22 @@ class History:
                 found = await self._pages.find(conn, reader, reach, span, wanted)
                 gap = await self._gap(conn, reach, span, found)
         async with self._process.database.reader() as conn:
-            standings = {reach.room: reach.standing}
-            chunk = await self._showing.show_bundled(conn, reader, found.events, standings)
-            members = wanted.filter.lazy_load_members
-            state = await self._senders(conn, found.events) if members else []
+            return await self._page(conn, reader, reach, begin, found, wanted)
+
+    async def _page(
+        self,
+        conn: Connection,
+        reader: Reader,
+        reach: Reach,
+        begin: StreamToken,
+        found: Found,
+        wanted: Wanted,
+    ) -> Page:
+        """What was found, as it is shown."""
+        standings = {reach.room: reach.standing}
+        chunk = await self._showing.show_bundled(conn, reader, found.events, standings)
+        members = wanted.filter.lazy_load_members
+        state = await self._senders(conn, found.events) if members else []
         left = None
         if not found.is_all and found.last is not None:
             left = begin._replace(order=found.last - wanted.backwards)
@@ -194,6 +214,8 @@ class History:
 
     async def _gap(self, conn: Connection, reach: Reach, span: Span, found: Found) -> Gap | None:
         """The first gap on the way back through what was looked at."""
+        if not found.may_have_gaps:
+            return None
         after, before = span
         if not found.is_all and found.last is not None:
             after = found.last
@@ -243,3 +265,14 @@ class History:
         entries = await self._moments.entries(conn, keys, events[:1])
         nids = [nid for nid in entries.get(events[0].nid, ()) if nid]
         return self._showing.show_state((await history.by_nid(conn, nids)).values())
+
+
+def may_have_gaps(events: Iterable[Placed], server: ServerName) -> bool:
+    """Whether something may be missing before any of the events.
+
+    Only before what came from elsewhere, or a join through another server.
+    """
+    return any(
+        event.event.membership == "join" or domain_of(event.event.sender) != server
+        for event in events
+    )

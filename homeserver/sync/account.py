@@ -32,9 +32,9 @@ class AccountSections:
         self._activity = activity
         self._presence = presence
 
-    async def read(self, wish: Wish, up_to: int) -> JsonObject:
-        """`account_data`, if there is any."""
-        events = [_event(datum) for datum in await self.data(wish, up_to) if _is_global(datum)]
+    async def read(self, wish: Wish, data: Iterable[Datum], up_to: int) -> JsonObject:
+        """`account_data`, if there is any; `data` is what changed."""
+        events = [_event(datum) for datum in data if _is_global(datum)]
         if wish.since is None or self._activity.user_changed(wish.who.user, wish.after):
             ruleset = await self._rulesets.of(wish.who.user, wish.who.user_id)
             if wish.since is None or wish.after < ruleset.pos <= up_to:
@@ -75,7 +75,7 @@ class AccountSections:
         return {"presence": {"events": wanted}} if wanted else {}
 
 
-def room_data(data: list[Datum], wish: Wish) -> dict[RoomNid, list[JsonObject]]:
+def room_data(data: Iterable[Datum], wish: Wish) -> dict[RoomNid, list[JsonObject]]:
     """The account data of rooms, by room."""
     found: dict[RoomNid, list[JsonObject]] = {}
     for datum in data:

@@ -186,9 +186,11 @@ class EventStream:
     async def _account_data(self, wish: Wish, scope: _Scope, up_to: int) -> list[JsonObject]:
         account, joined = self._parts.account, scope.joined
         events: list[JsonObject] = []
+        changed = await account.data(wish, up_to)
         if scope.is_whole:
-            events += (await account.read(wish, up_to)).get("account_data", {}).get("events", [])
-        for room, data in room_data(await account.data(wish, up_to), wish).items():
+            found = await account.read(wish, changed, up_to)
+            events += found.get("account_data", {}).get("events", [])
+        for room, data in room_data(changed, wish).items():
             if room in joined:
                 events += [{**event, "room_id": joined[room].room_id} for event in data]
         return events

@@ -16,6 +16,7 @@ from homeserver.rooms.standings import Reader, Standing, Standings
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.visibility import Visibility
 from homeserver.storage import history, sync
+from homeserver.storage.account_data import Datum
 from homeserver.storage.batch import Membership
 from homeserver.storage.history import Placed
 from homeserver.storage.memberships import RoomOf
@@ -80,7 +81,13 @@ class JoinedRooms:
         self._seeing = Seeing(means.process.server, means.standings, means.visibility)
 
     async def read(
-        self, wish: Wish, reader: Reader, rooms: Sequence[RoomOf], up_to: int, stamp: int
+        self,
+        wish: Wish,
+        reader: Reader,
+        rooms: Sequence[RoomOf],
+        data: Iterable[Datum],
+        up_to: int,
+        stamp: int,
     ) -> dict[str, JsonObject]:
         """The rooms with anything new, by room ID.
 
@@ -88,6 +95,7 @@ class JoinedRooms:
             wish: who asks for what.
             reader: who asks.
             rooms: all that they have something to do with.
+            data: what changed of their account data.
             up_to: the position up to which is read.
             stamp: of the last change of typing that they know.
 
@@ -112,7 +120,7 @@ class JoinedRooms:
                     found[mine[room].room_id] = section
         await self._add_ephemeral(wish, mine, found, up_to, stamp)
         await self._add_counts(wish, mine, found, up_to)
-        data, wanted = await means.account.data(wish, up_to), wish.filter.room.account_data
+        wanted = wish.filter.room.account_data
         for room, events in room_data(data, wish).items():
             if room in mine and wants_room(wanted, mine[room].room_id):
                 found.setdefault(mine[room].room_id, {})["account_data"] = {"events": events}
@@ -169,7 +177,9 @@ class JoinedRooms:
         known = [room.room for room in active if room.room not in new]
         found = await self._means.timelines.since(conn, known, wish.after, up_to, many)
         if new:
-            found |= await last_events(conn, dict.fromkeys(new, (None, up_to)), many)
+            found |= await last_events(
+                conn, dict.fromkeys(new, (None, up_to)), many, self._means.process.server
+            )
         return [Room(room, room.room in new, found[room.room]) for room in active]
 
     async def _new_rooms(

@@ -134,7 +134,7 @@ class OtherRooms:
         """What is told of rooms that were left; one's own departure always is."""
         after = wish.after if wish.since else None
         spans = {room.room: (after, min(room.pos, up_to)) for room in rooms}
-        news = await last_events(conn, spans, max(1, wish.limit))
+        news = await last_events(conn, spans, max(1, wish.limit), self._means.process.server)
         changes = await sync.changes(conn, dict.fromkeys(spans, wish.after), up_to)
         events = [event for room in rooms for event in news[room.room].events]
         seen = {e.nid for e in await self._means.visibility.visible(conn, reader, events)}

@@ -70,7 +70,8 @@ class Snapshots:
         parts, (reader, up_to, stamp) = self._parts, await self._now(wish)
         rooms = [r for r in await parts.user_rooms.of(reader.user) if r.pos <= up_to]
         kept = [r for r in rooms if r.membership not in _LEFT or (archived and not r.is_forgotten)]
-        data = room_data(await parts.account.data(wish, up_to), wish)
+        changed = await parts.account.data(wish, up_to)
+        data, everywhere = room_data(changed, wish), await parts.account.read(wish, changed, up_to)
         async with parts.process.database.reader() as conn:
             found = await self._rooms(conn, reader, kept, limit, up_to)
             joined = {r.room: r.room_id for r in kept if r.membership is Membership.JOIN}
@@ -82,7 +83,7 @@ class Snapshots:
             ],
             "receipts": receipts,
             "presence": [],
-            "account_data": (await parts.account.read(wish, up_to))["account_data"]["events"],
+            "account_data": everywhere["account_data"]["events"],
         }
         if parts.presence.enabled:
             presence = await parts.account.presence(wish, 0)
@@ -182,7 +183,7 @@ class Snapshots:
         if not limit:
             return {room: [] for room in looks}
         spans = {room: (None, look.until) for room, look in looks.items()}
-        news = await last_events(conn, spans, min(limit, MOST_EVENTS))
+        news = await last_events(conn, spans, min(limit, MOST_EVENTS), self._parts.process.server)
         events = [event for room in looks for event in news[room].events]
         seen = await self._parts.means.visibility.visible(conn, reader, events)
         found: dict[RoomNid, list[Placed]] = {room: [] for room in looks}

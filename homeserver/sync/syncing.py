@@ -90,15 +90,16 @@ class Syncing:
         parts = self.parts
         rooms = await parts.user_rooms.of(wish.who.user)
         reader = await parts.ignoring.reader(wish.who)
+        data = await parts.account.data(wish, up_to)
         since = wish.since.ephemeral if wish.since else 0
         answer: JsonObject = {}
         sections = {
-            "join": await parts.joined.read(wish, reader, rooms, up_to, since),
+            "join": await parts.joined.read(wish, reader, rooms, data, up_to, since),
             **await parts.others.read(wish, reader, rooms, up_to),
         }
         if any(sections.values()):
             answer["rooms"] = {name: found for name, found in sections.items() if found}
-        answer |= await parts.account.read(wish, up_to)
+        answer |= await parts.account.read(wish, data, up_to)
         last = await self._to_device(wish, answer, up_to)
         met = await self._device_lists(wish, rooms, answer, up_to)
         if parts.presence.enabled:

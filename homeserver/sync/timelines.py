@@ -9,7 +9,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from federation.identifiers import ServerName, domain_of
+from federation.identifiers import ServerName
+from homeserver.rooms.history import may_have_gaps
 from homeserver.storage import history, received, sync
 from homeserver.storage.history import Placed
 from homeserver.storage.numbers import RoomNid
@@ -103,6 +104,7 @@ async def last_events(
     conn: Connection,
     rooms: Mapping[RoomNid, tuple[int | None, int]],
     limit: int | Mapping[RoomNid, int],
+    server: ServerName,
 ) -> dict[RoomNid, News]:
     """The last events of rooms in a span of each; where it begins with `None`, of all time."""
     limits = dict.fromkeys(rooms, limit) if isinstance(limit, int) else limit
@@ -111,7 +113,7 @@ async def last_events(
         for room, (after, up_to) in rooms.items()
     }
     pages = await history.pages(conn, spans, {room: limits[room] + 1 for room in rooms})
-    gaps = await _gaps(conn, pages) if pages else {}
+    gaps = await _gaps(conn, pages, server)
     return {room: _cut(events, limits[room], (), gaps.get(room)) for room, events in pages.items()}
 
 
@@ -126,26 +128,18 @@ async def _read(
     span = end_of(after), end_of(up_to)
     pages = await history.pages(conn, dict.fromkeys(rooms, span), limit + 1)
     changes = await sync.changes(conn, dict.fromkeys(rooms, after), up_to)
-    # Only what came from elsewhere, or a join through somebody else, has something missing before.
-    open_rooms = {
-        room: page
-        for room, page in pages.items()
-        if any(_is_from_elsewhere(event, server) for event in page)
-    }
-    gaps = await _gaps(conn, open_rooms) if open_rooms else {}
+    gaps = await _gaps(conn, pages, server)
     return {room: _cut(pages[room], limit, changes[room], gaps.get(room)) for room in rooms}
 
 
-def _is_from_elsewhere(placed: Placed, server: ServerName) -> bool:
-    return placed.event.membership == "join" or domain_of(placed.event.sender) != server
-
-
-async def _gaps(conn: Connection, pages: Mapping[RoomNid, Sequence[Placed]]) -> dict[RoomNid, int]:
-    """The last place of each page before which something is missing."""
+async def _gaps(
+    conn: Connection, pages: Mapping[RoomNid, Sequence[Placed]], server: ServerName
+) -> dict[RoomNid, int]:
+    """The last place of each page before which something is missing; mostly without a query."""
     spans = {
         room: ((page[0].order or 0) - 1, page[-1].order or 0)
         for room, page in pages.items()
-        if page
+        if may_have_gaps(page, server)
     }
     return await received.latest_gaps(conn, spans) if spans else {}
 

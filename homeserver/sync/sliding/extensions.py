@@ -15,6 +15,7 @@ from typing import NamedTuple
 from federation.canonical_json import JsonObject
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.typing import Typing
+from homeserver.storage.account_data import Datum
 from homeserver.storage.batch import Membership
 from homeserver.storage.memberships import RoomOf
 from homeserver.storage.numbers import RoomNid
@@ -143,26 +144,41 @@ class ExtensionSections:
         account, found = self._means.account, JsonObject()
         is_new = "account_data" not in moment.position.extensions
         asked = Wish(wish.who, None if is_new or wish.pos is None else wish.pos.stream)
-        everything = await account.read(asked, moment.up_to)
+        data = await account.data(asked, moment.up_to)
+        everything = await account.read(asked, data, moment.up_to)
         if everything:
             found["global"] = everything["account_data"]["events"]
         spans = _spans(wish, moment, scope, is_new=is_new)
-        rooms = await self._room_data(wish, asked, spans, moment)
+        rooms = await self._room_data(wish, asked, data, spans, moment)
         if rooms:
             found["rooms"] = rooms
         return found
 
     async def _room_data(
-        self, wish: SlidingWish, asked: Wish, spans: Mapping[RoomNid, int], moment: Moment
+        self,
+        wish: SlidingWish,
+        asked: Wish,
+        data: Sequence[Datum],
+        spans: Mapping[RoomNid, int],
+        moment: Moment,
     ) -> JsonObject:
-        """The account data of rooms, of each since a position of its own."""
+        """The account data of rooms, of each since a position of its own.
+
+        Args:
+            wish: of the client.
+            asked: since when.
+            data: what changed since then.
+            spans: the rooms, and since when.
+            moment: that is told.
+
+        """
         if not spans:
             return {}
         first = min(spans.values())
         if first < asked.after:
             since = StreamToken(self._means.epoch, first) if first else None
             asked = Wish(wish.who, since)
-        data = await self._means.account.data(asked, moment.up_to)
+            data = await self._means.account.data(asked, moment.up_to)
         told = [datum for datum in data if datum.pos > spans.get(datum.room, moment.up_to)]
         # What was deleted before a room is told of need not be told.
         told = [datum for datum in told if datum.content is not None or spans[datum.room]]

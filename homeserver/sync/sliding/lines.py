@@ -81,7 +81,8 @@ class Lines:
 
         """
         untils = {due.room: _until(due, up_to) for due in dues}
-        live, rest = [], []
+        live: list[Due] = []
+        rest: list[Due] = []
         for due in dues:
             (live if _is_live(due, after, untils, up_to) else rest).append(due)
         limit = max([_LIVE, *(due.match.config.limit for due in live)])
@@ -99,7 +100,7 @@ class Lines:
             due.room: (None if due.is_expanded else due.base, untils[due.room]) for due in dues
         }
         limits = {due.room: due.match.config.limit for due in dues}
-        found = await last_events(conn, spans, limits)
+        found = await last_events(conn, spans, limits, self._means.process.server)
         known = {due.room: due.base for due in dues if due.base is not None}
         if not known:
             return found

@@ -26,7 +26,7 @@ class Recency:
         self._activity = activity
         self._last: dict[RoomNid, int] = {}
         self._heard: dict[RoomNid, int] = {}
-        """What happened since this began, also of rooms that are just being read."""
+        """What happened since this began, also in rooms that are just being read."""
         activity.feed(self._apply)
 
     async def sorted(self, rooms: Sequence[RoomOf]) -> list[RoomOf]:
@@ -47,12 +47,18 @@ class Recency:
 
     async def _places(self, rooms: Sequence[RoomOf]) -> dict[RoomNid, int]:
         """The position that counts of each room."""
-        joined = {room.room for room in rooms if room.membership is Membership.JOIN}
-        found = {room.room: room.pos for room in rooms if room.room not in joined}
+        found: dict[RoomNid, int] = {}
+        missing: list[RoomNid] = []
+        last = self._last
         # Before anybody else has their turn: then this is not older than what the caller knows.
-        for room in joined & self._last.keys():
-            found[room] = max(self._last[room], self._heard.get(room, 0))
-        missing = joined - found.keys()
+        for room in rooms:
+            nid = room.room
+            if room.membership is not Membership.JOIN:
+                found[nid] = room.pos
+            elif nid in last:
+                found[nid] = last[nid]
+            else:
+                missing.append(nid)
         return found | await self._learn(missing) if missing else found
 
     async def _learn(self, rooms: Collection[RoomNid]) -> dict[RoomNid, int]:
@@ -70,3 +76,5 @@ class Recency:
         for entry in entries:
             if entry.kind in _MOVING and entry.room is not None:
                 self._heard[entry.room] = entry.pos
+                if entry.room in self._last:
+                    self._last[entry.room] = entry.pos

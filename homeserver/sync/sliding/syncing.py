@@ -167,7 +167,8 @@ class SlidingSync:
             return Windows(), []
         directs = (await parts.personal.of(who.user)).directs
         nids = [room.room for room in rooms]
-        changed = await parts.recency.changed(rooms, wish.after)
+        # What is new to the connection is said, whether it changed or not.
+        changed = await parts.recency.changed(rooms, wish.after) if position.rooms else set()
         known = self._selected.get((int(who.device), wish.conn_id))
         if known and self._still_holds(known, wish, position, nids):
             # All else was said when it was selected.
