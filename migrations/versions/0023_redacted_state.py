@@ -2,8 +2,8 @@
 
 from migrations.running import run_sql
 
-revision = "0021"
-down_revision = "0020"
+revision = "0023"
+down_revision = "0022"
 
 
 def upgrade() -> None:
