@@ -545,6 +545,11 @@ def test_all_errors_at_once(tmp_path: Path) -> None:
             "smtp.username: missing, while smtp.password is given",
         ),
         (
+            "turn: {uris: [turn.example.org], shared_secret: x}",
+            "turn.uris[0]: not turn:host or turns:host; found 'turn.example.org'\n"
+            "    for example: uris: [turn:turn.example.org]",
+        ),
+        (
             "support: {contacts: [{role: m.role.security}]}",
             "support.contacts[0]: needs a matrix_id or an email_address",
         ),
@@ -636,6 +641,7 @@ outgoing: {{proxies: [{{names: "*.onion", proxy: "http://ann:{HUSH}@127.0.0.1:31
 registration: {{mode: token, token: {HUSH}, shared_secret: {HUSH}}}
 smtp: {{host: a.example, sender: a@b.example, username: ann, password: {HUSH}}}
 captcha: {{site_key: public, secret_key: {HUSH}}}
+turn: {{uris: ["turn:turn.example"], shared_secret: {HUSH}}}
 media:
   s3: {{endpoint: "https://s3.example", bucket: b, access_key_id: k, secret_access_key: {HUSH}}}
 """
@@ -763,7 +769,16 @@ def test_example_file_names_every_setting() -> None:
 
 def test_example_file_uncommented(tmp_path: Path) -> None:
     """It is valid but for two pairs of which one can have one only, and holds the defaults."""
-    for name in ["fullchain.pem", "privkey.pem", "ca.pem", "registration", "smtp", "captcha", "s3"]:
+    for name in [
+        "fullchain.pem",
+        "privkey.pem",
+        "ca.pem",
+        "registration",
+        "smtp",
+        "turn",
+        "captcha",
+        "s3",
+    ]:
         (tmp_path / name).write_text("x", encoding="utf-8")
     text = uncommented(uncommented(example_file())).replace("/etc/hearth", str(tmp_path))
     with pytest.raises(ConfigError) as caught:

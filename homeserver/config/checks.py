@@ -29,6 +29,7 @@ def contradictions(settings: Settings) -> Iterator[Problem]:
     yield from _mail(settings)
     yield from _ranges(settings)
     yield from _notices(settings)
+    yield from _calls(settings)
     limits = settings.resource_limits
     if (limits.monthly_active_users or limits.blocked) and not limits.admin_contact:
         # "admin_contact" is required in the error that such limits bring.
@@ -125,6 +126,13 @@ def _ranges(settings: Settings) -> Iterator[Problem]:
     if retention.minimum and retention.maximum and retention.minimum > retention.maximum:
         reason = f"above retention.maximum, which is {retention.maximum}"
         yield Problem("retention.minimum", reason, str(retention.minimum))
+
+
+def _calls(settings: Settings) -> Iterator[Problem]:
+    for number, uri in enumerate(settings.turn.uris if settings.turn else ()):
+        if not uri.startswith(("turn:", "turns:")):
+            path, example = f"turn.uris[{number}]", "uris: [turn:turn.example.org]"
+            yield Problem(path, "not turn:host or turns:host", repr(uri), example=example)
 
 
 def _notices(settings: Settings) -> Iterator[Problem]:

@@ -425,6 +425,25 @@ class Smtp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A TURN server, coturn say, for calls that cannot go straight. By default none.
+
+    Calls in MatrixRTC have servers of their own: `well_known.rtc_foci`.
+    """
+
+    uris: Annotated[
+        tuple[str, ...], NotEmpty(), Example('["turn:turn.example.org:3478?transport=udp"]')
+    ]
+    """Where it is: `turn:` or, encrypted, `turns:`."""
+
+    shared_secret: Annotated[Secret, Example("{file: /etc/hearth/turn}")]
+    """What it calls `static-auth-secret`. People get passwords made of it, which expire."""
+
+    lifetime: Annotated[Duration, Within(Duration(60_000), Duration(2**45))] = Duration.parse("1d")
+    """For how long such a password is good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Captcha:
     """A riddle before registration. Its maker learns who registers here. By default none."""
 
@@ -783,6 +802,7 @@ class Settings:
     presence: Presence = Presence()
     push: Push = Push()
     smtp: Smtp | None = None
+    turn: Turn | None = None
     captcha: Captcha | None = None
     rooms: Rooms = Rooms()
     redaction: Redaction = Redaction()
