@@ -47,6 +47,8 @@ from homeserver.storage.stream_tokens import ORDER_BITS
 POWER_LEVELS: StateKey = ("m.room.power_levels", "")
 _AT_ONCE = 50
 _TRIES = 5
+_MOST_OVERTAKEN = 100
+"""Soft failed events in a row, about, through which it is seen what an event builds on."""
 
 
 @dataclass(slots=True)
@@ -162,8 +164,10 @@ class Absorbing:
         rulings = {}
         for event in events:
             if not room.judging.is_placed(event.event_id):
-                before = await room.judging.state_before(event, states)
-                rulings[event.event_id] = await self._add(room, nids, event, before)
+                ruling = await room.judging.take(nids, event, states, room.group)
+                if ruling is not None:
+                    rulings[event.event_id] = ruling
+                    await self._place(conn, room, nids, ruling)
         # Without a group nothing was accepted that a room could begin with.
         if room.group is not None and room.judging.rows:
             room.batch.events += room.judging.rows
@@ -186,16 +190,14 @@ class Absorbing:
             accepted, nids, self._means.signer.server, lambda event: event.event_id in may
         )
 
-    async def _add(
-        self, room: _Room, nids: Nids, event: Event, before: StateGroup | None
-    ) -> Ruling:
-        ruling = await room.judging.judge(nids, event, before, room.group)
+    async def _place(self, conn: Connection, room: _Room, nids: Nids, ruling: Ruling) -> None:
+        """Let the room end with an event, if it was accepted."""
+        event = ruling.event
         if ruling.outcome is Outcome.ACCEPTED:
-            for parent in event.prev_events:
+            for parent in await _overtaken(conn, room, event):
                 room.tips.pop(parent, None)
             room.tips[event.event_id] = Tip(nids.events[event.event_id], event)
             room.group = await room.judging.after_all(room.tips)
-        return ruling
 
     async def _finish(self, conn: Connection, room: _Room, group: StateGroup) -> None:
         """Add the rows of what the room has become, with all that differs from what it was."""
@@ -281,6 +283,20 @@ class Absorbing:
             await received.note_missing(
                 conn, room.head.room, {numbers[i]: order for i, order in missing.items()}
             )
+
+
+async def _overtaken(conn: Connection, room: _Room, event: Event) -> set[EventID]:
+    """What the event builds on, be it through events that are no part of the room's end."""
+    found = set(event.prev_events)
+    pending = list(found)
+    while pending and len(found) < _MOST_OVERTAKEN:
+        unknown = [i for i in pending if i not in room.judging.known]
+        known = await received.by_ids(conn, unknown) if unknown else {}
+        known |= {i: room.judging.known[i] for i in pending if i in room.judging.known}
+        hidden = [stored for stored in known.values() if stored.fate is not Fate.ACCEPTED]
+        pending = [i for s in hidden for i in s.event.prev_events if i not in found]
+        found.update(pending)
+    return found
 
 
 def refusal_of(ruling: Ruling | None) -> Denied | None:

@@ -149,8 +149,7 @@ class Backfilling:
             judging = Judging(conn, self._means, self._resolving, head, known)
             for event in chunk.events:
                 if not judging.is_placed(event.event_id):
-                    before = await judging.state_before(event, chunk.states)
-                    await judging.judge(nids, event, before, None)
+                    await judging.take(nids, event, chunk.states, None)
             return await self._place(conn, room, judging, judging.relations(nids), gap)
 
     async def _place(

@@ -82,6 +82,8 @@ class Judging:
         self.groups: list[GroupRow] = []
         """Of the states that were made, which are written with the events."""
         self._new_groups: dict[GroupNid, StateGroup] = {}
+        self._left_out: set[EventID] = set()
+        """Events that may come again; see `take`."""
 
     @property
     def current(self) -> StateGroup | None:
@@ -98,18 +100,31 @@ class Judging:
         stored = self.known.get(event_id)
         return stored is not None and stored.room != self._head.room
 
+    async def take(
+        self, nids: Nids, event: Event, states: States, current: StateGroup | None
+    ) -> Ruling | None:
+        """Judge an event that came; `None` if what it builds on was left out.
+
+        Whoever is refused by a state that another server told us is left out: perhaps the server
+        lied. The event may come again, by a server that tells another state.
+        """
+        is_told = bool(states.get(event.event_id))
+        if not is_told and not self._left_out.isdisjoint(event.prev_events):
+            self._left_out.add(event.event_id)
+            return None
+        before = await self.state_before(event, states)
+        if is_told:
+            ruling = await self._ruling(event, before, current)
+            if ruling.outcome is Outcome.REJECTED:
+                self._left_out.add(event.event_id)
+                return ruling
+        return await self.judge(nids, event, before, current)
+
     async def judge(
         self, nids: Nids, event: Event, before: StateGroup | None, current: StateGroup | None
     ) -> Ruling:
         """Judge an event by the state before it and, unless it is of the past, the current one."""
-        if current is not None:
-            current = await self._with_cited_members(event, current)
-        if any(map(self._is_elsewhere, event.prev_events)):
-            # Its state would be the other room's, with whoever rules there.
-            denial = Denied("prev_events.room", "builds on an event of another room")
-            ruling = Ruling(event, Outcome.REJECTED, denial)
-        else:
-            ruling = judge(event, await self._evidence(event, before, current))
+        ruling = await self._ruling(event, before, current)
         fate = FATES[ruling.outcome]
         key = None if event.state_key is None else nids.keys[(event.type, event.state_key)]
         nid = nids.events[event.event_id]
@@ -141,6 +156,17 @@ class Judging:
         """Those of the events that were accepted, in their order."""
         events = {stored.nid: stored.event for stored in self.known.values()}
         return [events[row.event] for row in self.rows if row.fate is Fate.ACCEPTED]
+
+    async def _ruling(
+        self, event: Event, before: StateGroup | None, current: StateGroup | None
+    ) -> Ruling:
+        if any(map(self._is_elsewhere, event.prev_events)):
+            # Its state would be the other room's, with whoever rules there.
+            denial = Denied("prev_events.room", "builds on an event of another room")
+            return Ruling(event, Outcome.REJECTED, denial)
+        if current is not None:
+            current = await self._with_cited_members(event, current)
+        return judge(event, await self._evidence(event, before, current))
 
     async def _evidence(
         self, event: Event, before: StateGroup | None, current: StateGroup | None

@@ -35,6 +35,8 @@ ACL: StateKey = ("m.room.server_acl", "")
 MOST_MISSING = 100
 """Events between what we have and what came that are fetched one after the other."""
 _ROUNDS = 5
+_MOST_CHAINS = 10
+"""Auth chains that are asked for because of some events."""
 _ONE_BY_ONE = 30
 """Events of a state that are asked for singly; beyond, the whole state is."""
 
@@ -222,19 +224,52 @@ class Receiving:
         """Store the auth events that are neither here nor among the events."""
         async with self._process.database.reader() as conn:
             unknown = await _unknown_auth_events(conn, events)
-        for event in (e for e in events if unknown & set(e.auth_events)):
-            for server in dict.fromkeys([origin, domain_of(event.sender)]):
-                if not unknown & set(event.auth_events) or server == self._process.server:
-                    break
-                try:
-                    raw = await self._remote.event_auth(server, room_id, event.event_id)
-                except FederationError as error:
-                    log.debug("auth events cannot be had", reason=str(error))
-                    continue
-                chain = await self._remote.verified(version, raw, room_id, [server])
-                async with self._process.database.reader() as conn:
-                    await outliers.store(conn, self._process.numbers, room, chain)
-                    unknown = await _unknown_auth_events(conn, events)
+        groundless = [event for event in events if unknown & set(event.auth_events)]
+        pairs = [(e, s) for e in groundless for s in dict.fromkeys([origin, domain_of(e.sender)])]
+        asked = 0
+        for event, server in pairs:
+            wanted = unknown & set(event.auth_events)
+            if not wanted or server == self._process.server:
+                continue
+            if asked == _MOST_CHAINS:
+                break
+            asked += 1
+            chain = await self._auth_events(server, room_id, version, event, wanted)
+            async with self._process.database.reader() as conn:
+                await outliers.store(conn, self._process.numbers, room, chain)
+                unknown = await _unknown_auth_events(conn, events)
+
+    async def _auth_events(
+        self,
+        server: ServerName,
+        room_id: RoomID,
+        version: RoomVersion,
+        event: Event,
+        wanted: Collection[EventID],
+    ) -> list[Event]:
+        """The auth chain of an event; where it is not told, or not whole, what is of few events."""
+        found: dict[EventID, Event] = {}
+        try:
+            raw = await self._remote.event_auth(server, room_id, event.event_id)
+            chain = await self._remote.verified(version, raw, room_id, [server])
+            found = {one.event_id: one for one in chain}
+        except FederationError as error:
+            log.debug("an auth chain cannot be had", reason=str(error))
+        for _ in range(_ROUNDS):
+            missing = sorted({*wanted} - found.keys())
+            if not missing or len(missing) > _ONE_BY_ONE:
+                break
+            try:
+                singly = [one for i in missing for one in await self._remote.event(server, i)]
+            except FederationError as error:
+                log.debug("an auth event cannot be had", reason=str(error))
+                break
+            more = await self._remote.verified(version, singly, room_id, [server])
+            found |= {one.event_id: one for one in more}
+            cited = {i for one in more for i in one.auth_events}
+            async with self._process.database.reader() as conn:
+                wanted = cited - (await received.places(conn, cited)).keys()
+        return list(found.values())
 
     async def _states(
         self,

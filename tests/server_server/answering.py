@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from federation.building import Draft, template
+from federation.building import Draft, add_signature, template
 from federation.canonical_json import JsonObject
 from federation.events import Event, StateKey
 from federation.hashing import essential_bytes
@@ -36,7 +36,12 @@ class Answering:
             "event": self._event,
             "event_auth": self._event_auth,
             "make_join": self._make_join,
+            "make_leave": self._make_leave,
+            "make_knock": self._make_knock,
             "send_join": self._send_join,
+            "send_leave": self._take,
+            "send_knock": self._send_knock,
+            "invite": self._invite,
             "state": self._state,
             "state_ids": self._state_ids,
             "backfill": self._backfill,
@@ -117,10 +122,19 @@ class Answering:
         return {"pdus": _raw(found.values())}
 
     def _make_join(self, names: list[str], body: Any, query: Mapping[str, str]) -> Any:
+        return self._make("join", names)
+
+    def _make_leave(self, names: list[str], body: Any, query: Mapping[str, str]) -> Any:
+        return self._make("leave", names)
+
+    def _make_knock(self, names: list[str], body: Any, query: Mapping[str, str]) -> Any:
+        return self._make("knock", names)
+
+    def _make(self, membership: str, names: list[str]) -> Any:
         room = self._peer.hosted.get(RoomID(names[0]))
         if room is None:
             return None
-        user, content = UserID(names[1]), {"membership": "join"}
+        user, content = UserID(names[1]), {"membership": membership}
         place = room.place("m.room.member", user, user, content)
         draft = Draft("m.room.member", user, content, user, room.room_id)
         event = template(draft, place, room.version, now_ms())
@@ -138,6 +152,23 @@ class Answering:
         is_partial = query.get("omit_members") == "true"
         answer: JsonObject = {"origin": self._peer.name, "event": body}
         return answer | self._told(before, str(event.sender), is_partial=is_partial)
+
+    def _take(self, names: list[str], body: Any, query: Mapping[str, str]) -> Any:
+        self._peer.take(self._peer.hosted[RoomID(names[0])], body)
+        return {}
+
+    def _send_knock(self, names: list[str], body: Any, query: Mapping[str, str]) -> Any:
+        room = self._peer.hosted[RoomID(names[0])]
+        shown = [e for (kind, _), e in room.state.items() if kind != "m.room.member"]
+        self._peer.take(room, body)
+        return {"knock_room_state": _raw(shown)}
+
+    def _invite(self, names: list[str], body: Any, query: Mapping[str, str]) -> Any:
+        """Whoever is invited agrees."""
+        self._peer.invited.append(body)
+        version = ROOM_VERSIONS[body.get("room_version", "1")]
+        signed = add_signature(body.get("event", body), version, self._peer.signer)
+        return {"event": json.loads(signed.json)}
 
     def _told(
         self, state: Mapping[StateKey, Event], joiner: str, *, is_partial: bool

@@ -67,6 +67,8 @@ class Peer:
     """What it answers with."""
     told: list[JsonObject] = field(default_factory=list)
     """The transactions that came."""
+    invited: list[JsonObject] = field(default_factory=list)
+    """The bodies of the invitations that came."""
     asked: list[str] = field(default_factory=list)
     """The paths that were asked for."""
     hosted: dict[RoomID, Room] = field(default_factory=dict)
@@ -153,9 +155,12 @@ class Peer:
         content: JsonObject = {"room_version": version}
         if known.create_names_creator:
             content["creator"] = creator
-        self.say_state(room, "m.room.create", content, creator)
+        if known.room_id_is_create_id:
+            room.room_id = None  # type: ignore[assignment]
+        room.room_id = self.say_state(room, "m.room.create", content, creator).room_id
         self.say_state(room, "m.room.member", {"membership": "join"}, creator, creator)
-        self.say_state(room, "m.room.power_levels", {"users": {creator: 100}}, creator)
+        users = {} if known.room_id_is_create_id else {creator: 100}
+        self.say_state(room, "m.room.power_levels", {"users": users}, creator)
         self.say_state(room, "m.room.join_rules", {"join_rule": rule}, creator)
         self.hosted[room.room_id] = room
         return room
@@ -200,17 +205,23 @@ class Peer:
 
     async def invite(self, room: Room, sender: UserID, user_id: str) -> Event:
         """Invite somebody of the server, who need not be in the room."""
+        event, (status, answer) = await self.try_invite(room, sender, user_id, [])
+        assert status == 200, answer
+        return event
+
+    async def try_invite(
+        self, room: Room, sender: UserID, user_id: str, shown: Iterable[Any]
+    ) -> tuple[Event, tuple[int, Any]]:
+        """The invitation, and what is answered."""
         content = {"membership": "invite"}
         event = self.make(room, "m.room.member", content, sender, user_id)
         body = {
             "event": json.loads(event.json),
             "room_version": room.version.name,
-            "invite_room_state": [],
+            "invite_room_state": list(shown),
         }
-        path = f"/_matrix/federation/v2/invite/{room.room_id}/{event.event_id}"
-        status, answer = await self.ask("PUT", path, body)
-        assert status == 200, answer
-        return event
+        path = f"{V2}/invite/{quote(room.room_id)}/{quote(event.event_id)}"
+        return event, await self.ask("PUT", path, body)
 
     def say(self, room: Room, text: str, sender: UserID, **more: Any) -> Event:
         return self.make(

@@ -1,0 +1,82 @@
+"""Events that were refused because of what a server told, or did not tell, of others.
+
+https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
+"""
+
+from typing import Any
+
+from federation.building import Place
+from federation.events import Event
+from tests.server_server.conftest import Scene
+
+
+def _behind_a_gap(scene: Scene) -> Event:
+    """What Eve says after something that nobody tells us."""
+    peer, eve = scene.peer, scene.peer.user("eve")
+    lost = peer.say(scene.room, "lost", eve)
+    peer.lies["get_missing_events"] = lambda _: {"events": []}
+    scene.room.add(lost)
+    scene.peer.hosted[scene.room.room_id] = scene.room
+    return peer.say(scene.room, "after", eve)
+
+
+async def test_a_state_that_was_told_wrongly_is_not_held_against_events(scene: Scene) -> None:
+    """The state leaves out that Eve is in the room; told rightly, what she says is taken."""
+    peer, eve = scene.peer, scene.peer.user("eve")
+    said = _behind_a_gap(scene)
+    join = scene.room.state[("m.room.member", eve)].event_id
+    honest: dict[str, Any] = {}
+
+    def lie(answer: Any) -> Any:
+        honest.update(answer)
+        return {**answer, "pdu_ids": [i for i in answer["pdu_ids"] if i != join]}
+
+    peer.lies["state_ids"] = lie
+    assert "error" in (await peer.send([said]))[said.event_id]
+    # What builds on it is no better off.
+    scene.room.add(said)
+    later = peer.say(scene.room, "later", eve)
+    del scene.room.before[later.event_id]
+    assert "error" in (await peer.send([later]))[later.event_id]
+    assert await scene.texts() == []
+    assert join in honest["pdu_ids"]
+    peer.lies.clear()
+    assert await peer.send([said]) == {said.event_id: {}}
+    assert await peer.send([later]) == {later.event_id: {}}
+    assert (await scene.texts())[:2] == ["later", "after"]
+
+
+async def test_auth_events_are_asked_for_singly(scene: Scene) -> None:
+    """Where a server tells no auth chain, or one that is not whole."""
+    peer, eve = scene.peer, scene.peer.user("eve")
+    first = peer.make(scene.room, "m.room.member", {"membership": "join", "n": 1}, eve, eve)
+    auth = [scene.room.state[k] for k in (("m.room.create", ""), ("m.room.power_levels", ""))]
+    chain = Place(scene.room.tips, [*auth, first, scene.room.state[("m.room.join_rules", "")]])
+    second = peer.make(
+        scene.room, "m.room.member", {"membership": "join", "n": 2}, eve, eve, place=chain
+    )
+    place = Place(scene.room.tips, [*auth, second])
+    for number, lie in enumerate((None, {"auth_chain": []})):
+        said = peer.say(scene.room, f"{number}", eve, place=place)
+        peer.lies["event_auth"] = lambda _, lie=lie: lie
+        assert await peer.send([said]) == {said.event_id: {}}
+    assert set(await scene.texts()) == {"0", "1"}
+    asked = [path for path in peer.asked if "/event/" in path]
+    assert {path.rsplit("/", 1)[1] for path in asked} == {first.event_id, second.event_id}
+
+
+async def test_no_end_of_asking_for_auth_events(scene: Scene) -> None:
+    """Many events, each of which cites something else that nobody has."""
+    peer, eve = scene.peer, scene.peer.user("eve")
+    events = []
+    for number in range(40):
+        content = {"membership": "join", "n": number}
+        join = peer.make(scene.room, "m.room.member", content, eve, eve)
+        del peer.known[join.event_id]
+        auth = [scene.room.state[("m.room.create", "")], join]
+        events.append(peer.say(scene.room, f"{number}", eve, place=Place(scene.room.tips, auth)))
+    results = await peer.send(events)
+    assert all("error" in result for result in results.values())
+    assert len([p for p in peer.asked if "/event/" in p or "/event_auth/" in p]) <= 20
+    await scene.say("we go on")
+    assert await scene.texts() == ["we go on"]
