@@ -22,6 +22,7 @@ from homeserver.rooms.purging import Purging
 from homeserver.rooms.resident import Resident
 from homeserver.rooms.reviewing import Reviewing
 from homeserver.rooms.server_notices import ServerNotices
+from homeserver.rooms.server_views import ServerViews
 from homeserver.rooms.shutting_down import ShuttingDown
 from homeserver.rooms.tasks import Tasks
 from homeserver.server_server import house as server_server
@@ -205,6 +206,7 @@ def server_house(
             writing.memberships,
             writing.blocking,
             rooms.ignoring,
+            ServerViews(rooms.current, rooms.means),
         ),
         third_party_invites=writing.third_party_invites,
         receiving=federating.receiving,

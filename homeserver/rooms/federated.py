@@ -32,12 +32,11 @@ from federation.identifiers import (
 )
 from federation.net.target import encode_target
 from federation.net.transport import Limits
-from federation.room_versions import ROOM_VERSIONS, RoomVersion
+from federation.room_versions import ROOM_VERSIONS, EventIDFormat, RoomVersion
 from homeserver.errors import (
     BadGateway,
     Forbidden,
     IncompatibleRoomVersion,
-    InvalidParam,
     InviteBlocked,
     MatrixError,
     NotFound,
@@ -49,13 +48,13 @@ from homeserver.rooms import outliers
 from homeserver.rooms.absorbing import Absorbing, refusal_of
 from homeserver.rooms.aliases import Place
 from homeserver.rooms.completing import Completing
-from homeserver.rooms.current import Current
+from homeserver.rooms.current import CREATE, Current
 from homeserver.rooms.drafting import Submission, Work
 from homeserver.rooms.intake import Means
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.receiving import Receiving
 from homeserver.rooms.remote_events import JoinAnswer, RemoteEvents, decoded
-from homeserver.rooms.stripped import KEYS, stripped
+from homeserver.rooms.stripped import KEYS
 from homeserver.rooms.wholeness import Wholeness
 from homeserver.storage import invites, partial_rooms, received
 from homeserver.storage.batch import Membership
@@ -151,10 +150,9 @@ class FederatedRooms:
             target = encode_target(*_V1, "send_knock", room_id, event.event_id)
             answer = await self._peers.client.put_json(server, target, orjson.loads(event.json))
             state = answer.get("knock_room_state")
-            shown = (
-                [one for one in state if isinstance(one, dict)] if isinstance(state, list) else []
-            )
-            await self._note(event, version, shown, Membership.KNOCK)
+            listed = state if isinstance(state, list) else []
+            told = await self._remote.preview(version, listed, room_id, server)
+            await self._note(event, version, told.shown, Membership.KNOCK)
 
         await self._first(via, through)
 
@@ -170,19 +168,13 @@ class FederatedRooms:
         event = await self._policing.agreed(room_id, made)
         if isinstance(event, Denied):
             raise Forbidden(event.reason)
-        body = {
-            "event": orjson.loads(event.json),
-            "room_version": version.name,
-            "invite_room_state": shown,
-        }
-        path = encode_target(*_V2, "invite", room_id, event.event_id)
         try:
-            answer = await self._peers.client.put_json(domain_of(target), path, body)
+            answer = await self._send_invitation(domain_of(target), event, version, shown)
         except HttpError as error:
             raise _told(error) from error
         except FederationError as error:
             raise BadGateway("the server of this user does not answer") from error
-        signed = await self._remote.verified(version, [answer.get("event")], room_id)
+        signed = await self._remote.verified(version, [answer], room_id)
         if [one.event_id for one in signed] != [event.event_id]:
             raise BadGateway("the server of this user answered with something else")
         rulings = await self._absorbing.absorb(room_id, signed)
@@ -190,6 +182,27 @@ class FederatedRooms:
         if denied is not None:
             raise Forbidden(denied.reason)
         return event.event_id
+
+    async def _send_invitation(
+        self, server: ServerName, event: Event, version: RoomVersion, shown: Sequence[Event]
+    ) -> object:
+        """The invitation with the signature of the server, or raise `FederationError`."""
+        path = ("invite", event.room_id, event.event_id)
+        state = [orjson.loads(entry.json) for entry in shown]
+        raw = orjson.loads(event.json)
+        body = {"event": raw, "room_version": version.name, "invite_room_state": state}
+        client = self._peers.client
+        try:
+            answer = await client.put_json(server, encode_target(*_V2, *path), body)
+            return answer.get("event")
+        except HttpError as error:
+            if error.status not in {400, 404} or version.event_ids is not EventIDFormat.SENT:
+                raise
+        # "Senders which receive a 400 or 404 response to this endpoint should retry using the v1
+        # API as the server may be older, if the room version is "1" or "2"."
+        raw["unsigned"] = {**raw.get("unsigned", {}), "invite_room_state": state}
+        response = await client.request("PUT", server, encode_target(*_V1, *path), raw)
+        return decoded(response.body, tuple[int, dict[str, Any]])[1].get("event")
 
     async def resolve(self, alias: RoomAlias) -> Place:
         """Ask the server of an alias where it leads, or raise `NotFound`."""
@@ -303,7 +316,7 @@ class FederatedRooms:
             response = await self._peers.client.request("PUT", server, target, body, limits=_JOIN)
             return decoded(response.body, kind)
         except HttpError as error:
-            if error.status not in {404, 405} or error.errcode not in {"M_UNRECOGNIZED", ""}:
+            if not _is_unknown_endpoint(error):
                 raise
         # COMPAT(servers before v1.0) the answer is a pair of status and body.
         target = encode_target(*_V1, *path)
@@ -356,7 +369,7 @@ class FederatedRooms:
 
     async def _invitation(
         self, draft: Draft, room_id: RoomID
-    ) -> tuple[Event, RoomVersion, list[JsonObject]]:
+    ) -> tuple[Event, RoomVersion, list[Event]]:
         """The invitation, signed by us, and what is shown of the room with it."""
         async with self._process.database.reader() as conn:
             first = await self._current.head(conn, room_id)
@@ -366,12 +379,15 @@ class FederatedRooms:
             head = await self._current.head(conn, room_id, needs) or first
             shown = [*KEYS, ("m.room.member", draft.sender)]
             state = await self._current.read(conn, room_id, shown)
+        create = state.get(CREATE)
+        if create is not None and create.content.get("m.federate") is False:
+            raise Forbidden("the room is not for people of other servers")
         means = self._means
         work = Work(head, first.version, means.signer, self._process.now(), means.opaque_ids)
         made = work.make(draft)
         if not isinstance(made, Event):
             raise Forbidden(made.reason)
-        return made, work.version, stripped([*state.values()])
+        return made, work.version, [*state.values()]
 
     async def _note(
         self,
@@ -400,7 +416,6 @@ _PASSED_ON: dict[str, type[MatrixError]] = {
     for kind in (
         Forbidden,
         IncompatibleRoomVersion,
-        InvalidParam,
         InviteBlocked,
         NotFound,
         UnableToAuthorise,
@@ -412,9 +427,18 @@ _PASSED_ON: dict[str, type[MatrixError]] = {
 
 def _told(error: HttpError) -> MatrixError:
     """What the other server says, as we tell it to the client."""
-    if error.status in {400, 403, 404} and error.errcode:
+    # "If M_MISSING_PARAM or M_INVALID_PARAM is returned [...] SHOULD fail with a 5xx error".
+    is_ours = error.errcode in {"M_MISSING_PARAM", "M_INVALID_PARAM"}
+    if error.status in {400, 403, 404} and error.errcode and not is_ours:
         return _PASSED_ON.get(error.errcode, MatrixError)(error.message)
     return BadGateway(f"the other server answered {error.status}")
+
+
+def _is_unknown_endpoint(error: HttpError) -> bool:
+    """Whether the other server does not know what it was asked, rather than refuse it."""
+    if error.errcode == "M_UNRECOGNIZED":
+        return error.status in {400, 404, 405}
+    return error.status in {404, 405} and not error.errcode
 
 
 def _servers_in(answer: JoinAnswer, resident: ServerName) -> list[ServerName]:

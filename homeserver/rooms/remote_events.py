@@ -7,7 +7,7 @@ import asyncio
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,14 +22,20 @@ from federation.net.transport import Limits
 from federation.room_versions import RoomVersion
 from homeserver.logs import get_logger
 from homeserver.peers.peers import Peers
+from homeserver.rooms.stripped import as_stripped, stripped
 
 log = get_logger(__name__)
 
 _V1 = ("_matrix", "federation", "v1")
 _LARGE = Limits(total=300.0, body=256 * 1024 * 1024)
 _KEYS_SECONDS = 30.0
+_PREVIEW_SECONDS = 10.0
+"""How long whoever invites waits for the keys of those whose events show the room."""
 _FEW = 20
 """Events that are read and verified at once, without a thread."""
+
+_MOST_SHOWN = 50
+"""Events of a room that are looked at of those that it is shown by."""
 
 RawEvents = list[msgspec.Raw]
 """Events as they came, each of which is decoded by itself: an answer may have thousands."""
@@ -57,6 +63,15 @@ class _Chain(msgspec.Struct):
 
 
 _Answer = TypeVar("_Answer")
+
+
+class Preview(NamedTuple):
+    """What a server shows of a room."""
+
+    shown: list[JsonObject]
+    """Stripped state."""
+    is_whole: bool
+    """Whether all that was shown are events of the room, well signed."""
 
 
 class RemoteEvents:
@@ -94,16 +109,22 @@ class RemoteEvents:
             return _read_all(version, listed, room_id)
         return await asyncio.to_thread(_read_all, version, listed, room_id)
 
-    async def checked(self, pdus: Sequence[Pdu], sources: Iterable[ServerName] = ()) -> list[Event]:
+    async def checked(
+        self,
+        pdus: Sequence[Pdu],
+        sources: Iterable[ServerName] = (),
+        deadline: float = _KEYS_SECONDS,
+    ) -> list[Event]:
         """Those of the events that are signed by whom they must be.
 
         Args:
             pdus: as `read` answers them.
             sources: servers that may have keys of those that cannot be reached.
+            deadline: seconds that the keys may take to come.
 
         """
         wanted = _wanted_keys(pdus)
-        keys = await self._peers.keys.get(wanted, sources=sources, deadline=_KEYS_SECONDS)
+        keys = await self._peers.keys.get(wanted, sources=sources, deadline=deadline)
         if len(pdus) <= _FEW:
             found = [signatures.verified(pdu, keys) for pdu in pdus]
         else:
@@ -115,6 +136,28 @@ class RemoteEvents:
         if len(good) < len(pdus):
             log.info("events that are not signed as they must be", count=len(pdus) - len(good))
         return good
+
+    async def preview(
+        self, version: RoomVersion, shown: Sequence[object], room_id: RoomID, source: ServerName
+    ) -> Preview:
+        """What a server shows of a room to whom it invites, or who knocks, as stripped state.
+
+        What is no event of the room is left out. In versions that servers had before they sent
+        whole events, stripped state is taken as it is.
+
+        https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
+        """
+        listed = list(shown[:_MOST_SHOWN])
+        pdus = await self.read(version, listed, room_id)
+        events = await self.checked(pdus, [source], _PREVIEW_SECONDS)
+        found = stripped(event for event in events if event.is_state)
+        is_whole = len(found) == len(shown)
+        if not version.room_id_is_create_id:
+            # COMPAT(servers before v1.16)
+            found += [bare for one in listed if (bare := as_stripped(one))]
+        if not is_whole:
+            log.info("a room is shown in part by what is no event of it", shown=len(shown))
+        return Preview(found, is_whole)
 
     async def missing(
         self,

@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,13 +12,7 @@ from federation import events as event_formats
 from federation.building import Draft, Place, add_signature, template
 from federation.canonical_json import JsonObject, encode
 from federation.errors import CanonicalJSONError, EventFormatError
-from federation.events import Event, StateKey
-from federation.history_visibility import (
-    HistoryVisibility,
-    ServerFacts,
-    read_visibility,
-    server_may_see,
-)
+from federation.events import Event
 from federation.identifiers import EventID, RoomID, ServerName, UserID, domain_of, is_user_id
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.errors import (
@@ -26,6 +20,7 @@ from homeserver.errors import (
     Forbidden,
     IncompatibleRoomVersion,
     InvalidParam,
+    MissingParam,
     NotFound,
 )
 from homeserver.rooms.absorbing import Absorbing, refusal_of
@@ -39,7 +34,8 @@ from homeserver.rooms.intake import Means
 from homeserver.rooms.membership import JOIN_RULES, Memberships
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.receiving import ACL, may_speak
-from homeserver.rooms.remote_events import RemoteEvents
+from homeserver.rooms.remote_events import Preview, RemoteEvents
+from homeserver.rooms.server_views import ServerViews
 from homeserver.rooms.stripped import KEYS, stripped
 from homeserver.storage import federation_reads, history, invites, memberships, received
 from homeserver.storage.batch import Fate, Membership
@@ -47,9 +43,8 @@ from homeserver.storage.log import Kind
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
-from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid, StateGroup
+from homeserver.storage.state_groups import EventNid, GroupNid
 
-VISIBILITY: StateKey = ("m.room.history_visibility", "")
 MOST = 100
 """Events of one answer about history."""
 
@@ -77,6 +72,7 @@ class Resident:
         memberships_: Memberships,
         blocking: Blocking,
         ignoring: Ignoring,
+        views: ServerViews,
     ) -> None:
         self._policing = policing
         self._process = process
@@ -87,6 +83,7 @@ class Resident:
         self._memberships = memberships_
         self._blocking = blocking
         self._ignoring = ignoring
+        self._views = views
 
     async def make(
         self, what: str, origin: ServerName, room_id: RoomID, user: UserID, versions: Sequence[str]
@@ -129,15 +126,15 @@ class Resident:
         body: JsonObject,
         *,
         omit_members: bool = False,
-    ) -> tuple[Event, RoomState | None, list[JsonObject]]:
+    ) -> tuple[Event, RoomState | None, list[bytes]]:
         """Let an event into a room that another server made of what `make` handed out.
 
         Answers the event, for a join the state before it, perhaps without most of the members, and
-        for a knock what is shown.
+        for a knock the events that are shown.
 
         Raises:
             NotFound, Forbidden: as `make`.
-            BadJson, InvalidParam: it is not such an event.
+            BadJson, InvalidParam: it is not such an event, or builds on what is not here.
 
         """
         async with self._process.database.reader() as conn:
@@ -152,6 +149,8 @@ class Resident:
             raise Forbidden(denied.reason)
         async with self._process.database.reader() as conn:
             stored = (await received.by_ids(conn, [event.event_id]))[event.event_id]
+            if stored.fate is not Fate.ACCEPTED:
+                raise Forbidden("the event was refused before")
             but = [origin, self._process.server]
             pos = await federation_reads.forward(conn, stored.room, stored.nid, but, Kind.OUTGOING)
             state = None
@@ -160,7 +159,7 @@ class Resident:
                 state = await self._state_of(conn, stored.group, stored.room, user)
             shown = await self._current.read(conn, room_id, KEYS) if what == "knock" else {}
         self._process.committed(pos)
-        return event, state, stripped(shown.values())
+        return event, state, [entry.json for entry in shown.values()]
 
     async def invited(
         self,
@@ -195,11 +194,15 @@ class Resident:
         if not is_good or not _may_send(origin, event):
             raise InvalidParam("this is not the invitation that the path names")
         if domain_of(target) != self._process.server:
-            raise Forbidden("the user is not of this server")
+            raise InvalidParam("the user is not of this server")
+        await self._check_may_invite(origin, room_id)
         if not await self._remote.verified(version, [body], room_id, [origin]):
-            raise Forbidden("the invitation is not signed as it must be")
+            raise InvalidParam("the invitation is not signed as it must be")
+        told = await self._remote.preview(version, shown, room_id, origin)
+        if version.room_id_is_create_id:
+            _check_preview(told)
         signed = add_signature(body, version, self._means.signer)
-        await self._note_invitation(event, version, shown)
+        await self._note_invitation(event, version, told.shown)
         return signed.json
 
     async def state_before(
@@ -209,7 +212,10 @@ class Resident:
         async with self._process.database.reader() as conn:
             _check_whole(await self.check_server(conn, room_id, origin))
             stored = (await received.by_ids(conn, [event_id])).get(event_id)
-            if stored is None or stored.order is None or stored.event.room_id != room_id:
+            is_placed = stored is not None and stored.order is not None
+            if stored is None or not is_placed or stored.event.room_id != room_id:
+                raise NotFound("there is no such event")
+            if stored.fate is Fate.REJECTED:
                 raise NotFound("there is no such event")
             return await self._state_of(conn, stored.group, stored.room)
 
@@ -220,7 +226,7 @@ class Resident:
             if stored is None or stored.fate is Fate.REJECTED:
                 raise NotFound("there is no such event")
             await self.check_server(conn, stored.event.room_id, origin)
-            (shown,) = await self._as_seen(conn, origin, stored.event.room_id, [stored])
+            (shown,) = await self._views.shown(conn, origin, stored.event.room_id, [stored])
             return shown
 
     async def auth_chain(
@@ -245,7 +251,7 @@ class Resident:
                 conn, head.room, before, max(1, min(limit, MOST))
             )
             stored = await received.by_nids(conn, nids)
-            return await self._as_seen(conn, origin, room_id, [stored[nid] for nid in nids])
+            return await self._views.shown(conn, origin, room_id, [stored[nid] for nid in nids])
 
     async def closest(
         self, origin: ServerName, room_id: RoomID, ts: int, *, forwards: bool
@@ -265,12 +271,14 @@ class Resident:
         earliest: Collection[str],
         latest: Sequence[str],
         limit: int,
+        min_depth: int,
     ) -> list[bytes]:
         """Events between those that a server has, and those that it heard of."""
         async with self._process.database.reader() as conn:
             await self.check_server(conn, room_id, origin)
             found: dict[EventID, received.Stored] = {}
-            start = await received.by_ids(conn, latest)
+            named = await received.by_ids(conn, latest)
+            start = {i: s for i, s in named.items() if s.event.room_id == room_id}
             known = {EventID(event_id) for event_id in earliest}
             wanted = {p for s in start.values() for p in s.event.prev_events}
             while wanted and len(found) < min(limit, MOST):
@@ -278,13 +286,16 @@ class Resident:
                 new = {
                     i: s
                     for i, s in rows.items()
-                    if s.order is not None and s.event.room_id == room_id
+                    if s.order is not None
+                    and s.event.room_id == room_id
+                    and s.event.depth >= min_depth
                 }
                 found |= new
                 wanted = {p for s in new.values() for p in s.event.prev_events} - found.keys()
                 wanted -= known
-            ordered = sorted(found.values(), key=lambda s: s.order or 0)[-min(limit, MOST) :]
-            return await self._as_seen(conn, origin, room_id, ordered)
+            good = [s for s in found.values() if s.fate is not Fate.REJECTED]
+            ordered = sorted(good, key=lambda s: s.order or 0)[-min(limit, MOST) :]
+            return await self._views.shown(conn, origin, room_id, ordered)
 
     async def check_server(self, conn: Connection, room_id: RoomID, origin: ServerName) -> Head:
         """The room's head, if the server is in the room and may speak there.
@@ -317,6 +328,16 @@ class Resident:
         if not may_speak(head, origin):
             raise Forbidden("your server may not take part in this room")
         return head
+
+    async def _check_may_invite(self, origin: ServerName, room_id: RoomID) -> None:
+        """Raise `Forbidden` if the room, as far as we are in it, keeps the server out."""
+        async with self._process.database.reader() as conn:
+            head = await self._current.head(conn, room_id, [ACL])
+            ours = self._process.server
+            if head is None or not await memberships.has_server(conn, head.room, ours):
+                return
+        if not may_speak(head, origin):
+            raise Forbidden("your server may not take part in this room")
 
     async def _content(
         self, conn: Connection, what: str, room_id: RoomID, user: UserID
@@ -357,7 +378,12 @@ class Resident:
             body = orjson.loads(signed.json)
         verified = await self._remote.verified(version, [body], room_id, [origin])
         if not verified:
-            raise Forbidden("the event is not signed as it must be")
+            raise InvalidParam("the event is not signed as it must be")
+        async with self._process.database.reader() as conn:
+            places = await received.places(conn, [*event.prev_events, *event.auth_events])
+        here = {event_id for event_id, is_placed in places.items() if is_placed}
+        if not here.issuperset(event.prev_events) or not places.keys() >= set(event.auth_events):
+            raise InvalidParam("the event builds on what is not here")
         return verified[0]
 
     async def _state_of(
@@ -375,7 +401,7 @@ class Resident:
         return RoomState(state, list(chain), await memberships.servers_in(conn, room))
 
     async def _note_invitation(
-        self, event: Event, version: RoomVersion, shown: Sequence[Any]
+        self, event: Event, version: RoomVersion, shown: Sequence[JsonObject]
     ) -> None:
         """Note it, unless we are in the room: then the event itself comes too."""
         user_id = UserID(event.state_key or "")
@@ -389,70 +415,10 @@ class Resident:
             if await memberships.has_server(conn, room, self._process.server):
                 return
             nid = (await numbers.events.intern(conn, [event.event_id]))[event.event_id]
-            told = [_stripped(one) for one in shown if isinstance(one, dict)]
-            own = stripped([event])
-            row = invites.Invite(
-                room, users[user_id], orjson.dumps([*told, *own]), event.json, version.name
-            )
+            told = orjson.dumps([*shown, *stripped([event])])
+            row = invites.Invite(room, users[user_id], told, event.json, version.name)
             pos = await invites.add(conn, row, nid, Membership.INVITE)
         self._process.committed(pos)
-
-    async def _as_seen(
-        self,
-        conn: Connection,
-        origin: ServerName,
-        room_id: RoomID,
-        stored: Sequence[received.Stored],
-    ) -> list[bytes]:
-        """Events, redacted where the server may not see what they say.
-
-        https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
-        """
-        groups = await self._means.states.load(conn, {s.group for s in stored if s.group})
-        rules = await self._rules(conn, groups)
-        members: list[KeyNid] = []
-        if any(rule in _CLOSED for rule in rules.values()):
-            room = await self._current.room(conn, room_id)
-            users = await memberships.of_server(conn, room, origin) if room is not None else []
-            named = [("m.room.member", str(user)) for user in users]
-            members = list((await self._means.numbers.state_keys.find(conn, named)).values())
-        words = await self._words(conn, groups.values(), members)
-        shown = []
-        for one in stored:
-            group = groups.get(one.group) if one.group else None
-            facts = ServerFacts(
-                visibility=[rules[one.group] if one.group else HistoryVisibility.SHARED],
-                memberships={words[n] for key in members if group and (n := group.find(key))},
-                is_in_room=True,
-            )
-            whole = one.event.is_state or server_may_see(facts)
-            shown.append(one.event.json if whole else event_formats.redacted(one.event).json)
-        return shown
-
-    async def _rules(
-        self, conn: Connection, groups: Mapping[GroupNid, StateGroup]
-    ) -> dict[GroupNid, HistoryVisibility]:
-        """Who may see what was said in each state."""
-        keys = await self._means.numbers.state_keys.find(conn, [VISIBILITY])
-        key = keys.get(VISIBILITY)
-        named = {nid: group.find(key) if key else None for nid, group in groups.items()}
-        found = await received.by_nids(conn, {event for event in named.values() if event})
-        return {
-            nid: read_visibility(found[event].event.content if event in found else None)
-            for nid, event in named.items()
-        }
-
-    async def _words(
-        self, conn: Connection, groups: Iterable[StateGroup], members: Sequence[KeyNid]
-    ) -> dict[EventNid, str]:
-        """What memberships in the states say."""
-        wanted = {n for group in groups for key in members if (n := group.find(key))}
-        found = await received.by_nids(conn, wanted) if wanted else {}
-        words = {nid: row.event.membership or "leave" for nid, row in found.items()}
-        return dict.fromkeys(wanted, "leave") | words
-
-
-_CLOSED = frozenset({HistoryVisibility.JOINED, HistoryVisibility.INVITED})
 
 
 def _may_send(origin: ServerName, invitation: Event) -> bool:
@@ -475,13 +441,19 @@ def _check_whole(head: Head) -> None:
         raise NotFound("this server does not know all members of the room yet")
 
 
+def _check_preview(told: Preview) -> None:
+    """Raise if what is shown of a room does not prove which room it is.
+
+    https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid
+    """
+    if not any(one["type"] == "m.room.create" for one in told.shown):
+        raise MissingParam("invite_room_state has no m.room.create of this room")
+    if not told.is_whole:
+        raise InvalidParam("invite_room_state has what is no event of this room")
+
+
 def _parsed(body: JsonObject, version: RoomVersion) -> Event:
     try:
         return event_formats.parse(encode(body, strict=False), version).event
     except (CanonicalJSONError, EventFormatError) as error:
         raise BadJson(f"this is not an event: {error}") from error
-
-
-def _stripped(event: Mapping[str, Any]) -> JsonObject:
-    """Only what stripped state has, of whatever came."""
-    return {key: event[key] for key in ("type", "state_key", "content", "sender") if key in event}

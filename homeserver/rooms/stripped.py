@@ -4,6 +4,7 @@ https://spec.matrix.org/v1.19/client-server-api/#stripped-state
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from federation.canonical_json import JsonObject
 from federation.events import Event, StateKey
@@ -31,3 +32,13 @@ def stripped(events: Iterable[Event]) -> list[JsonObject]:
         }
         for event in events
     ]
+
+
+def as_stripped(one: object) -> JsonObject | None:
+    """Stripped state as it came; `None` if it is none, or pretends to be a whole event."""
+    if not isinstance(one, dict) or "signatures" in one:
+        return None
+    kinds: dict[str, Any] = {"type": str, "state_key": str, "content": dict, "sender": str}
+    if not all(isinstance(one.get(key), kind) for key, kind in kinds.items()):
+        return None
+    return {key: one[key] for key in kinds}

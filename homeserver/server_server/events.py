@@ -124,7 +124,9 @@ async def get_missing_previous_events(
     room_id = request.param("roomId", parse_room_id)
     earliest = _event_ids("earliest_events", body.earliest_events)
     latest = _event_ids("latest_events", body.latest_events)
-    found = await house.resident.missing(origin, room_id, earliest, latest, body.limit)
+    found = await house.resident.missing(
+        origin, room_id, earliest, latest, body.limit, body.min_depth
+    )
     return {"events": raw(found)}
 
 

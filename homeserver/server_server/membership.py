@@ -107,7 +107,7 @@ async def send_knock(request: Request, house: House, body: JsonObject, origin: S
     """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_knockroomideventid"""
     room_id, event_id = _named(request)
     _, _, shown = await house.resident.accept("knock", origin, room_id, event_id, body)
-    return {"knock_room_state": shown}
+    return {"knock_room_state": raw(shown)}
 
 
 @routes.put(_V2 + "/invite/{roomId}/{eventId}", auth=Auth.FEDERATION)

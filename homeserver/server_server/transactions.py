@@ -67,9 +67,10 @@ def _read(body: bytes) -> Transaction:
         found = msgspec.convert(decode_object(body, strict=False), Transaction)
     except (CanonicalJSONError, msgspec.ValidationError) as error:
         raise BadJson(f"this is no transaction: {error}") from error
-    if len(found.pdus) > MOST_EVENTS or len(found.edus) > MOST_EDUS:
-        raise BadJson(f"a transaction has at most {MOST_EVENTS} PDUs and {MOST_EDUS} EDUs")
-    return found
+    if len(found.pdus) > MOST_EVENTS:
+        raise BadJson(f"a transaction has at most {MOST_EVENTS} PDUs")
+    # What is beyond is told now or never; that is no reason to lose events.
+    return Transaction(found.pdus, found.edus[:MOST_EDUS])
 
 
 async def _take_events(house: House, origin: ServerName, pdus: list[Any]) -> dict[str, Any]:

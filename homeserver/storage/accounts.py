@@ -6,6 +6,7 @@ adds a device, or writes account data, takes the account's row first.
 https://spec.matrix.org/v1.19/client-server-api/#account-management
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from federation.identifiers import UserID
@@ -61,6 +62,18 @@ async def find(conn: Connection, user_id: UserID) -> Account | None:
         user_id,
     )
     return Account(*row) if row else None
+
+
+async def erased(conn: Connection, user_ids: Iterable[UserID]) -> set[UserID]:
+    """Those of the users who had an account here, and wanted to be forgotten."""
+    rows = await conn.fetch(
+        """
+        SELECT u.user_id FROM users u JOIN accounts a ON a.user_nid = u.user_nid
+         WHERE u.user_id = ANY ($1) AND a.erased
+        """,
+        list(user_ids),
+    )
+    return {UserID(row[0]) for row in rows}
 
 
 async def get(conn: Connection, user: UserNid) -> Account:

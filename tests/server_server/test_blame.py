@@ -4,6 +4,7 @@ https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-
 """
 
 from typing import Any
+from unittest.mock import Mock
 
 from federation.building import Place
 from federation.events import Event
@@ -56,9 +57,10 @@ async def test_auth_events_are_asked_for_singly(scene: Scene) -> None:
         scene.room, "m.room.member", {"membership": "join", "n": 2}, eve, eve, place=chain
     )
     place = Place(scene.room.tips, [*auth, second])
-    for number, lie in enumerate((None, {"auth_chain": []})):
+    lies: list[Any] = [None, {"auth_chain": []}]
+    for number, told in enumerate(lies):
         said = peer.say(scene.room, f"{number}", eve, place=place)
-        peer.lies["event_auth"] = lambda _, lie=lie: lie
+        peer.lies["event_auth"] = Mock(return_value=told)
         assert await peer.send([said]) == {said.event_id: {}}
     assert set(await scene.texts()) == {"0", "1"}
     asked = [path for path in peer.asked if "/event/" in path]

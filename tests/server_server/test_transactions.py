@@ -214,16 +214,63 @@ async def test_another_key_than_the_servers(scene: Scene) -> None:
 
 
 async def test_too_much_at_once(scene: Scene) -> None:
-    peer = scene.peer
-    for pdus, edus in ((51, 0), (0, 101)):
-        body = {
-            "origin": peer.name,
-            "origin_server_ts": 1,
-            "pdus": [{}] * pdus,
-            "edus": [{"edu_type": "m.x", "content": {}}] * edus,
-        }
-        status, answer = await peer.ask("PUT", f"{V1}/send/big{pdus}", body)
-        assert (status, answer["errcode"]) == (400, "M_BAD_JSON")
+    peer, eve = scene.peer, scene.peer.user("eve")
+    body = {"origin": peer.name, "origin_server_ts": 1, "pdus": [{}] * 51, "edus": []}
+    status, answer = await peer.ask("PUT", f"{V1}/send/big", body)
+    assert (status, answer["errcode"]) == (400, "M_BAD_JSON")
+    # What is ephemeral beyond the limit is no reason to lose events.
+    content = {"room_id": scene.room.room_id, "user_id": eve, "typing": True}
+    edus = [{"edu_type": "m.x", "content": {}}] * 100
+    said = peer.say(scene.room, "hello", eve)
+    assert await peer.send([said], [*edus, {"edu_type": "m.typing", "content": content}]) == {
+        said.event_id: {}
+    }
+    assert await typing_in(scene) == []
+    await peer.send([], [{"edu_type": "m.typing", "content": content}])
+    assert await typing_in(scene) == [eve]
+
+
+async def typing_in(scene: Scene) -> list[str]:
+    """Who is told to type."""
+    sync = (await scene.ann.get("/_matrix/client/v3/sync", timeout=0)).ok()
+    shown = sync["rooms"]["join"][scene.room.room_id].get("ephemeral", {}).get("events", [])
+    told = [event["content"]["user_ids"] for event in shown if event["type"] == "m.typing"]
+    return told[0] if told else []
+
+
+async def test_who_is_typing_is_told_by_their_own_server(scene: Scene) -> None:
+    peer, eve = scene.peer, scene.peer.user("eve")
+    for user in (scene.ann.user_id, peer.user("stranger"), eve):
+        content = {"room_id": scene.room.room_id, "user_id": user, "typing": True}
+        await peer.send([], [{"edu_type": "m.typing", "content": content}])
+    assert await typing_in(scene) == [eve]
+
+
+async def test_receipts_come_from_the_users_own_server(scene: Scene) -> None:
+    peer, eve = scene.peer, scene.peer.user("eve")
+    event_id = await scene.say("read me")
+    receipt = {"event_ids": [event_id], "data": {"ts": 1}}
+    users = {scene.ann.user_id: receipt, eve: receipt, peer.user("stranger"): receipt}
+    await peer.send(
+        [], [{"edu_type": "m.receipt", "content": {scene.room.room_id: {"m.read": users}}}]
+    )
+    sync = (await scene.ann.get("/_matrix/client/v3/sync", timeout=0)).ok()
+    shown = sync["rooms"]["join"][scene.room.room_id]["ephemeral"]["events"]
+    (read,) = [event["content"] for event in shown if event["type"] == "m.receipt"]
+    assert set(read[event_id]["m.read"]) == {eve}
+
+
+async def test_numbers_that_one_event_must_not_have(scene: Scene) -> None:
+    """They spoil it alone, not what comes with it.
+
+    https://spec.matrix.org/v1.19/rooms/v6/#canonical-json
+    """
+    peer, eve = scene.peer, scene.peer.user("eve")
+    good = peer.say(scene.room, "good", eve)
+    fields = json.loads(peer.say(scene.room, "bad", eve).json)
+    wrong = [{**fields, "content": {"body": "bad", "n": n}} for n in (1.5, 2**53, -(2**70))]
+    assert await peer.send([*wrong, good]) == {good.event_id: {}}
+    assert await scene.texts() == ["good"]
 
 
 async def test_a_server_that_the_acl_keeps_out(scene: Scene) -> None:
