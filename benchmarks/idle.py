@@ -67,7 +67,10 @@ def main() -> None:
     )
     try:
         assert server.stdout is not None
-        target = dict(part.split("=", 1) for part in server.stdout.readline().strip().split(","))
+        line = server.stdout.readline().strip()
+        if not line:
+            sys.exit("the server did not start")
+        target = dict(part.split("=", 1) for part in line.split(","))
         asyncio.run(_measure(options, target["hearth"], [int(target["pid"]), int(target["pg"])]))
     finally:
         server.terminate()
@@ -134,13 +137,16 @@ async def _requests(url: str, accounts: int) -> list[bytes]:
 
 async def _open(url: str, requests: Sequence[bytes]) -> list[Poll]:
     loop, place = asyncio.get_running_loop(), urlsplit(url)
+
+    async def ask(request: bytes) -> Poll:
+        poll = Poll(request)
+        await loop.create_connection(lambda: poll, place.hostname or "", place.port or 80)
+        return poll
+
     polls: list[Poll] = []
     for start in range(0, len(requests), _AT_A_TIME):
-        some = [Poll(request) for request in requests[start : start + _AT_A_TIME]]
-        polls += some
-        await asyncio.gather(
-            *[loop.create_connection(lambda p=p: p, place.hostname, place.port) for p in some]
-        )
+        some = requests[start : start + _AT_A_TIME]
+        polls += await asyncio.gather(*[ask(request) for request in some])
     return polls
 
 

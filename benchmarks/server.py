@@ -24,6 +24,8 @@ _FEDERATION = 1
 """How much higher the port is at which other servers are answered."""
 _NEXT = 2
 """How much higher the ports of the second server are."""
+_PATIENCE = 180
+"""Seconds within which a server has to answer, on a busy machine too."""
 
 
 class Running(NamedTuple):
@@ -54,6 +56,8 @@ def main() -> None:
         for one in running:
             one.process.wait()
     except KeyboardInterrupt:
+        pass
+    finally:
         for one in running:
             one.process.send_signal(signal.SIGTERM)
         for one in running:
@@ -115,7 +119,7 @@ def _target(running: list[Running]) -> str:
 
 
 def _wait(running: Running) -> None:
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + _PATIENCE
     url = f"{running.url}/_matrix/client/versions"
     while time.monotonic() < ends and running.process.poll() is None:
         try:

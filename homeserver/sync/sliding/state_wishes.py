@@ -17,9 +17,8 @@ class Element(NamedTuple):
     type: str | None
     state_key: str | None
 
-    def matches(self, key: StateKey) -> bool:
-        """Whether the entry under this key is meant."""
-        return self.type in {None, key[0]} and self.state_key in {None, key[1]}
+
+_ALL = Element(None, None)
 
 
 class StateWish(NamedTuple):
@@ -32,13 +31,14 @@ class StateWish(NamedTuple):
 
     def matches(self, key: StateKey) -> bool:
         """Whether the entry under this key is wanted, lazily loaded members apart."""
-        if any(element.matches(key) for element in self.exclude):
+        include: frozenset[object] = self.include
+        exclude: frozenset[object] = self.exclude
+        meant = (key, (key[0], None), (None, key[1]), _ALL)
+        if not exclude.isdisjoint(meant):
             return False
-        return any(element.matches(key) and self._means(element, key) for element in self.include)
-
-    def _means(self, element: Element, key: StateKey) -> bool:
-        named = element.type == MEMBER and element.state_key is not None
-        return named or not (self.lazy and key[0] == MEMBER)
+        if self.lazy and key[0] == MEMBER:
+            return key in include
+        return not include.isdisjoint(meant)
 
     @property
     def wants_all_members(self) -> bool:
