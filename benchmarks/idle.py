@@ -26,6 +26,9 @@ _WAIT = 120
 _AT_A_TIME = 200
 """Connections that are opened together: fewer than a listener keeps in its queue."""
 _SPARE_FILES = 200
+_SETTLING = 20
+_QUIET = 0.05
+"""Seconds of CPU in a second in which no request is being read."""
 
 
 class Cost(NamedTuple):
@@ -93,8 +96,7 @@ async def _measure(options: argparse.Namespace, url: str, pids: Sequence[int]) -
     began = time.monotonic()
     polls = await _open(url, [requests[n % len(requests)] for n in range(options.polls)])
     opened = time.monotonic() - began
-    await asyncio.sleep(2)
-    settled = _cost(pids)
+    settled = await _settled(pids)
     await asyncio.sleep(options.seconds)
     after = _cost(pids)
     if time.monotonic() - began > _WAIT:
@@ -148,6 +150,18 @@ async def _open(url: str, requests: Sequence[bytes]) -> list[Poll]:
         some = requests[start : start + _AT_A_TIME]
         polls += await asyncio.gather(*[ask(request) for request in some])
     return polls
+
+
+async def _settled(pids: Sequence[int]) -> Cost:
+    """What was taken once the last of them was read, and all of them wait."""
+    now = _cost(pids)
+    for _ in range(_SETTLING):
+        before = now
+        await asyncio.sleep(1)
+        now = _cost(pids)
+        if now.seconds - before.seconds < _QUIET:
+            break
+    return now
 
 
 def _cost(pids: Sequence[int]) -> Cost:
