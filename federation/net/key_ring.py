@@ -51,6 +51,13 @@ MAX_PAUSE = 15 * 60_000
 DEADLINE = 30.0
 """How long an asker waits who does not say, in seconds."""
 
+HEAD_START = 2.0
+"""How long many servers are waited for, or those of whose keys somebody told already, before others
+are asked for the keys of those that have not answered, in seconds."""
+
+MANY = 10
+"""Servers of which some will not answer: nobody waits for the last of them."""
+
 _REMEMBERED_PAUSES = 20_000
 _LOG = logging.getLogger(__name__)
 _K = TypeVar("_K")
@@ -112,6 +119,8 @@ class KeyRing:
         self._pauses = _Pauses()
         self._flights: dict[_Question, _Flight] = {}
         self._slots = asyncio.Semaphore(max_requests)
+        # Of their own: those of servers that do not answer are taken for long.
+        self._notary_slots = asyncio.Semaphore(max_requests)
 
     async def get(
         self,
@@ -239,7 +248,9 @@ class KeyRing:
     async def _ask_origins(self, search: "_Search", *, is_last: bool) -> None:
         servers = dict.fromkeys(server for server, _ in search.open_for_origin())
         flights = [flight for server in servers if (flight := self._to_origin(server))]
-        await _wait(flights, search, is_last=is_last)
+        is_patient = len(flights) < MANY and bool(search.open_for_notary())
+        most = None if is_last or is_patient else HEAD_START
+        await _wait(flights, search, is_last=is_last, most=most)
 
     def _to_origin(self, server: ServerName) -> "_Flight | None":
         """The request to a server for its own keys, unless it is left in peace."""
@@ -315,7 +326,7 @@ class KeyRing:
         wanted: Mapping[ServerName, Mapping[KeyID, int]],
         flight: "_Flight",
     ) -> list[KnownKey]:
-        async with self._slots:
+        async with self._notary_slots:
             if not flight.askers:
                 return []
             try:
@@ -442,16 +453,25 @@ class _Pauses:
         self._pauses.pop(question)
 
 
-async def _wait(flights: Collection[_Flight], search: _Search, *, is_last: bool) -> None:
-    """Wait until all have landed, or as long as the search may, and take what they brought."""
+async def _wait(
+    flights: Collection[_Flight], search: _Search, *, is_last: bool, most: float | None = None
+) -> None:
+    """Wait until all have landed, or as long as the search may, and take what they brought.
+
+    Unless there is nobody else left to ask, half of the time is kept for others; `most` seconds
+    are waited if that is said.
+    """
     if not flights:
         return
     time_left = max(0.0, search.ends - asyncio.get_running_loop().time())
+    patience = time_left if is_last else time_left / 2
+    if most is not None:
+        patience = min(patience, most)
     for flight in flights:
         flight.askers += 1
     try:
         tasks = [flight.task for flight in flights]
-        await asyncio.wait(tasks, timeout=time_left if is_last else time_left / 2)
+        await asyncio.wait(tasks, timeout=patience)
     finally:
         for flight in flights:
             flight.askers -= 1

@@ -578,6 +578,33 @@ async def test_a_slow_server_leaves_time_to_ask_another(world: World) -> None:
     assert loop.time() < started + 0.2
 
 
+async def test_many_silent_servers_hold_up_nobody_for_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their requests take all places there are; who tells their keys is asked anyway."""
+    monkeypatch.setattr("federation.net.key_ring.HEAD_START", 0.05)
+    servers = [ServerName(f"s{number}.example") for number in range(2 * NOTARY_BATCH)]
+    world.new_ring(fixed={RESIDENT: {ID: ServerKey(verify_key(RESIDENT), NOW)}})
+    world.network.notaries[RESIDENT] = [others_document(server) for server in servers]
+    world.network.fetch_server_keys = _never  # type: ignore[method-assign]
+    wanted = [KeyRequest(server, ID) for server in servers]
+    async with asyncio.timeout(5):
+        assert len(await world.ring.get(wanted, sources=[RESIDENT])) == len(servers)
+
+
+async def test_whose_key_is_hearsay_is_not_waited_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("federation.net.key_ring.HEAD_START", 0.05)
+    world.network.publish(RESIDENT)
+    world.network.notaries[RESIDENT] = [others_document(KIT)]
+    assert await world.get(sources=[RESIDENT])
+    world.clock.now += PAUSE
+    world.network.fetch_server_keys = _never  # type: ignore[method-assign]
+    async with asyncio.timeout(5):
+        assert await world.get(sources=[RESIDENT])
+
+
 async def _never(server: ServerName) -> JsonObject:
     await asyncio.Event().wait()
     raise AssertionError(server)
