@@ -132,6 +132,7 @@ TABLE destinations WITH (fillfactor=70)
     txn_content bytea
     txn_last_pos bigint
     txn_last_edu bigint
+    behind bigint
     CONSTRAINT destinations_pkey PRIMARY KEY (server_nid)
     CREATE INDEX destinations_failing ON public.destinations USING btree (retry_ts) WHERE (pause > 0)
 

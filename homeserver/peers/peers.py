@@ -70,14 +70,14 @@ class Peers:
     ) -> None:
         self._settings = settings
         self._server, self._key = process.server, key
-        resolver = AioDnsResolver()
-        self._transport = _transport(settings.outgoing, resolver)
+        self._resolver = AioDnsResolver()
+        self._transport = _transport(settings.outgoing, self._resolver)
         self._well_known = WellKnown(self._transport, time.time)
         limits = Limits(total=settings.federation.request_timeout.seconds)
         self.client = PeerClient(
             server_name=process.server,
             key=key,
-            discovery=Discovery(resolver, self._well_known),
+            discovery=Discovery(self._resolver, self._well_known),
             transport=self._transport,
             limits=limits,
         )
@@ -130,10 +130,11 @@ class Peers:
         )
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Let go of all connections, and of the questions under way."""
         await self.keys.close()
         await self._well_known.close()
         await self._transport.close()
+        await self._resolver.close()
 
 
 def is_allowed(settings: Federation, server: ServerName) -> bool:

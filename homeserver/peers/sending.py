@@ -21,6 +21,7 @@ from federation.net.transport import Limits
 from homeserver.config.settings import Federation
 from homeserver.ending import end
 from homeserver.logs import get_logger
+from homeserver.peers.pauses import Pace, Pauses
 from homeserver.peers.peers import Peers
 from homeserver.storage import destinations, outgoing
 from homeserver.storage.bus import Bus, Message
@@ -39,10 +40,11 @@ _READ = 500
 _HEARD_AGAIN = 5.0
 """Seconds in which one sign of life of a server is enough."""
 _MOST_HEARD = 10_000
-_LOOK_AGAIN = 60.0
-"""Seconds after which it is looked whether a server is back, should nobody have said so."""
 _LONG_QUEUE = 1000
-"""Events beyond which a server that was away gets each room's newest only."""
+"""Events beyond which a server that did not answer gets each room's newest only."""
+_AWAY = 3_600_000
+"""Milliseconds of a pause from which on nothing is queued for a server: when it is tried again, it
+gets each room's newest event."""
 _BACK = "server back"
 """Of the message that a server which was left alone shows life."""
 _LIMITS = Limits(total=60.0)
@@ -66,8 +68,14 @@ class Sending:
         self._duty = Duty(process, DUTY, begin=0)
         self._tasks: dict[ServerNid, asyncio.Task[None]] = {}
         self._more: dict[ServerNid, asyncio.Event] = {}
-        self._back: dict[ServerNid, asyncio.Event] = {}
-        """Of servers that are left alone: whether they show life."""
+        self._pauses = Pauses(process)
+        self._pace = Pace()
+        self._away: set[ServerNid] = set()
+        """For whom nothing is queued, because they have not answered for long."""
+        self._barred: set[ServerNid] = set()
+        """With whom the settings say not to deal."""
+        self._queueing = asyncio.Lock()
+        """Whoever has it decides for whom what comes next in the log is queued."""
         self._passing: dict[ServerName, deque[dict[str, Any]]] = {}
         """EDUs that are told now or never; the newest."""
         self._heard: dict[ServerName, float] = {}
@@ -92,22 +100,25 @@ class Sending:
 
     async def _work(self) -> None:
         self._is_mine = True
+        watching = asyncio.create_task(self._pauses.watch())
         try:
             async with self._process.database.reader() as conn:
                 waiting = await outgoing.waiting_servers(conn)
-            self._wake(waiting)
+                self._away = set(await destinations.away(conn))
+            self._wake({*waiting, *self._away})
             while True:
                 await self._read_on()
                 await self._process.clock.wait_beyond(self._duty.pos)
         finally:
             self._is_mine = False
+            await end(watching)
             await self._end()
 
     async def _read_on(self) -> None:
         """Put what the log has in store into queues."""
         target, duty = self._process.clock.position, self._duty
         while duty.pos < target:
-            async with self._process.database.reader() as conn:
+            async with self._queueing, self._process.database.reader() as conn:
                 me = await self._me_as_server(conn)
                 news = await destinations.news(conn, duty.pos, target, _READ, me)
                 rows = await self._addressed(conn, news.events)
@@ -117,7 +128,7 @@ class Sending:
                     conn, queued, DUTY, duty.holder, news.reached
                 ):
                     raise Lost
-            duty.pos = news.reached
+                duty.pos = news.reached
             self._wake({server for _, server in rows} | set(news.told))
 
     async def _me_as_server(self, conn: Any) -> ServerNid:
@@ -138,10 +149,10 @@ class Sending:
         me = nids[self._process.server]
         found = []
         for event in ours:
-            servers = set(in_rooms[event.room])
+            servers = in_rooms[event.room] - self._away
             if event.member and not _is_invitation(event):
                 servers.add(nids[domain_of(event.member)])
-            found += [(event, server) for server in sorted(servers - {me})]
+            found += [(event, server) for server in sorted(servers - self._barred - {me})]
         return found
 
     def _is_ours(self, event: LocalEvent) -> bool:
@@ -164,45 +175,35 @@ class Sending:
         """Send to one server until nothing waits for it."""
         async with self._process.database.reader() as conn:
             name, standing = await destinations.look_up(conn, server)
-        if not self._peers.is_allowed(name):
-            return
+            if not self._peers.is_allowed(name):
+                self._barred.add(server)
+                await outgoing.forget(conn, server)
+                return
         wait = standing.retry_ts - self._process.now()
+        is_proven = standing.was_tried and not standing.pause
         while True:
             if wait > 0:
-                await self._pause(server, wait / 1000)
+                is_proven = await self._pauses.leave_alone(server, wait / 1000)
                 # What was to be told now or never is not worth telling any more.
                 self._passing.pop(name, None)
+            if not is_proven:
+                await self._pace.turn()
             self._more[server].clear()
             try:
                 is_more = await self._send_next(server, name, standing)
             except FederationError as error:
                 wait, standing = await self._failed(server, name, error)
                 continue
-            wait, standing = 0, Standing()
+            wait, standing, is_proven = 0, Standing(), True
             if not is_more and not self._more[server].is_set():
                 return
-
-    async def _pause(self, server: ServerNid, seconds: float) -> None:
-        """Leave a server alone, unless it says something itself."""
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + seconds
-        back = self._back[server] = asyncio.Event()
-        while (left := ends - loop.time()) > 0:
-            try:
-                async with asyncio.timeout(min(left, _LOOK_AGAIN)):
-                    await back.wait()
-            except TimeoutError:
-                pass
-            back.clear()
-            async with self._process.database.reader() as conn:
-                if (await destinations.find(conn, server)).pause == 0:
-                    break
-        del self._back[server]
 
     async def _send_next(self, server: ServerNid, name: ServerName, standing: Standing) -> bool:
         """Send one transaction, if anything waits; whether there may be more."""
         txn_id, content, is_more = standing.txn_id, standing.content or b"{}", True
         if txn_id is None:
+            if server in self._away:
+                await self._catch_up(server)
             async with self._process.database.reader() as conn:
                 if standing.pause:
                     await outgoing.keep_newest(conn, server, _LONG_QUEUE)
@@ -218,6 +219,16 @@ class Sending:
         async with self._process.database.reader() as conn:
             await destinations.finish(conn, server)
         return is_more
+
+    async def _catch_up(self, server: ServerNid) -> None:
+        """Queue each room's newest event for a server for which nothing was queued for long.
+
+        What is between, it fetches when it has that.
+        """
+        async with self._queueing, self._process.database.reader() as conn:
+            await outgoing.catch_up(conn, server, self._duty.pos, self._process.server)
+            self._away.discard(server)
+            await outgoing.keep_newest(conn, server, 0)
 
     async def _make(
         self, conn: Any, server: ServerNid, name: ServerName
@@ -248,15 +259,19 @@ class Sending:
         self, server: ServerNid, name: ServerName, error: FederationError
     ) -> tuple[int, Standing]:
         """Leave the server alone for longer than last time; for how many milliseconds."""
-        async with self._process.database.reader() as conn:
+        self._heard.pop(name, None)  # that it was alive just before says nothing any more
+        least = self._settings.retry_minimum.milliseconds
+        most = self._settings.retry_maximum.milliseconds
+        gone = isinstance(error, HttpError) and error.status == 410
+        async with self._queueing, self._process.database.reader() as conn:
             standing = await destinations.find(conn, server)
-            before = standing.pause
-            least = self._settings.retry_minimum.milliseconds
-            most = self._settings.retry_maximum.milliseconds
-            gone = isinstance(error, HttpError) and error.status == 410
-            pause = most if gone else min(max(before * 2, least), most)
+            pause = most if gone else min(max(standing.pause * 2, least), most)
+            is_away = pause >= min(_AWAY, most)
             retry_ts = self._process.now() + pause
-            await destinations.fail(conn, server, pause, retry_ts)
+            behind = self._duty.pos if is_away else None
+            await destinations.fail(conn, server, pause, retry_ts, behind)
+            if is_away:
+                self._away.add(server)
         log.debug("another server does not answer", server=name, reason=str(error), pause=pause)
         return pause, standing._replace(pause=pause)
 
@@ -289,19 +304,16 @@ class Sending:
         asyncio.get_running_loop().create_task(self._wake_named(message["servers"]))
 
     def _hear_back(self, message: Message) -> None:
-        back = self._back.get(message["server"])
-        if back is not None:
-            back.set()
+        self._pauses.note_life(message["server"])
 
     async def _wake_named(self, names: list[str]) -> None:
         async with self._process.database.reader() as conn:
             nids = await self._process.numbers.servers.intern(conn, names)
-        self._wake(nids.values())
+        self._wake(nid for nid in nids.values() if nid not in self._barred)
 
     async def _end(self) -> None:
         await end(*self._tasks.values())
         self._tasks.clear()
-        self._back.clear()
 
 
 def _is_invitation(event: LocalEvent) -> bool:

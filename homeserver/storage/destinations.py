@@ -23,6 +23,8 @@ class Standing(NamedTuple):
     txn_id: str | None = None
     """The transaction that is under way."""
     content: bytes | None = None
+    was_tried: bool = False
+    """Whether anything was ever sent to it."""
 
 
 class LocalEvent(NamedTuple):
@@ -39,17 +41,32 @@ class LocalEvent(NamedTuple):
 async def find(conn: Connection, server: ServerNid) -> Standing:
     """How a server fares."""
     row = await conn.fetchrow(
-        "SELECT pause, retry_ts, txn_id, txn_content FROM destinations WHERE server_nid = $1",
+        "SELECT pause, retry_ts, txn_id, txn_content, true FROM destinations WHERE server_nid = $1",
         server,
     )
     return Standing(*row) if row else Standing()
+
+
+async def answering(conn: Connection, servers: Collection[ServerNid]) -> list[ServerNid]:
+    """Those of the servers that are not left alone."""
+    rows = await conn.fetch(
+        "SELECT server_nid FROM destinations WHERE server_nid = ANY ($1) AND pause = 0",
+        list(servers),
+    )
+    return [ServerNid(row[0]) for row in rows]
+
+
+async def away(conn: Connection) -> list[ServerNid]:
+    """The servers for which nothing is queued."""
+    rows = await conn.fetch("SELECT server_nid FROM destinations WHERE behind IS NOT NULL")
+    return [ServerNid(row[0]) for row in rows]
 
 
 async def look_up(conn: Connection, server: ServerNid) -> tuple[ServerName, Standing]:
     """A server's name, and how it fares."""
     name, *columns = await conn.fetchrow(
         """
-        SELECT s.server_name, d.pause, d.retry_ts, d.txn_id, d.txn_content
+        SELECT s.server_name, d.pause, d.retry_ts, d.txn_id, d.txn_content, true
           FROM servers s LEFT JOIN destinations d ON d.server_nid = s.server_nid
          WHERE s.server_nid = $1
         """,
@@ -114,17 +131,22 @@ async def finish(conn: Connection, server: ServerNid) -> None:
     )
 
 
-async def fail(conn: Connection, server: ServerNid, pause: int, retry_ts: int) -> None:
-    """Leave a server alone for a while."""
+async def fail(
+    conn: Connection, server: ServerNid, pause: int, retry_ts: int, behind: int | None = None
+) -> None:
+    """Leave a server alone for a while; from the position `behind` on nothing is queued for it."""
     await conn.execute(
         """
-        INSERT INTO destinations (server_nid, pause, retry_ts) VALUES ($1, $2, $3)
+        INSERT INTO destinations AS old (server_nid, pause, retry_ts, behind)
+        VALUES ($1, $2, $3, $4)
         ON CONFLICT (server_nid) DO UPDATE
-           SET pause = excluded.pause, retry_ts = excluded.retry_ts
+           SET pause = excluded.pause, retry_ts = excluded.retry_ts,
+               behind = COALESCE(old.behind, excluded.behind)
         """,
         server,
         pause,
         retry_ts,
+        behind,
     )
 
 

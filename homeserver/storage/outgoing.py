@@ -6,10 +6,12 @@ https://spec.matrix.org/v1.19/server-server-api/#transactions
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from federation.identifiers import ServerName
 from homeserver.storage.log import Kind
 from homeserver.storage.numbers import RoomNid, ServerNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid
+from homeserver.storage.stream_tokens import ORDER_BITS
 
 
 class Edu(NamedTuple):
@@ -157,6 +159,58 @@ async def keep_newest(conn: Connection, server: ServerNid, most: int) -> None:
         """,
         server,
         most,
+    )
+
+
+async def catch_up(conn: Connection, server: ServerNid, up_to: int, ours: ServerName) -> None:
+    """Queue again for a server; now the newest event of ours of each room that it is in.
+
+    Of rooms where others have said a lot since, they tell it of what we said.
+    """
+    await conn.execute(
+        """
+        WITH back AS (
+            UPDATE destinations d
+               SET behind = NULL
+              FROM (SELECT server_nid, behind FROM destinations
+                     WHERE server_nid = $1 AND behind IS NOT NULL FOR UPDATE) old
+             WHERE d.server_nid = old.server_nid
+            RETURNING old.behind
+        )
+        INSERT INTO outgoing_events (server_nid, pos, room_nid, event_nid)
+        SELECT $1, newest.room_order >> $4, r.room_nid, newest.event_nid
+          FROM back
+          JOIN room_servers r ON r.server_nid = $1 AND r.joined > 0
+         CROSS JOIN LATERAL (
+               SELECT late.event_nid, late.room_order
+                 FROM (SELECT event_nid, room_order, fate, json
+                         FROM events e
+                        WHERE e.room_nid = r.room_nid
+                          AND e.room_order >= (back.behind + 1) << $4
+                          AND e.room_order < ($2::bigint + 1) << $4
+                        ORDER BY e.room_order DESC
+                        LIMIT 100) late
+                WHERE late.fate = 0 AND late.json LIKE $3
+                ORDER BY late.room_order DESC
+                LIMIT 1) newest
+        ON CONFLICT DO NOTHING
+        """,
+        server,
+        up_to,
+        f'%"sender":"@%:{ours}"%'.encode(),
+        ORDER_BITS,
+    )
+
+
+async def forget(conn: Connection, server: ServerNid) -> None:
+    """Drop all that waits for a server."""
+    await conn.execute(
+        """
+        WITH events AS (DELETE FROM outgoing_events WHERE server_nid = $1),
+             edus AS (DELETE FROM outgoing_edus WHERE server_nid = $1)
+        DELETE FROM destinations WHERE server_nid = $1
+        """,
+        server,
     )
 
 

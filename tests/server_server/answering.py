@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
+from inspect import isawaitable
 from typing import Any
 
 import aiohttp
@@ -60,6 +61,8 @@ class Answering:
         found = known(names, body, request.query) if known else None
         if what in self._peer.lies:
             found = self._peer.lies[what](found)
+            if isawaitable(found):
+                found = await found
         if isinstance(found, web.StreamResponse):
             return found
         if found is None:

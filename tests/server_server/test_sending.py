@@ -1,0 +1,223 @@
+"""What is sent to other servers: in order, once, and how those fare that do not answer.
+
+https://spec.matrix.org/v1.19/server-server-api/#transactions
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from federation.canonical_json import JsonObject
+from federation.identifiers import RoomID
+from homeserver.config.settings import Federation
+from homeserver.config.values import Duration
+from homeserver.peers.pauses import Pace
+from homeserver.peers.sending import DUTY
+from tests.database import Server
+from tests.federation.net.loopback import Authority
+from tests.server_server.answering import peering
+from tests.server_server.conftest import V3, Scene
+from tests.server_server.peer import Peer, Room
+from tests.servers import Client, Hearth, eventually, federating
+
+_WHILE = Duration(1_800_000)
+_DAY = Duration(86_400_000)
+
+
+def _texts(transactions: Sequence[JsonObject]) -> list[str]:
+    pdus = [pdu for txn in transactions for pdu in txn["pdus"]]
+    return [pdu["content"]["body"] for pdu in pdus if pdu["type"] == "m.room.message"]
+
+
+async def _row(hearth: Hearth, column: str) -> Any:
+    """A column of the peer's row among the destinations, which is the only one."""
+    async with hearth.parts.base.process.database.reader() as conn:
+        return await conn.fetchval(f"SELECT {column} FROM destinations WHERE pause > 0")  # noqa: S608
+
+
+async def _queued(hearth: Hearth) -> int:
+    async with hearth.parts.base.process.database.reader() as conn:
+        found: int = await conn.fetchval("SELECT count(*) FROM outgoing_events")
+        return found
+
+
+async def _queued_are(hearth: Hearth, count: int) -> bool:
+    return await _queued(hearth) == count
+
+
+async def _room(ann: Client, peer: Peer) -> Room:
+    body = {"preset": "public_chat", "room_version": "11"}
+    made = (await ann.post(f"{V3}/createRoom", body)).ok()
+    return await peer.join(RoomID(made["room_id"]), peer.user("eve"))
+
+
+@asynccontextmanager
+async def _patient(
+    postgres: Server, folder: Path, authority: Authority, most: Duration
+) -> AsyncIterator[Scene]:
+    """A scene whose server leaves others alone for half an hour at first."""
+    federation = Federation(retry_minimum=_WHILE, retry_maximum=most)
+    made = federating(postgres, folder, authority, federation=federation)
+    async with made as hearth, peering(hearth, authority) as peer:
+        ann = await hearth.user("ann")
+        yield Scene(hearth, peer, ann, await _room(ann, peer))
+
+
+class _Failing:
+    """The peer notes what it is sent, and fails."""
+
+    def __init__(self, peer: Peer, status: int = 502) -> None:
+        self._peer = peer
+        self._status = status
+        peer.lies["send"] = self._fail
+
+    def _fail(self, _: Any) -> web.Response:
+        return web.json_response({}, status=self._status)
+
+    @property
+    def sent(self) -> list[str]:
+        """The paths of the transactions."""
+        return [path for path in self._peer.asked if "/v1/send/" in path]
+
+
+async def _say_and_fail(scene: Scene, text: str, status: int = 502) -> _Failing:
+    """Ann says something that the peer does not take."""
+    failing = _Failing(scene.peer, status)
+    before = len(failing.sent)
+    scene.peer.told.clear()
+    await scene.say(text)
+
+    async def failed() -> bool:
+        return len(failing.sent) > before and await _row(scene.hearth, "pause") is not None
+
+    await eventually(failed)
+    return failing
+
+
+async def test_one_transaction_at_a_time(scene: Scene) -> None:
+    """The next one has all that came meanwhile, in order."""
+    going_on, under_way = asyncio.Event(), []
+
+    async def slow(found: Any) -> Any:
+        under_way.append(True)
+        await going_on.wait()
+        return found
+
+    scene.peer.told.clear()
+    scene.peer.lies["send"] = slow
+    await scene.say("0")
+    await eventually(lambda: _when(bool(under_way)))
+    for number in range(1, 6):
+        await scene.say(f"{number}")
+    await eventually(lambda: _queued_are(scene.hearth, 6))
+    assert len(under_way) == 1
+    going_on.set()
+    await eventually(lambda: _when(len(_texts(scene.peer.told)) == 6))
+    assert _texts(scene.peer.told) == [f"{number}" for number in range(6)]
+    assert len(scene.peer.told) == 2
+
+
+async def _when(condition: bool) -> bool:
+    return condition
+
+
+async def test_who_does_not_answer_is_left_alone_until_it_shows_life(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    """Then the same transaction is repeated, and nothing is lost."""
+    async with _patient(postgres, tmp_path, loopback_authority, _DAY) as scene:
+        failing = await _say_and_fail(scene, "one")
+        assert await _row(scene.hearth, "pause") == _WHILE.milliseconds
+        await scene.say("two")
+        await scene.say("three")
+        tried, first = failing.sent, scene.peer.told[0]
+        await eventually(lambda: _queued_are(scene.hearth, 3))
+        scene.peer.told.clear()
+        scene.peer.lies.clear()
+        await scene.peer.send([])
+        await eventually(lambda: _when(len(_texts(scene.peer.told)) == 3))
+        assert _texts(scene.peer.told) == ["one", "two", "three"]
+        assert scene.peer.told[0] == first
+        assert failing.sent[len(tried)] == tried[-1]
+        assert await _row(scene.hearth, "pause") is None
+
+
+async def test_who_was_away_for_long_gets_the_newest_of_each_room(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    async with _patient(postgres, tmp_path, loopback_authority, _WHILE) as scene:
+        other = Scene(*scene[:3], await _room(scene.ann, scene.peer))
+        await _say_and_fail(scene, "before")
+        for number in range(5):
+            await scene.say(f"here {number}")
+            await other.say(f"there {number}")
+        await asyncio.sleep(0.1)
+        assert await _queued(scene.hearth) == 1
+        scene.peer.told.clear()
+        scene.peer.lies.clear()
+        await scene.peer.send([])
+        await eventually(lambda: _when(len(_texts(scene.peer.told)) == 3))
+        await scene.say("after")
+        await eventually(lambda: _when(len(_texts(scene.peer.told)) == 4))
+        assert _texts(scene.peer.told) == ["before", "here 4", "there 4", "after"]
+
+
+async def test_who_is_away_is_told_if_its_own_people_are_put_out(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    async with _patient(postgres, tmp_path, loopback_authority, _WHILE) as scene:
+        await _say_and_fail(scene, "before")
+        eve = scene.peer.user("eve")
+        (await scene.ann.post(f"{scene.path}/kick", {"user_id": eve})).ok()
+        await scene.say("without her")
+        scene.peer.told.clear()
+        scene.peer.lies.clear()
+        await scene.peer.send([])
+
+        async def is_told() -> bool:
+            pdus = [pdu for txn in scene.peer.told for pdu in txn["pdus"]]
+            return any(pdu.get("state_key") == eve for pdu in pdus)
+
+        await eventually(is_told)
+        assert _texts(scene.peer.told) == ["before"]
+
+
+async def test_who_says_that_it_is_gone_is_believed_for_long(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    async with _patient(postgres, tmp_path, loopback_authority, _DAY) as scene:
+        await _say_and_fail(scene, "hello?", 410)
+        assert await _row(scene.hearth, "pause") == _DAY.milliseconds
+
+
+async def test_whoever_has_the_duty_next_goes_on_where_it_was_left(scene: Scene) -> None:
+    """What was under way is repeated as it was, and nothing else is sent twice."""
+    scene.peer.told.clear()
+
+    async def stuck(_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    scene.peer.lies["send"] = stuck
+    await scene.say("one")
+    await eventually(lambda: _when(len(scene.peer.told) == 1))
+    await scene.say("two")
+    scene.peer.lies.clear()
+    async with scene.hearth.parts.base.process.database.reader() as conn:
+        taken = "UPDATE duties SET holder = 'another', until_ts = 0 WHERE name = $1"
+        await conn.execute(taken, DUTY)
+    await eventually(lambda: _when(len(_texts(scene.peer.told)) == 3), within=20)
+    assert _texts(scene.peer.told) == ["one", "one", "two"]
+    assert scene.peer.told[0] == scene.peer.told[1]
+
+
+async def test_many_are_not_turned_to_at_once() -> None:
+    pace, loop = Pace(0.01), asyncio.get_running_loop()
+    began = loop.time()
+    await pace.turn()
+    assert loop.time() < began + 0.01
+    await asyncio.gather(*(pace.turn() for _ in range(10)))
+    assert loop.time() >= began + 0.1
