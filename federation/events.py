@@ -50,7 +50,7 @@ Signatures = Mapping[str, Mapping[str, str]]
 """Server name to key ID to signature in base64."""
 
 
-class Event(msgspec.Struct, frozen=True, eq=False, dict=False):
+class Event(msgspec.Struct, frozen=True, eq=False, dict=False, gc=False):
     """One event of a room, immutable; two are the same if their IDs are.
 
     `content` is a plain dict that nobody may change.
@@ -96,7 +96,7 @@ class Event(msgspec.Struct, frozen=True, eq=False, dict=False):
         return f"Event({self.event_id}, {self.type})"
 
 
-class Pdu(msgspec.Struct, frozen=True, eq=False):
+class Pdu(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A well-formed event that nobody vouches for yet."""
 
     event: Event
@@ -117,6 +117,13 @@ def parse(raw: bytes, version: RoomVersion) -> Pdu:
     """
     fields = canonical_json.decode_object(raw, strict=version.strict_json)
     return _parsed(fields, raw, version)
+
+
+def parse_any(raw: bytes, version: RoomVersion) -> Pdu:
+    """Read an event that need not be written canonically; its `json` is then. Errors as `parse`."""
+    fields = canonical_json.decode_object(raw, strict=version.strict_json)
+    canonical = canonical_json.encode(fields, strict=version.strict_json)
+    return _parsed(fields, canonical, version)
 
 
 def parse_object(fields: JsonObject, version: RoomVersion) -> Pdu:

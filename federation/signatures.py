@@ -59,8 +59,16 @@ def wanted_keys(pdu: Pdu) -> list[tuple[ServerName, KeyID]]:
         (server, KeyID(key_id))
         for server in signers
         for key_id in pdu.signatures.get(server, ())
-        if key_id.startswith(ED25519) and key_id != POLICY_KEY_ID
+        if is_event_key(key_id)
     ]
+
+
+def is_event_key(key_id: str) -> bool:
+    """Whether a server publishes such a key, to sign its events with.
+
+    "the policy server key is not expected to be published and therefore should be skipped"
+    """
+    return key_id.startswith(ED25519) and key_id != POLICY_KEY_ID
 
 
 def check_signatures(pdu: Pdu, keys: Keys) -> Decision:

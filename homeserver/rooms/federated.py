@@ -332,18 +332,17 @@ class FederatedRooms:
         answer: JoinAnswer,
     ) -> None:
         """Take in a room as the other server tells of it."""
-        state = await self._remote.read(version, answer.state, room_id)
-        chain = await self._remote.read(version, answer.auth_chain, room_id)
-        named = {pdu.event.event_id for pdu in state}
-        pdus = {pdu.event.event_id: pdu for pdu in [*state, *chain]}
-        events = await self._remote.checked([*pdus.values()], [server])
-        if not any(e.type == "m.room.create" for e in events if e.event_id in named):
+        verified, sources = self._remote.verified, [server]
+        state = await verified(version, answer.state, room_id, sources)
+        named = {event.event_id for event in state}
+        if not any(event.type == "m.room.create" for event in state):
             raise BadGateway("the other server told of a room without a beginning")
+        chain = await verified(version, answer.auth_chain, room_id, sources, but=named)
         async with self._process.database.reader() as conn:
             room = (await self._process.numbers.rooms.intern(conn, [room_id]))[room_id]
             await received.set_version(conn, room, version.name)
             await partial_rooms.forget(conn, room)
-            await outliers.store(conn, self._process.numbers, room, events)
+            await outliers.store(conn, self._process.numbers, room, [*chain, *state])
             entries = await received.state_of(conn, room, named)
             await invites.forget(conn, room)
         if answer.members_omitted:

@@ -20,6 +20,25 @@ from homeserver.storage.received import Stored
 
 _FEW = 50
 """Events that are judged at once, without a thread."""
+_BATCH = 1000
+"""Events that are written together: more would hold up everything else while they are encoded."""
+
+
+class _AtHand:
+    """What is known of events while others that cite them are judged."""
+
+    def __init__(self, known: Mapping[EventID, Stored]) -> None:
+        self.fates = {event_id: stored.fate for event_id, stored in known.items()}
+        self.events = {event_id: stored.event for event_id, stored in known.items()}
+
+    def judged(self, event: Event) -> Fate | None:
+        """What becomes of an event; `None` if it cites what is not at hand."""
+        if not {*event.auth_events, *_creates([event])} <= self.fates.keys():
+            return None
+        fate = FATES[judge(event, _evidence(event, self.events, self.fates)).outcome]
+        self.fates[event.event_id] = fate
+        self.events[event.event_id] = event
+        return fate
 
 
 async def store(conn: Connection, numbers: Numbers, room: RoomNid, events: Sequence[Event]) -> None:
@@ -28,31 +47,27 @@ async def store(conn: Connection, numbers: Numbers, room: RoomNid, events: Seque
     Their signatures are good. An event that cites what is neither here nor among them is left out:
     nobody can say yet whether it is good, and it may come again.
     """
-    cited = {i for event in events for i in (event.event_id, *event.auth_events)}
-    known = await received.by_ids(conn, cited | _creates(events))
-    new = [event for event in events if event.event_id not in known]
+    here = await received.places(conn, [event.event_id for event in events])
+    new = [event for event in events if event.event_id not in here]
     if not new:
         return
-    nids = await intern(conn, numbers, new)
-    work = (room, new, known, nids)
-    rows = _rows(*work) if len(new) <= _FEW else await asyncio.to_thread(_rows, *work)
-    await received.add_outliers(conn, rows)
+    cited = {i for event in new for i in event.auth_events} | _creates(new)
+    known = await received.by_ids(conn, cited - {event.event_id for event in new})
+    if len(new) <= _FEW:
+        judged = _judged(new, known)
+    else:
+        judged = await asyncio.to_thread(_judged, new, known)
+    for start in range(0, len(judged), _BATCH):
+        batch = judged[start : start + _BATCH]
+        nids = await intern(conn, numbers, [event for event, _ in batch])
+        await received.add_outliers(conn, [_row(room, *one, nids) for one in batch])
 
 
-def _rows(
-    room: RoomNid, new: Sequence[Event], known: Mapping[EventID, Stored], nids: Nids
-) -> list[EventRow]:
-    """What is stored of the events that can be judged."""
-    fates = {event_id: stored.fate for event_id, stored in known.items()}
-    at_hand = {event_id: stored.event for event_id, stored in known.items()}
-    at_hand |= {event.event_id: event for event in new}
-    rows = []
-    for event in in_causal_order(new):
-        if {*event.auth_events, *_creates([event])} <= fates.keys():
-            fate = FATES[judge(event, _evidence(event, at_hand, fates)).outcome]
-            fates[event.event_id] = fate
-            rows.append(_row(room, event, fate, nids))
-    return rows
+def _judged(new: Sequence[Event], known: Mapping[EventID, Stored]) -> list[tuple[Event, Fate]]:
+    """The events that can be judged, in causal order, with what becomes of them."""
+    at_hand = _AtHand(known)
+    ordered = in_causal_order(new)
+    return [(event, fate) for event in ordered if (fate := at_hand.judged(event)) is not None]
 
 
 def _evidence(

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from federation import canonical_json, events, signatures
+from federation import events, signatures
 from federation.canonical_json import JsonObject
+from federation.decision import Denied
 from federation.errors import CanonicalJSONError, EventFormatError, ResponseFormatError
 from federation.events import Event, Pdu
 from federation.identifiers import EventID, KeyID, RoomID, ServerName
@@ -20,6 +21,7 @@ from federation.net.key_ring import KeyRequest
 from federation.net.target import encode_target
 from federation.net.transport import Limits
 from federation.room_versions import RoomVersion
+from federation.server_keys import Keys
 from homeserver.logs import get_logger
 from homeserver.peers.peers import Peers
 from homeserver.rooms.stripped import as_stripped, stripped
@@ -33,6 +35,8 @@ _PREVIEW_SECONDS = 10.0
 """How long whoever invites waits for the keys of those whose events show the room."""
 _FEW = 20
 """Events that are read and verified at once, without a thread."""
+_PIECE = 250
+"""Events that a thread reads and verifies in one go: the event loop gets a word in between."""
 
 _MOST_SHOWN = 50
 """Events of a room that are looked at of those that it is shown by."""
@@ -62,6 +66,22 @@ class _Chain(msgspec.Struct):
     auth_chain: RawEvents
 
 
+class _Promise(msgspec.Struct, frozen=True):
+    """What of a member's event names servers that have to sign it."""
+
+    join_authorised_via_users_server: Any = None
+
+
+class _Signed(msgspec.Struct):
+    """What tells who signed an event, without the rest of it."""
+
+    sender: str
+    origin_server_ts: int
+    signatures: dict[str, dict[str, str]]
+    content: _Promise = _Promise()
+    event_id: str = ""
+
+
 _Answer = TypeVar("_Answer")
 
 
@@ -88,17 +108,36 @@ class RemoteEvents:
         raw: Iterable[object],
         room_id: RoomID | None,
         sources: Iterable[ServerName] = (),
+        *,
+        but: Collection[EventID] = frozenset(),
     ) -> list[Event]:
         """Those of the events that are well formed and signed by whom they must be.
+
+        Many are read and verified in pieces on all cores, so that no more than the events
+        themselves is ever held.
 
         Args:
             version: of the room.
             raw: as they came, in JSON.
             room_id: of all of them; others are left out. `None`: of whatever room.
             sources: servers that may have keys of those that cannot be reached.
+            but: events that are left out, because they were verified before.
 
         """
-        return await self.checked(await self.read(version, raw, room_id), sources)
+        listed = list(raw)
+        if len(listed) <= _FEW:
+            pdus = _read_all(version, listed, room_id)
+            return await self.checked([p for p in pdus if p.event.event_id not in but], sources)
+        wanted = await asyncio.to_thread(_signers, listed)
+        keys = await self._peers.keys.get(wanted, sources=sources, deadline=_KEYS_SECONDS)
+        seen = set(but)
+        loop = asyncio.get_running_loop()
+        pieces = [
+            loop.run_in_executor(self._pool, _believed, version, piece, room_id, keys, seen)
+            for piece in (listed[at : at + _PIECE] for at in range(0, len(listed), _PIECE))
+        ]
+        found = [one for piece in await asyncio.gather(*pieces) for one in piece]
+        return _good(found)
 
     async def read(
         self, version: RoomVersion, raw: Iterable[object], room_id: RoomID | None
@@ -132,10 +171,7 @@ class RemoteEvents:
             found = await asyncio.to_thread(
                 signatures.verified_all, pdus, keys, self._pool, self._parts
             )
-        good = [event for event in found if isinstance(event, Event)]
-        if len(good) < len(pdus):
-            log.info("events that are not signed as they must be", count=len(pdus) - len(good))
-        return good
+        return _good(found)
 
     async def preview(
         self, version: RoomVersion, shown: Sequence[object], room_id: RoomID, source: ServerName
@@ -245,6 +281,57 @@ def _wanted_keys(pdus: Iterable[Pdu]) -> list[KeyRequest]:
     return [KeyRequest(*name, ts) for name, ts in times.items()]
 
 
+def _signers(raw: Iterable[object]) -> list[KeyRequest]:
+    """As `_wanted_keys`, of events that nobody has read yet; some more than have to sign."""
+    times: dict[tuple[ServerName, KeyID], int] = {}
+    for one in raw:
+        try:
+            signed = _signed(one)
+        except msgspec.MsgspecError:
+            continue  # whatever it is, it is no event
+        promise = signed.content.join_authorised_via_users_server
+        named = {signed.sender, signed.event_id, promise if isinstance(promise, str) else ""}
+        for server in {ServerName(name.partition(":")[2]) for name in named}:
+            for key_id in filter(signatures.is_event_key, signed.signatures.get(server, ())):
+                name = (server, KeyID(key_id))
+                times[name] = max(times.get(name, 0), signed.origin_server_ts)
+    return [KeyRequest(*name, ts) for name, ts in times.items()]
+
+
+def _signed(raw: object) -> _Signed:
+    if isinstance(raw, msgspec.Raw):
+        return msgspec.json.decode(raw, type=_Signed)
+    return msgspec.convert(raw, _Signed)
+
+
+def _believed(
+    version: RoomVersion,
+    raw: Iterable[object],
+    room_id: RoomID | None,
+    keys: Keys,
+    seen: set[EventID],
+) -> list[Event | Denied]:
+    """Read and verify events; those that were seen are left out, good ones are seen then."""
+    found: list[Event | Denied] = []
+    for one in raw:
+        pdu = _read(one, version)
+        if pdu is None or pdu.event.event_id in seen or room_id not in {None, pdu.event.room_id}:
+            continue
+        event = signatures.verified(pdu, keys)
+        found.append(event)
+        if isinstance(event, Event):
+            seen.add(event.event_id)
+    return found
+
+
+def _good(found: Sequence[Event | Denied]) -> list[Event]:
+    good = {event.event_id: event for event in found if isinstance(event, Event)}
+    refused = sum(isinstance(one, Denied) for one in found)
+    if refused:
+        log.info("events that are not signed as they must be", count=refused)
+    return list(good.values())
+
+
 def _read_all(version: RoomVersion, raw: Iterable[object], room_id: RoomID | None) -> list[Pdu]:
     pdus = [pdu for one in raw if (pdu := _read(one, version)) is not None]
     if room_id is not None:
@@ -255,7 +342,7 @@ def _read_all(version: RoomVersion, raw: Iterable[object], room_id: RoomID | Non
 def _read(raw: object, version: RoomVersion) -> Pdu | None:
     try:
         if isinstance(raw, msgspec.Raw):
-            raw = canonical_json.decode(bytes(raw), strict=version.strict_json)
+            return events.parse_any(bytes(raw), version)
         return events.parse_object(raw, version) if isinstance(raw, dict) else None
     except (CanonicalJSONError, EventFormatError):
         return None

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
+from federation.building import Signer
 from federation.events import Event
 from federation.identifiers import UserID
 from homeserver.storage import partial_rooms
@@ -91,11 +92,29 @@ async def hall(federated: Federated) -> Hall:
     return found
 
 
-async def test_a_small_room_is_whole_at_once(federated: Federated) -> None:
+async def test_a_small_room_is_whole_at_once(
+    federated: Federated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homeserver.rooms.federated._WHOLE_SECONDS", 10.0)
     hall = await _hall(federated)
     (await hall.ann.post(f"{V3}/join/{quote(hall.room.room_id)}?via={hall.peer.name}")).ok()
     assert not await hall.is_partial()
     assert await hall.members() == hall.everybody
+
+
+async def test_members_of_many_servers(federated: Federated) -> None:
+    """None of which can be reached; what is not signed by the member's server is left out."""
+    hearth, peer = federated
+    hall = Hall(hearth, peer, await hearth.user("ann"), peer.found(peer.user("olga")))
+    signers = [peer.stranger(f"s{number:02}.invalid") for number in range(30)]
+    forger = Signer(peer.stranger("s30.invalid").server, signers[0].key)
+    users = [UserID(f"@m:{signer.server}") for signer in [*signers, forger]]
+    for user, signer in zip(users, [*signers, forger], strict=True):
+        content = {"membership": "join"}
+        peer.say_state(hall.room, "m.room.member", content, user, user, signer=signer)
+    (await hall.ann.post(f"{V3}/join/{quote(hall.room.room_id)}?via={peer.name}")).ok()
+    await hall.complete()
+    assert await hall.members() == {peer.user("olga"), hall.ann.user_id, *users[:-1]}
 
 
 async def test_reading_and_writing_before_members_are_known(hall: Hall) -> None:
