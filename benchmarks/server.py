@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,12 @@ class Running(NamedTuple):
         file = self.folder / "data" / "postgres" / "data" / "postmaster.pid"
         return file.read_text().split()[0]
 
+    @property
+    def name(self) -> str:
+        """What other servers know it by."""
+        _, host, port = self.url.split(":")
+        return f"{host[2:]}:{int(port) + _FEDERATION}"
+
 
 def main() -> None:
     """Run the servers until they are told to stop."""
@@ -48,10 +55,13 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     authority = Authority(options.folder)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    running = [_start(options, authority, n) for n in range(2 if options.pair else 1)]
+    running = []
+    for number in range(2 if options.pair else 1):
+        folder, port = options.folder / str(number), options.port + number * _NEXT
+        running.append(start(folder, port, options.workers, authority))
     try:
         for one in running:
-            _wait(one)
+            wait(one)
         print(_target(running), flush=True)
         for one in running:
             one.process.wait()
@@ -73,12 +83,21 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _start(options: argparse.Namespace, authority: Authority, number: int) -> Running:
-    folder = options.folder / str(number)
+def start(
+    folder: Path,
+    port: int,
+    workers: int,
+    authority: Authority,
+    more: Mapping[str, Any] | None = None,
+) -> Running:
+    """Start a server, which answers clients at `port` and other servers at the next one.
+
+    `more` are settings beside the usual ones.
+    """
     folder.mkdir(exist_ok=True)
-    port = options.port + number * _NEXT
     file = folder / "hearth.yaml"
-    file.write_text(yaml.safe_dump(_settings(port, options.workers, folder, authority)))
+    settings = {**_settings(port, workers, folder, authority), **(more or {})}
+    file.write_text(yaml.safe_dump(settings))
     process = subprocess.Popen(  # noqa: S603 - ourselves
         [sys.executable, "-m", "homeserver", "serve", "-c", str(file)],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
@@ -118,7 +137,8 @@ def _target(running: list[Running]) -> str:
     return found
 
 
-def _wait(running: Running) -> None:
+def wait(running: Running) -> None:
+    """Return once a server answers; the process exits if it does not."""
     ends = time.monotonic() + _PATIENCE
     url = f"{running.url}/_matrix/client/versions"
     while time.monotonic() < ends and running.process.poll() is None:
