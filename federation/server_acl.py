@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from federation.canonical_json import JsonObject
-from federation.identifiers import RoomID, ServerName, split_server_name
+from federation.errors import IdentifierError
+from federation.identifiers import HostAndPort, RoomID, ServerName, split_server_name
 
 PROTECTED_ENDPOINTS = (
     "/_matrix/federation/v1/make_join",
@@ -98,7 +99,7 @@ class ServerACL:
 
     def permits(self, server: ServerName) -> bool:
         """Whether the server may take part in the room."""
-        host, _, is_ip_literal = split_server_name(server)
+        host, _, is_ip_literal = _without_dot(server)
         # "If the server name is an IP address (v4 or v6) literal, and allow_ip_literals is present
         # and false, deny."
         if is_ip_literal and not self.allow_ip_literals:
@@ -108,6 +109,15 @@ class ServerACL:
         # "If the server name matches an entry in the deny list, deny." "If the server name matches
         # an entry in the allow list, allow." "Otherwise, deny."
         return not self.deny.matches(name) and self.allow.matches(name)
+
+
+def _without_dot(server: ServerName) -> HostAndPort:
+    """The name's parts; for the DNS, a dot at the end makes it no other name."""
+    parts = split_server_name(server)
+    try:
+        return split_server_name(parts.host.rstrip(".")) if parts.host.endswith(".") else parts
+    except IdentifierError:
+        return parts
 
 
 FindACL = Callable[[RoomID], ServerACL | None]

@@ -170,7 +170,7 @@ class Worker:
             self._background.keep("members of rooms", parts.federating.completing.run)
 
     def _verifier(self, parts: Parts) -> VerifyServer:
-        federating, process = parts.federating, parts.base.process
+        federating, process, limits = parts.federating, parts.base.process, parts.base.limits
         authentication = ServerAuthentication(process.server, federating.peers, process.now)
 
         async def verify(request: Request) -> ServerName:
@@ -178,8 +178,13 @@ class Worker:
             if len(headers) > 1:
                 raise Unauthorized("more than one Authorization header")
             header = headers[0] if headers else None
-            body = await request.read()
-            origin = await authentication.verify(header, request.method, request.target, body)
+            address, asked = request.limit_key, (header, request.method, request.target)
+            asks = not limits.is_spent("federation_failures", address)
+            try:
+                origin = await authentication.verify(*asked, request.read, asks=asks)
+            except Unauthorized:
+                limits.check("federation_failures", address)
+                raise
             federating.sending.heard_from(origin)
             return origin
 

@@ -699,6 +699,9 @@ class RateLimits:
     joins_per_room: Rate | None = Rate.parse("50/10s")
     """People who join one room."""
 
+    joins_by_server: Rate | None = Rate.parse("50/1m")
+    """People of one other server who join one room through us, or knock at it."""
+
     invites_by_sender: Rate | None = Rate.parse("30/10m")
     """Invitations that one person sends."""
 
@@ -737,6 +740,14 @@ class RateLimits:
 
     federation_requests: Rate | None = Rate.parse("1000/10s")
     """Requests of one other server."""
+
+    federation_failures: Rate | None = Rate.parse("100/1m")
+    """Requests from one IP address that say that they come from a server, and do not prove it.
+    Beyond, no other server is asked for keys because of them; servers that we know get through."""
+
+    federation_states: Rate | None = Rate.parse("60/1m")
+    """Whole states and auth chains of rooms that one other server asks for; a large room's are
+    many megabytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,10 @@ class Bucket:
         self._forget(now)
         return 0
 
+    def wait(self, key: Hashable, now: int) -> int:
+        """The milliseconds until there is a token of `key`; takes none."""
+        return math.ceil(max(0.0, self._full_at.get(key, now) - now - self._slack))
+
     def _forget(self, now: int) -> None:
         """Drop a few that are full; they stand in the order in which they asked last."""
         for _ in range(2):
@@ -96,6 +100,11 @@ class Limits:
             wait = bucket.take(key, self._now())
             if wait:
                 raise LimitExceeded(wait)
+
+    def is_spent(self, name: str, key: Hashable) -> bool:
+        """Whether `check` would raise; nothing is counted."""
+        bucket = self._buckets.get(name)
+        return bucket is not None and bucket.wait(key, self._now()) > 0
 
     def has(self, name: str) -> bool:
         """Whether there is a setting of this name, switched on or off."""

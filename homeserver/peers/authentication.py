@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/server-server-api/#request-authentication
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from federation.canonical_json import decode
 from federation.decision import Denied
@@ -27,14 +27,24 @@ class ServerAuthentication:
         self._peers = peers
         self._now = now
 
-    async def verify(self, header: str | None, method: str, uri: str, body: bytes) -> ServerName:
+    async def verify(
+        self,
+        header: str | None,
+        method: str,
+        uri: str,
+        read: Callable[[], Awaitable[bytes]],
+        *,
+        asks: bool = True,
+    ) -> ServerName:
         """Who signed the request.
 
         Args:
             header: the value of `Authorization`.
             method: of the request.
             uri: the path and query, exactly as they were sent.
-            body: as it was sent; empty if there was none.
+            read: reads the body, as it was sent; empty if there was none. It is wanted only of
+                those who look like a server.
+            asks: whether servers are asked for keys that are not here.
 
         Raises:
             Unauthorized: nobody did, or not as it has to be.
@@ -48,12 +58,13 @@ class ServerAuthentication:
             raise Unauthorized(str(error)) from error
         if not self._peers.is_allowed(claimed.origin):
             raise Forbidden("this server does not deal with yours")
+        body = await read()
         try:
             content = decode(body, strict=False) if body else None
         except CanonicalJSONError as error:
             raise NotJson("the body is not JSON") from error
         wanted = [KeyRequest(claimed.origin, claimed.key_id, self._now())]
-        keys = await self._peers.keys.get(wanted, deadline=_SECONDS)
+        keys = await self._peers.keys.get(wanted, deadline=_SECONDS if asks else 0)
         verdict = verify(
             claimed,
             destinations={self._server},

@@ -139,7 +139,8 @@ class Peers:
 
 def is_allowed(settings: Federation, server: ServerName) -> bool:
     """Whether the settings let us deal with a server."""
-    host = split_server_name(server).host.lower()
+    # A dot at the end of a name makes it no other one for the DNS.
+    host = split_server_name(server).host.lower().rstrip(".")
     names = (host, server.lower())
     if not settings.enabled or _matches(settings.denied_servers, names):
         return False

@@ -28,6 +28,7 @@ from federation.identifiers import (
     ServerName,
     UserID,
     domain_of,
+    parse_room_id,
     parse_server_name,
 )
 from federation.net.target import encode_target
@@ -69,6 +70,9 @@ _INVITATION_PAUSES = (0.05, 0.25, 1.0)
 _WHOLE_SECONDS = 0.5
 """How long somebody who joins waits for all members."""
 _MOST_SERVERS = 10_000
+_MOST_VIA = 100
+_SMALL = Limits(total=30.0, body=256 * 1024)
+"""For answers about one person or name."""
 _Answer = TypeVar("_Answer")
 
 
@@ -208,20 +212,25 @@ class FederatedRooms:
         """Ask the server of an alias where it leads, or raise `NotFound`."""
         target = encode_target(*_V1, "query", "directory", query=[("room_alias", alias)])
         try:
-            answer = await self._peers.client.get_json(domain_of(alias), target)
+            server = domain_of(alias)
+            answer = await self._peers.client.get_json(server, target, limits=_SMALL)
         except FederationError as error:
             raise NotFound("there is no such alias, or its server does not answer") from error
         room_id, servers = answer.get("room_id"), answer.get("servers")
         if not isinstance(room_id, str) or not isinstance(servers, list):
             raise NotFound("there is no such alias")
-        names = [ServerName(name) for name in servers if isinstance(name, str)]
-        return Place(RoomID(room_id), names[:100] or [domain_of(alias)])
+        try:
+            place = parse_room_id(room_id)
+        except IdentifierError as error:
+            raise NotFound("the alias leads to no room") from error
+        return Place(place, _server_names(servers[:_MOST_VIA]) or [server])
 
     async def profile(self, user_id: UserID) -> dict[str, Any]:
         """Ask somebody's server for their profile, or raise `NotFound`."""
         target = encode_target(*_V1, "query", "profile", query=[("user_id", user_id)])
         try:
-            return dict(await self._peers.client.get_json(domain_of(user_id), target))
+            server = domain_of(user_id)
+            return dict(await self._peers.client.get_json(server, target, limits=_SMALL))
         except FederationError as error:
             raise NotFound("there is no such profile, or its server does not answer") from error
 
@@ -442,10 +451,14 @@ def _is_unknown_endpoint(error: HttpError) -> bool:
 
 def _servers_in(answer: JoinAnswer, resident: ServerName) -> list[ServerName]:
     """Which servers are in a room whose members we are not told of."""
-    named = [resident]
-    for name in answer.servers_in_room[:_MOST_SERVERS]:
+    return [resident, *_server_names(answer.servers_in_room[:_MOST_SERVERS])]
+
+
+def _server_names(names: Sequence[object]) -> list[ServerName]:
+    named = []
+    for name in names:
         with suppress(IdentifierError):
-            named.append(parse_server_name(name))
+            named.append(parse_server_name(name if isinstance(name, str) else ""))
     return named
 
 

@@ -4,6 +4,7 @@ https://spec.matrix.org/v1.19/server-server-api/#pdus
 https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
 """
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
@@ -37,6 +38,10 @@ MOST_MISSING = 100
 _ROUNDS = 5
 _MOST_CHAINS = 10
 """Auth chains that are asked for because of some events."""
+_SECONDS = 120.0
+"""For all that is asked for because of one transaction in one room."""
+_MOST_STATES = 5
+"""Events of one transaction before which a whole state is asked for."""
 _ONE_BY_ONE = 30
 """Events of a state that are asked for singly; beyond, the whole state is."""
 
@@ -104,9 +109,23 @@ class Receiving:
     ) -> dict[EventID, Ruling]:
         """Bring what is missing before some new events, and write them all."""
         place = (origin, head.room_id, head.room, version_of(head))
-        events = await self._with_missing(*place, new)
-        able, states = await self.grounded(*place, events)
+        timer = asyncio.timeout(_SECONDS)
+        try:
+            async with timer:
+                events = await self._with_missing(*place, new)
+                able, states = await self.grounded(*place, events)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            able, states = await self._as_they_are(new), None
         return await self._absorb(origin, head, able, states)
+
+    async def _as_they_are(self, events: Sequence[Event]) -> list[Event]:
+        """Those of the events before which nothing is missing."""
+        async with self._process.database.reader() as conn:
+            groundless = await _unknown_auth_events(conn, events)
+            missing = await _unknown_parents(conn, events)
+        return _reachable(in_causal_order(events), (), missing, groundless)
 
     async def _absorb(
         self,
@@ -281,7 +300,7 @@ class Receiving:
     ) -> dict[EventID, dict[StateKey, EventID]]:
         """The states before events whose parents stay missing, as far as they can be had."""
         states = {}
-        for event in events:
+        for event in events[:_MOST_STATES]:
             try:
                 states[event.event_id] = await self.state_before(
                     origin, room_id, room, version, event.event_id

@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -17,6 +18,7 @@ from federation.decision import Denied
 from federation.errors import CanonicalJSONError, EventFormatError, ResponseFormatError
 from federation.events import Event, Pdu
 from federation.identifiers import EventID, KeyID, RoomID, ServerName
+from federation.net.client import Response
 from federation.net.key_ring import KeyRequest
 from federation.net.target import encode_target
 from federation.net.transport import Limits
@@ -24,12 +26,14 @@ from federation.room_versions import RoomVersion
 from federation.server_keys import Keys
 from homeserver.logs import get_logger
 from homeserver.peers.peers import Peers
-from homeserver.rooms.stripped import as_stripped, stripped
+from homeserver.rooms.stripped import as_stripped, few, stripped
 
 log = get_logger(__name__)
 
 _V1 = ("_matrix", "federation", "v1")
 _LARGE = Limits(total=300.0, body=256 * 1024 * 1024)
+_LARGE_AT_ONCE = 2
+"""Large answers of one server that are taken at the same time."""
 _KEYS_SECONDS = 30.0
 _PREVIEW_SECONDS = 10.0
 """How long whoever invites waits for the keys of those whose events show the room."""
@@ -101,6 +105,7 @@ class RemoteEvents:
         self._peers = peers
         self._parts = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._parts, thread_name_prefix="signatures")
+        self._large: WeakValueDictionary[ServerName, asyncio.Semaphore] = WeakValueDictionary()
 
     async def verified(
         self,
@@ -193,7 +198,7 @@ class RemoteEvents:
             found += [bare for one in listed if (bare := as_stripped(one))]
         if not is_whole:
             log.info("a room is shown in part by what is no event of it", shown=len(shown))
-        return Preview(found, is_whole)
+        return Preview(few(found), is_whole)
 
     async def missing(
         self,
@@ -219,7 +224,8 @@ class RemoteEvents:
     ) -> tuple[list[EventID], list[EventID]]:
         """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1state_idsroomid"""
         target = encode_target(*_V1, "state_ids", room_id, query=[("event_id", event_id)])
-        answer = await self._peers.client.get_json(server, target, limits=_LARGE)
+        response = await self._get_large(server, target)
+        answer = response.json()
         return _ids(answer, "pdu_ids"), _ids(answer, "auth_chain_ids")
 
     async def state(
@@ -227,8 +233,7 @@ class RemoteEvents:
     ) -> tuple[RawEvents, RawEvents]:
         """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid"""
         target = encode_target(*_V1, "state", room_id, query=[("event_id", event_id)])
-        response = await self._peers.client.request("GET", server, target, limits=_LARGE)
-        answer = decoded(response.body, _State)
+        answer = decoded((await self._get_large(server, target)).body, _State)
         return answer.pdus, answer.auth_chain
 
     async def event(self, server: ServerName, event_id: EventID) -> list[Any]:
@@ -239,8 +244,7 @@ class RemoteEvents:
     async def event_auth(self, server: ServerName, room_id: RoomID, event_id: EventID) -> RawEvents:
         """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1event_authroomideventid"""
         target = encode_target(*_V1, "event_auth", room_id, event_id)
-        response = await self._peers.client.request("GET", server, target, limits=_LARGE)
-        return decoded(response.body, _Chain).auth_chain
+        return decoded((await self._get_large(server, target)).body, _Chain).auth_chain
 
     async def backfill(
         self, server: ServerName, room_id: RoomID, before: Sequence[EventID], limit: int
@@ -248,8 +252,13 @@ class RemoteEvents:
         """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1backfillroomid"""
         query = [("limit", str(limit)), *(("v", event_id) for event_id in before)]
         target = encode_target(*_V1, "backfill", room_id, query=query)
-        answer = await self._peers.client.get_json(server, target, limits=_LARGE)
+        answer = (await self._get_large(server, target)).json()
         return _list(answer, "pdus")[: 2 * limit]
+
+    async def _get_large(self, server: ServerName, target: str) -> Response:
+        """Ask for what may be large: one server makes us hold only so much of it at a time."""
+        async with self._large.setdefault(server, asyncio.Semaphore(_LARGE_AT_ONCE)):
+            return await self._peers.client.request("GET", server, target, limits=_LARGE)
 
     async def closest(
         self, server: ServerName, room_id: RoomID, ts: int, *, forwards: bool

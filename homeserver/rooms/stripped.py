@@ -4,9 +4,10 @@ https://spec.matrix.org/v1.19/client-server-api/#stripped-state
 """
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
-from federation.canonical_json import JsonObject
+from federation.canonical_json import JsonObject, encode
 from federation.events import Event, StateKey
 
 KEYS: tuple[StateKey, ...] = (
@@ -19,6 +20,23 @@ KEYS: tuple[StateKey, ...] = (
     ("m.room.encryption", ""),
 )
 """What is shown, beside the membership itself."""
+
+
+_MOST_TOLD = 50
+_MOST_TOLD_BYTES = 256 * 1024
+"""What is kept of what another server shows of one room; honest ones show some ten events."""
+
+
+def few(shown: Iterable[JsonObject]) -> list[JsonObject]:
+    """As much of what another server shows of a room as is kept."""
+    kept: list[JsonObject] = []
+    size = 0
+    for event in islice(shown, _MOST_TOLD):
+        size += len(encode(event, strict=False))
+        if size > _MOST_TOLD_BYTES:
+            break
+        kept.append(event)
+    return kept
 
 
 def stripped(events: Iterable[Event]) -> list[JsonObject]:

@@ -86,7 +86,10 @@ class Typing:
 
     def now(self, room: RoomNid) -> list[UserID]:
         """Who is typing in a room."""
-        return sorted(self._typing.get(room, ()))[:MOST]
+        users = list(self._typing.get(room, ()))
+        if len(users) > MOST:
+            users.sort(key=lambda user: domain_of(user) != self._process.server)
+        return sorted(users[:MOST])
 
     def since(self, rooms: Iterable[RoomNid], stamp: int) -> dict[RoomNid, list[UserID]]:
         """Who is typing in those of the rooms where that changed after a stamp.
@@ -95,7 +98,7 @@ class Typing:
         """
         found = {}
         for room in self._changed.keys() & rooms if self._changed else ():
-            users = sorted(self._typing.get(room, ()))[:MOST]
+            users = self.now(room)
             if self._changed[room] > stamp and (users or stamp):
                 found[room] = users
         return found

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from federation.identifiers import EventID, ServerName, parse_event_id, parse_room_id
-from homeserver.http import Auth, Json, Request, Routes
+from homeserver.http import Auth, Json, Limit, Request, Routes
 from homeserver.http.requests import parsed
 from homeserver.server_server.house import House
 from homeserver.server_server.shown import events_of, ids_of, raw
@@ -17,6 +17,7 @@ from homeserver.storage.raw_json import RawJson
 routes = Routes("federation", limit="federation_requests")
 
 _V1 = "/_matrix/federation/v1"
+_LARGE = (Limit("federation_requests"), Limit("federation_states"))
 _MOST_NAMED = 100
 
 
@@ -56,7 +57,7 @@ async def get_event(request: Request, house: House, origin: ServerName) -> Json:
     return _transaction(house, [event])
 
 
-@routes.get(_V1 + "/state/{roomId}", auth=Auth.FEDERATION)
+@routes.get(_V1 + "/state/{roomId}", auth=Auth.FEDERATION, limit=_LARGE)
 async def get_room_state(
     request: Request, house: House, query: EventQuery, origin: ServerName
 ) -> Json:
@@ -72,7 +73,7 @@ async def get_room_state(
     }
 
 
-@routes.get(_V1 + "/state_ids/{roomId}", auth=Auth.FEDERATION)
+@routes.get(_V1 + "/state_ids/{roomId}", auth=Auth.FEDERATION, limit=_LARGE)
 async def get_room_state_ids(
     request: Request, house: House, query: EventQuery, origin: ServerName
 ) -> Json:
@@ -88,7 +89,7 @@ async def get_room_state_ids(
     }
 
 
-@routes.get(_V1 + "/event_auth/{roomId}/{eventId}", auth=Auth.FEDERATION)
+@routes.get(_V1 + "/event_auth/{roomId}/{eventId}", auth=Auth.FEDERATION, limit=_LARGE)
 async def get_event_authorization(request: Request, house: House, origin: ServerName) -> Json:
     """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1event_authroomideventid"""
     room_id = request.param("roomId", parse_room_id)

@@ -1,7 +1,7 @@
 """What the endpoints of the server-server API work with."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from federation.server_keys import OldKey
 from federation.signing import SigningKey
@@ -13,6 +13,7 @@ from homeserver.e2ee.device_lists import DeviceLists
 from homeserver.e2ee.messages import DeviceMessages
 from homeserver.e2ee.queries import Queries
 from homeserver.http.limits import Limits
+from homeserver.http.turns import Turns
 from homeserver.media.repository import Repository
 from homeserver.peers.peers import Peers
 from homeserver.rooms.aliases import Aliases
@@ -34,6 +35,8 @@ class House:
     settings: Settings
     process: Process
     limits: Limits
+    transactions: Turns = field(default_factory=lambda: Turns(5, 25))
+    """Of each server, which should send one after the other."""
     signing_key: SigningKey
     old_keys: Sequence[OldKey]
     peers: Peers

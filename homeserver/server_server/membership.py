@@ -12,6 +12,8 @@ from federation.identifiers import (
     EventID,
     RoomID,
     ServerName,
+    domain_of,
+    is_user_id,
     parse_event_id,
     parse_room_id,
     parse_user_id,
@@ -106,6 +108,7 @@ async def send_leave_v1(
 async def send_knock(request: Request, house: House, body: JsonObject, origin: ServerName) -> Json:
     """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_knockroomideventid"""
     room_id, event_id = _named(request)
+    house.limits.check("joins_by_server", (origin, room_id))
     _, _, shown = await house.resident.accept("knock", origin, room_id, event_id, body)
     return {"knock_room_state": raw(shown)}
 
@@ -116,7 +119,7 @@ async def send_invite_v2(
 ) -> Json:
     """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid"""
     room_id, event_id = _named(request)
-    house.limits.check("invites_by_server", origin)
+    _check_invitation(house, origin, body.event)
     signed = await house.resident.invited(
         origin, room_id, event_id, body.room_version, body.event, body.invite_room_state
     )
@@ -129,7 +132,7 @@ async def send_invite_v1(
 ) -> Json:
     """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1inviteroomideventid"""
     room_id, event_id = _named(request)
-    house.limits.check("invites_by_server", origin)
+    _check_invitation(house, origin, body)
     unsigned = body.get("unsigned")
     shown = unsigned.get("invite_room_state", []) if isinstance(unsigned, dict) else []
     if not isinstance(shown, list):
@@ -137,6 +140,14 @@ async def send_invite_v1(
     # "This API is for [...] room versions 1 and 2": they differ in nothing that matters here.
     signed = await house.resident.invited(origin, room_id, event_id, "1", body, shown)
     return [200, {"event": RawJson(signed)}]
+
+
+def _check_invitation(house: House, origin: ServerName, event: JsonObject) -> None:
+    """Who is invited is counted only where that server may invite at all."""
+    house.limits.check("invites_by_server", origin)
+    target = event.get("state_key")
+    if is_user_id(target) and domain_of(str(target)) == house.process.server:
+        house.limits.check("invites_to_user", target)
 
 
 async def _make(
@@ -157,6 +168,7 @@ async def _send_join(
     omit_members: bool = False,
 ) -> dict[str, Any]:
     room_id, event_id = _named(request)
+    house.limits.check("joins_by_server", (origin, room_id))
     event, state, _ = await house.resident.accept(
         "join", origin, room_id, event_id, body, omit_members=omit_members
     )

@@ -47,10 +47,16 @@ async def send_transaction(
 ) -> Reply:
     """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid"""
     txn_id = request.match_info["txnId"].replace("\0", "")[:255]
+    async with house.transactions.of(origin):
+        return Reply(200, await _answer(house, origin, txn_id, body))
+
+
+async def _answer(house: House, origin: ServerName, txn_id: str, body: bytes) -> bytes:
+    """Take a transaction, unless it was taken before; what is answered."""
     async with house.process.database.reader() as conn:
         before = await federation_reads.find_answer(conn, origin, txn_id)
     if before is not None:
-        return Reply(200, before)
+        return before
     found = _read(body)
     results, _ = await asyncio.gather(
         _take_events(house, origin, found.pdus), _take_edus(house, origin, found.edus)
@@ -58,7 +64,7 @@ async def send_transaction(
     answer = orjson.dumps({"pdus": results})
     async with house.process.database.reader() as conn:
         await federation_reads.keep_answer(conn, origin, txn_id, answer, house.process.now())
-    return Reply(200, answer)
+    return answer
 
 
 def _read(body: bytes) -> Transaction:

@@ -1,5 +1,6 @@
 """Requests of a peer, byte by byte."""
 
+import io
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -52,7 +53,8 @@ async def ask_with(
 ) -> Answer:
     """Make a request with these headers, some of them perhaps more than once."""
     url = URL(peer.hearth.url + target, encoded=True)
-    async with peer.session.request(method, url, data=raw, headers=headers) as response:
+    data = None if raw is None else io.BytesIO(raw)
+    async with peer.session.request(method, url, data=data, headers=headers) as response:
         body = await response.read()
         is_json = response.content_type == "application/json"
         found = json.loads(body) if is_json and body else None

@@ -137,6 +137,18 @@ async def test_equivocation(scene: Scene) -> None:
     assert (await scene.texts()).count("other") == 1
 
 
+async def test_one_transaction_id_for_several(scene: Scene) -> None:
+    """At the same moment: each is taken or not, and what was answered first is repeated."""
+    peer, eve = scene.peer, scene.peer.user("eve")
+    events = [peer.say(scene.room, f"{number}", eve) for number in range(6)]
+    async with unharmed(scene):
+        answers = await asyncio.gather(*(peer.send([event], txn="same") for event in events))
+    assert all(answer in [{event.event_id: {}} for event in events] for answer in answers)
+    assert (await peer.send([], txn="same")) in answers
+    said = [text for text in await scene.texts() if text and text.isdigit()]
+    assert 1 <= len(said) == len(set(said))
+
+
 async def test_parents_of_another_room(scene: Scene) -> None:
     """Whoever rules one room does not rule another by building on their own room's events."""
     peer, eve = scene.peer, scene.peer.user("eve")

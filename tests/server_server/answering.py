@@ -78,7 +78,7 @@ class Answering:
 
     def _query_keys(self, names: list[str], body: Any, query: Mapping[str, str]) -> Any:
         documents = []
-        for name in body["server_keys"]:
+        for name in body.get("server_keys", ()):
             stranger = self._peer.strangers.get(ServerName(name))
             if stranger:
                 fields = build_document(stranger.server, [stranger.key], [], now_ms() + _DAY)

@@ -1,5 +1,6 @@
 """A server made of `federation/` alone, which does what a test tells it, honest or not."""
 
+import io
 import itertools
 import json
 import time
@@ -100,7 +101,7 @@ class Peer:
         async with self.session.request(
             method,
             URL(self.hearth.url + path, encoded=True),
-            json=content,
+            data=None if content is None else io.BytesIO(json.dumps(content).encode()),
             headers={"Authorization": header},
         ) as response:
             return response.status, await response.json()
