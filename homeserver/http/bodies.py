@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from homeserver.errors import MatrixError, TooLarge, TooSlow
+from homeserver.errors import LimitExceeded, MatrixError, TooLarge, TooSlow
+
+_TRY_AGAIN = 5000
+"""Milliseconds after which somebody may come again for whom there was no room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,35 @@ class Pace:
     def allowed(self, received: int) -> float:
         """For how many seconds we wait until more than `received` bytes are here."""
         return self.patience + received / self.bytes_per_second
+
+
+class Afoot:
+    """Bytes of bodies that are on their way and kept until the rest is here.
+
+    Anybody can make us keep a body, long before it shows who they are; so what all of them may
+    fill is bounded, and for each address, lest one of them takes it all.
+    """
+
+    def __init__(self, most: int = 256 * 1024 * 1024, most_each: int = 64 * 1024 * 1024) -> None:
+        self._most = most
+        self._most_each = most_each
+        self._all = 0
+        self._each: dict[str, int] = {}
+
+    def take(self, address: str, size: int) -> None:
+        """Keep so much more, or raise `LimitExceeded`."""
+        each = self._each.get(address, 0) + size
+        if self._all + size > self._most or each > self._most_each:
+            raise LimitExceeded(_TRY_AGAIN)
+        self._all += size
+        self._each[address] = each
+
+    def give_back(self, address: str, size: int) -> None:
+        """So much is kept no more."""
+        self._all -= size
+        self._each[address] = self._each.get(address, 0) - size
+        if self._each[address] <= 0:
+            del self._each[address]
 
 
 class BodyStream:
@@ -72,12 +104,22 @@ class BodyStream:
             raise MatrixError("the body is not what its headers say") from error
 
 
-async def read_whole(incoming: web.BaseRequest, limit: int, pace: Pace) -> bytes:
+async def read_whole(
+    incoming: web.BaseRequest, limit: int, pace: Pace, afoot: Afoot, address: str
+) -> bytes:
     """Read a body of at most `limit` bytes.
+
+    Args:
+        incoming: the request.
+        limit: of the body.
+        pace: how slowly it may come.
+        afoot: where it is counted until it is here.
+        address: where it comes from.
 
     Raises:
         TooLarge: it is larger, or says so.
         TooSlow: it does not keep the pace.
+        LimitExceeded: too much is on its way already.
         ConnectionError: the caller is gone.
 
     """
@@ -87,7 +129,14 @@ async def read_whole(incoming: web.BaseRequest, limit: int, pace: Pace) -> bytes
         if len(raw) > limit:
             raise _too_large(limit)
         return raw
-    return b"".join([chunk async for chunk in BodyStream(incoming, limit, pace)])
+    chunks: list[bytes] = []
+    try:
+        async for chunk in BodyStream(incoming, limit, pace):
+            afoot.take(address, len(chunk))
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        afoot.give_back(address, sum(map(len, chunks)))
 
 
 async def _begin(incoming: web.BaseRequest, limit: int) -> None:

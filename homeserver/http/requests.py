@@ -17,7 +17,7 @@ from federation.net.addresses import IPAddress, IPNetwork
 from homeserver.config.settings import Settings
 from homeserver.errors import InvalidParam
 from homeserver.http.addresses import client_address, limit_key
-from homeserver.http.bodies import BodyStream, Pace, read_whole
+from homeserver.http.bodies import Afoot, BodyStream, Pace, read_whole
 from homeserver.http.decoding import Pairs, decode_query
 from homeserver.http.routes import BodyKind, Route
 
@@ -44,6 +44,8 @@ class Terms:
     largest: Mapping[BodyKind, int]
     """Bytes of a body."""
     pace: Pace = field(default_factory=Pace)
+    afoot: Afoot = field(default_factory=Afoot)
+    """Counts what all requests bring; the only thing here that changes."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Terms":
@@ -146,7 +148,8 @@ class Request:
         """
         if self._raw is None:
             limit = self._terms.largest[self.route.body_kind]
-            self._raw = await read_whole(self._incoming, limit, self._terms.pace)
+            terms, address = self._terms, self.limit_key
+            self._raw = await read_whole(self._incoming, limit, terms.pace, terms.afoot, address)
         return self._raw
 
     def stream(self) -> BodyStream:

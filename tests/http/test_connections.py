@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from homeserver.http.bodies import Pace
+from homeserver.http.bodies import Afoot, Pace
 from homeserver.http.connections import Connection, Patience
 from tests.http.rig import PREFIX, Rig, Wire, served
 
@@ -41,6 +41,33 @@ async def test_a_body_that_trickles() -> None:
             wire.writer.write(b" ")
             await asyncio.wait([answer], timeout=0.02)
         assert (await answer).status == 408
+
+
+async def test_bodies_that_never_end_take_only_so_much_memory() -> None:
+    """Whoever begins many large bodies is sent away; others are read as before."""
+    async with served(afoot=Afoot(1000, 600), patience=Patience(linger=0.05)) as rig:
+        wires = [await rig.connect() for _ in range(4)]
+        for wire in wires:
+            wire.send("POST", f"{PREFIX}/bytes", Content_Length="1000")
+            wire.writer.write(b"x" * 250)
+            await wire.writer.drain()
+            await asyncio.sleep(0.05)
+        answers = [asyncio.create_task(wire.receive()) for wire in wires]
+        done, _ = await asyncio.wait(answers, timeout=0.5)
+        refused = [answer.result() for answer in done]
+        assert [(a.status, a.errcode) for a in refused] == [(429, "M_LIMIT_EXCEEDED")] * 2
+        for wire, answer in zip(wires, answers, strict=True):
+            if not answer.done():
+                wire.writer.close()
+                answer.cancel()
+        await asyncio.gather(*answers, return_exceptions=True)
+        # What they had filled is free again.
+        wire = await rig.connect()
+        wire.send("POST", f"{PREFIX}/bytes", Content_Length="500")
+        wire.writer.write(b"x" * 200)
+        await asyncio.sleep(0.05)
+        wire.writer.write(b"x" * 300)
+        assert (await wire.receive()).json == {"length": 500}
 
 
 def test_a_slow_body_that_comes() -> None:
