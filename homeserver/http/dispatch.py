@@ -22,11 +22,18 @@ from homeserver.http.limits import Limits
 from homeserver.http.matching import Match, Matcher
 from homeserver.http.replies import Answer, Reply, Stream, refusal, response, send
 from homeserver.http.requests import Request, Terms, target_of
+from homeserver.http.routes import Auth
+from homeserver.http.turns import Turns
 from homeserver.logs import error_id, get_logger
 from homeserver.storage.pool import DatabaseAwayError
 
 log = get_logger(__name__)
 _at_debug = logging.getLogger(__name__)
+
+SERVER_AT_ONCE = 20
+"""Requests of one other server that are worked on at the same time; none waits for another."""
+SERVER_WAITING = 200
+"""Those of it that wait for that; more are sent away."""
 
 Observe = Callable[[str, int, float], None]
 """Told of each answer: the template of its path (or `-`), the status, and the seconds it took."""
@@ -53,6 +60,7 @@ class Dispatcher:
 
     def __init__(self, endpoints: Iterable[Endpoint], rim: Rim) -> None:
         self._rim = rim
+        self._turns = Turns(SERVER_AT_ONCE, SERVER_WAITING)
         self._matcher: Matcher[Endpoint] = Matcher()
         for endpoint in endpoints:
             endpoint.check_limits(rim.limits)
@@ -94,6 +102,13 @@ class Dispatcher:
             incoming.protocol.answered_by = asyncio.current_task()
         request.caller = await authenticate(self._rim.authenticator, request)
         self._check_limits(request)
+        if route.auth is Auth.FEDERATION and not route.own_turns and request.caller is not None:
+            async with self._turns.of(request.caller.key):
+                return await self._in_time(endpoint, request)
+        return await self._in_time(endpoint, request)
+
+    async def _in_time(self, endpoint: Endpoint, request: Request) -> Answer:
+        route = request.route
         if route.deadline is None:
             return await endpoint(request)
         try:

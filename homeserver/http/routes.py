@@ -67,6 +67,8 @@ class Route:
     body_kind: BodyKind
     deadline: float | None
     """Seconds after which the caller is told that it took too long."""
+    own_turns: bool
+    """Whether the handler itself sees to how many requests of one server are worked on at once."""
 
     @property
     def operation(self) -> str:
@@ -110,6 +112,7 @@ class Options(TypedDict, total=False):
     limit: str | Limit | Sequence[Limit] | None
     body_kind: BodyKind
     deadline: float | None
+    own_turns: bool
 
 
 class Routes:
@@ -178,6 +181,7 @@ class Routes:
             limits=_limits(options.get("limit", self._limit)),
             body_kind=options.get("body_kind", _body_kind(self.serves)),
             deadline=options.get("deadline"),
+            own_turns=options.get("own_turns", False),
         )
         self._rows.append(row)
 

@@ -28,6 +28,10 @@ class Turns:
         self._here: dict[Hashable, int] = {}
         self._slots: dict[Hashable, asyncio.Semaphore] = {}
 
+    def __len__(self) -> int:
+        """How many callers have or await one."""
+        return len(self._here)
+
     @asynccontextmanager
     async def of(self, caller: Hashable) -> AsyncIterator[None]:
         """Wait for a turn, and have it for the block.

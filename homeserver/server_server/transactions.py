@@ -41,7 +41,7 @@ class Transaction(msgspec.Struct):
     edus: list[Any] = []
 
 
-@routes.put("/_matrix/federation/v1/send/{txnId}", auth=Auth.FEDERATION)
+@routes.put("/_matrix/federation/v1/send/{txnId}", auth=Auth.FEDERATION, own_turns=True)
 async def send_transaction(
     request: Request, house: House, body: bytes, origin: ServerName
 ) -> Reply:

@@ -176,6 +176,12 @@ async def send_transaction(
     return {"origin": origin, "target": request.target, "raw": len(await request.read())}
 
 
+@federation.get("/_matrix/federation/v1/waits", auth=Auth.FEDERATION)
+async def waits_for_all(request: Request, house: House, origin: ServerName) -> Json:
+    await house.release.wait()
+    return {}
+
+
 @client.put(f"{PREFIX}/limited/{{roomId}}", auth=True, limit="messages")
 async def limited(request: Request, house: House, who: str) -> Json:
     return {}
