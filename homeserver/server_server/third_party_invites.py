@@ -53,8 +53,13 @@ class ExchangeBody(msgspec.Struct):
     content: Content
 
 
+_BY_ADDRESS = Limit("invites_by_server", "address")
+
+
 # "Used by identity servers", which sign nothing: what they hand out proves itself.
-@routes.put(_V1 + "/3pid/onbind", auth=False, limit=Limit("invites_by_server", "address"))
+# COMPAT(Sydent) It is told by POST, and Synapse knows nothing else.
+@routes.post(_V1 + "/3pid/onbind", auth=False, limit=_BY_ADDRESS)
+@routes.put(_V1 + "/3pid/onbind", auth=False, limit=_BY_ADDRESS)
 async def on_bind_third_party_identifier(request: Request, house: House, body: OnBindBody) -> Json:
     """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv13pidonbind"""
     user = parsed("mxid", body.mxid, parse_user_id)

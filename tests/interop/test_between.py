@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
+from federation.identifiers import ServerName
+from federation.signing import SigningKey, encode_base64, sign_json
 from tests.client_server.keyring import Device, key_of
 from tests.interop.world import Person, RefusedError, World, agree, hear, until
 
@@ -225,3 +227,56 @@ async def test_an_unknown_room(between: World, host: str) -> None:
     with pytest.raises(RefusedError) as refused:
         await guest.join(f"!nothing:{owner.server.name}", owner)
     assert refused.value.status in {403, 404, 502}
+
+
+@HOSTS
+async def test_invitations_by_address(between: World, host: str) -> None:
+    """Redeemed by a server outside of the room, then by the same one in it.
+
+    What an identity server would do is done here; its key is good for ever, so nobody asks it.
+    """
+    (owner, first), (_, second) = [await between.both(host) for _ in range(2)]
+    room_id = await owner.create(preset="private_chat")
+    key = SigningKey.from_seed("ed25519:0", b"i" * 32)
+    content = {"display_name": "g...", "public_key": encode_base64(key.verify_key)}
+
+    async def redeem(guest: Person, token: str) -> None:
+        await owner.set(room_id, "m.room.third_party_invite", content, token)
+        fields = {"mxid": guest.user_id, "token": token}
+        invite = {
+            "medium": "email",
+            "address": "guest@example.org",
+            "mxid": guest.user_id,
+            "room_id": room_id,
+            "sender": owner.user_id,
+            "signed": sign_json(fields, ServerName("id.test"), key),
+        }
+        body = {**{k: invite[k] for k in ("medium", "address", "mxid")}, "invites": [invite]}
+        # "PUT", says the specification; Synapse takes what identity servers send.
+        await guest.ask("POST", "/_matrix/federation/v1/3pid/onbind", body)
+
+    await redeem(first, "outside")
+    await first.sees(("rooms", "invite", room_id))
+    await first.join(room_id, owner)
+    await agree(room_id, owner, first)
+
+    async def is_known() -> bool:
+        return bool(await first.content(room_id, "m.room.third_party_invite", "inside"))
+
+    await owner.set(room_id, "m.room.third_party_invite", content, "inside")
+    await until(is_known)
+    await redeem(second, "inside")
+
+    async def is_invited() -> bool:
+        member = await owner.content(room_id, "m.room.member", second.user_id)
+        return bool(member and member["membership"] == "invite")
+
+    await until(is_invited)
+    await second.join(room_id, owner)
+    await hear(room_id, await _said(second, room_id), owner, first)
+
+
+async def _said(who: Person, room_id: str) -> str:
+    text = f"{who.user_id} is here"
+    await who.say(room_id, text)
+    return text
