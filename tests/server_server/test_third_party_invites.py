@@ -265,6 +265,9 @@ async def test_another_server_asks_for_what_is_not_theirs(
             400,
             "M_INVALID_PARAM",
         )
-        # The peer does not sign the invitation that is sent to it then: nobody is invited.
-        assert (await ask())[0] == 400
+        peer.lies["invite"] = lambda _: {}  # It does not sign: nobody is invited.
+        assert (await ask())[0] == 502
         assert (await world.member(eve))["errcode"] == "M_NOT_FOUND"
+        del peer.lies["invite"]
+        assert await ask() == (200, "")
+        assert (await world.member(eve))["membership"] == "invite"
