@@ -12,6 +12,11 @@ Rule = dict[str, Any]
 KINDS = ("override", "content", "postcontent", "room", "sender", "underride")
 """In the order in which they are tried."""
 
+POLL_START, POLL_END = "org.matrix.msc3381.poll.start", "org.matrix.msc3381.poll.end"
+"""https://github.com/matrix-org/matrix-spec-proposals/pull/3930"""
+RTC_INVITE = "org.matrix.msc4075.rtc.invite"
+"""https://github.com/matrix-org/matrix-spec-proposals/pull/4075"""
+
 UNSUBSCRIBED_THREAD = ".io.element.msc4306.rule.unsubscribed_thread"
 """By which nothing is told of threads that one does not follow: see `changes.mind_threads`."""
 
@@ -54,6 +59,16 @@ def _is(key: str, value: Any) -> Rule:
 
 def _override(user_id: UserID) -> list[Rule]:
     mentions = "content.m\\.mentions"
+    mentioned = {
+        "kind": "event_property_contains",
+        "key": f"{mentions}.user_ids",
+        "value": user_id,
+    }
+    for_all = (
+        _is(f"{mentions}.room", True),
+        {"kind": "sender_notification_permission", "key": "room"},
+    )
+    rings = _matches("type", RTC_INVITE)
     return [
         _rule(".m.rule.master", [], enabled=False),
         _rule(".m.rule.suppress_notices", [], _matches("content.msgtype", "m.notice")),
@@ -65,21 +80,10 @@ def _override(user_id: UserID) -> list[Rule]:
             _matches("state_key", user_id),
         ),
         _rule(".m.rule.member_event", [], _matches("type", "m.room.member")),
-        _rule(
-            ".m.rule.is_user_mention",
-            _LOUD,
-            {
-                "kind": "event_property_contains",
-                "key": f"{mentions}.user_ids",
-                "value": user_id,
-            },
-        ),
-        _rule(
-            ".m.rule.is_room_mention",
-            _HIGHLIGHT,
-            _is(f"{mentions}.room", True),
-            {"kind": "sender_notification_permission", "key": "room"},
-        ),
+        _rule(".org.matrix.msc4075.rule.rtc.invite_for_me", _RING, rings, mentioned),
+        _rule(".m.rule.is_user_mention", _LOUD, mentioned),
+        _rule(".org.matrix.msc4075.rule.rtc.invite_for_room", _RING, rings, *for_all),
+        _rule(".m.rule.is_room_mention", _HIGHLIGHT, *for_all),
         _rule(
             ".m.rule.tombstone",
             _HIGHLIGHT,
@@ -92,6 +96,11 @@ def _override(user_id: UserID) -> list[Rule]:
             [],
             _matches("type", "m.room.server_acl"),
             _matches("state_key", ""),
+        ),
+        _rule(
+            ".org.matrix.msc3930.rule.poll_response",
+            [],
+            _is("type", "org.matrix.msc3381.poll.response"),
         ),
         _rule(
             ".m.rule.suppress_edits",
@@ -115,6 +124,7 @@ def _postcontent() -> list[Rule]:
 
 
 def _underride() -> list[Rule]:
+    polls = ".org.matrix.msc3930.rule.poll"
     one_to_one = {"kind": "room_member_count", "is": "2"}
     return [
         _rule(".m.rule.call", _RING, _matches("type", "m.call.invite")),
@@ -127,4 +137,8 @@ def _underride() -> list[Rule]:
         _rule(".m.rule.room_one_to_one", _SOUND, one_to_one, _matches("type", "m.room.message")),
         _rule(".m.rule.message", _NOTIFY, _matches("type", "m.room.message")),
         _rule(".m.rule.encrypted", _NOTIFY, _matches("type", "m.room.encrypted")),
+        _rule(f"{polls}_start_one_to_one", _SOUND, one_to_one, _is("type", POLL_START)),
+        _rule(f"{polls}_start", _NOTIFY, _is("type", POLL_START)),
+        _rule(f"{polls}_end_one_to_one", _SOUND, one_to_one, _is("type", POLL_END)),
+        _rule(f"{polls}_end", _NOTIFY, _is("type", POLL_END)),
     ]

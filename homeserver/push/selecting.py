@@ -23,7 +23,7 @@ from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.process import Process
 from homeserver.storage.push_queue import Notice, Subject
 from homeserver.storage.state_groups import EventNid
-from homeserver.storage.unread import Flag
+from homeserver.storage.unread import is_for_all
 
 _REMEMBERED = 100_000
 """Rooms, most of them without anybody of interest."""
@@ -196,7 +196,7 @@ class Selecting:
         for one in happened:
             values = flattened(one.event)
             members = counted[one.subject.room].joined if one.subject.room in counted else 0
-            permitted = ("room",) if one.subject.flags & Flag.HIGHLIGHT else ()
+            permitted = ("room",) if is_for_all(one.subject.flags) else ()
             for user in one.users:
                 tried += 1
                 if tried % _AT_A_STRETCH == 0:

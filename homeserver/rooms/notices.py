@@ -16,7 +16,16 @@ from homeserver.rooms.relating import REPLACE, THREAD, relation_of
 from homeserver.storage.batch import NotableRow
 from homeserver.storage.unread import Flag
 
-_TOLD = frozenset({"m.room.message", "m.room.encrypted", "m.call.invite"})
+_TOLD = frozenset(
+    {
+        "m.room.message",
+        "m.room.encrypted",
+        "m.call.invite",
+        "org.matrix.msc3381.poll.start",
+        "org.matrix.msc3381.poll.end",
+    }
+)
+_RTC_INVITE = "org.matrix.msc4075.rtc.invite"
 
 
 def may_call_room(event: Event, levels: PowerLevels) -> bool:
@@ -56,7 +65,10 @@ def _flags(event: Event, may_call: Callable[[Event], bool]) -> Flag | None:
         return Flag.NOTIFY | Flag.HIGHLIGHT if is_end else None
     if event.type == "m.room.redaction":
         return Flag.REDACTION
-    if calls_room(event) and may_call(event):
+    calls = calls_room(event) and may_call(event)
+    if event.type == _RTC_INVITE:
+        return Flag.RING | (Flag.NOTIFY if calls else Flag(0))
+    if calls:
         return Flag.NOTIFY | Flag.HIGHLIGHT
     relation = relation_of(event)
     is_edit = relation is not None and relation.rel_type == REPLACE

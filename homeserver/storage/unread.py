@@ -21,6 +21,16 @@ class Flag(IntFlag):
     """For everybody: the whole room is called, or the room has been replaced."""
     REDACTION = 4
     """Something that was counted may not count any more."""
+    RING = 8
+    """A call: to be named in it is no highlight."""
+
+
+_RINGS_FOR_ALL = Flag.RING | Flag.NOTIFY
+
+
+def is_for_all(flags: int) -> bool:
+    """Whether an event calls the whole room, by somebody who may."""
+    return bool(flags & Flag.HIGHLIGHT) or flags & _RINGS_FOR_ALL == _RINGS_FOR_ALL
 
 
 MAIN = EventNid(0)
@@ -109,7 +119,7 @@ async def count(
         + """
         SELECT room_nid, thread,
                count(*) FILTER (WHERE flags & 3 <> 0 OR $1 = ANY (mentioned)),
-               count(*) FILTER (WHERE flags & 2 <> 0 OR $1 = ANY (mentioned))
+               count(*) FILTER (WHERE flags & 2 <> 0 OR flags & 8 = 0 AND $1 = ANY (mentioned))
           FROM unread GROUP BY room_nid, thread
         """,
         *_given(user, rooms, up_to),

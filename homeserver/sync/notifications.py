@@ -20,7 +20,7 @@ from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 from homeserver.storage.state_groups import EventNid
 from homeserver.storage.stream_tokens import ORDER_BITS, StreamToken
-from homeserver.storage.unread import MAIN, Flag
+from homeserver.storage.unread import MAIN, Flag, is_for_all
 from homeserver.sync.activity import Activity
 from homeserver.sync.user_rooms import UserRooms
 
@@ -113,7 +113,7 @@ class Notifications:
             if placed is None or placed.event.sender in reader.ignores:
                 continue
             members = rooms[row.room].joined if row.room in rooms else 0
-            permitted = ("room",) if row.flags & Flag.HIGHLIGHT else ()
+            permitted = ("room",) if is_for_all(row.flags) else ()
             follows = None if row.thread == MAIN else (reader.user, row.thread) in followed
             around = Around(members, permitted, names.get((row.room, reader.user)), follows)
             outcome = evaluate(ruleset.rules, client_event(placed.event), around)

@@ -25,7 +25,7 @@ from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 from homeserver.storage.state_groups import EventNid
 from homeserver.storage.stream_tokens import ORDER_BITS
-from homeserver.storage.unread import MAIN, Flag, Notable
+from homeserver.storage.unread import MAIN, Flag, Notable, is_for_all
 from homeserver.sync.activity import Activity
 
 _REMEMBERED = 100_000
@@ -208,7 +208,8 @@ class Unread:
         """The messages that notify somebody, and whether they are highlights."""
         if ruleset.is_default:
             return {
-                one.event: bool(one.flags & Flag.HIGHLIGHT) or user in one.mentioned
+                one.event: bool(one.flags & Flag.HIGHLIGHT)
+                or (user in one.mentioned and not one.flags & Flag.RING)
                 for one in messages
                 if one.flags & (Flag.NOTIFY | Flag.HIGHLIGHT) or user in one.mentioned
             }
@@ -231,7 +232,7 @@ class Unread:
         for one in messages:
             if one.event not in events or one.room not in rooms:
                 continue
-            permitted = ("room",) if one.flags & Flag.HIGHLIGHT else ()
+            permitted = ("room",) if is_for_all(one.flags) else ()
             name = names.get((one.room, user))
             follows = None if one.thread == MAIN else (user, one.thread) in followed
             around = Around(rooms[one.room].joined, permitted, name, follows)

@@ -117,6 +117,34 @@ async def test_edits_count_nothing(stage: Stage, ben: Follower) -> None:
     assert await ben.counts() == await ben.anew() == (1, 0)
 
 
+async def test_polls(stage: Stage, ben: Follower) -> None:
+    poll = "org.matrix.msc3381.poll"
+    start = await stage.send(stage.owner, f"{poll}.start", {"body": "Tea?"})
+    answer = {"m.relates_to": {"rel_type": "m.reference", "event_id": start}}
+    await stage.send(stage.owner, f"{poll}.response", answer)
+    assert await ben.counts() == await ben.anew() == (1, 0)
+    await stage.send(stage.owner, f"{poll}.end", answer)
+    assert await ben.counts() == await ben.anew() == (2, 0)
+    # The same by rules that are looked at one by one.
+    rule = {"pattern": "nothing", "actions": []}
+    (await ben.client.put(f"{V3}/pushrules/global/content/own", rule)).ok()
+    assert await ben.anew() == (2, 0)
+
+
+async def test_who_is_called_is_told(stage: Stage, ben: Follower) -> None:
+    async def call(mentions: dict[str, Any]) -> None:
+        await stage.send(stage.owner, "org.matrix.msc4075.rtc.invite", {"m.mentions": mentions})
+
+    await call({"user_ids": ["@somebody:else.test"]})
+    assert await ben.counts() == await ben.anew() == (0, 0)
+    await call({"user_ids": [ben.client.user_id]})
+    await call({"room": True})
+    assert await ben.counts() == await ben.anew() == (2, 0)
+    rule = {"pattern": "nothing", "actions": []}
+    (await ben.client.put(f"{V3}/pushrules/global/content/own", rule)).ok()
+    assert await ben.anew() == (2, 0)
+
+
 async def test_threads_are_counted_apart(stage: Stage, ben: Follower) -> None:
     root = str(await stage.say(stage.owner, "root"))
     relation = {"rel_type": "m.thread", "event_id": root}
