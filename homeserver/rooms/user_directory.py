@@ -15,6 +15,8 @@ from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
 
 MOST = 50
+_OPEN = (("m.room.join_rules", ""), ("m.room.history_visibility", ""))
+"""What says that a room is public: anybody may come in, or look in."""
 
 
 class UserDirectory:
@@ -39,11 +41,12 @@ class UserDirectory:
         words = words_in(wanted)
         if not words or len(start) > 255:
             return {"results": [], "limited": False}
-        rules = ("m.room.join_rules", "")
+        numbers, us = self._process.numbers, self._process.server
         async with self._process.database.reader() as conn:
-            keys = await self._process.numbers.state_keys.find(conn, [rules])
+            keys = (await numbers.state_keys.find(conn, _OPEN)).values()
+            nid = (await numbers.servers.intern(conn, [us]))[us]
             found = await user_directory.search(
-                conn, who, words, start, keys.get(rules), limit + 1, everybody=self._everybody
+                conn, who, words, start, keys, nid, limit + 1, everybody=self._everybody
             )
         return {"results": [_shown(one) for one in found[:limit]], "limited": len(found) > limit}
 

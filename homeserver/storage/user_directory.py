@@ -3,11 +3,11 @@
 https://spec.matrix.org/v1.19/client-server-api/#user-directory
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from federation.identifiers import UserID
-from homeserver.storage.numbers import UserNid
+from homeserver.storage.numbers import ServerNid, UserNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import KeyNid
 
@@ -29,7 +29,8 @@ async def search(
     who: UserNid,
     words: Sequence[str],
     start: str,
-    join_rules: KeyNid | None,
+    open_by: Collection[KeyNid],
+    us: ServerNid,
     limit: int,
     *,
     everybody: bool,
@@ -39,9 +40,10 @@ async def search(
     Args:
         conn: one query.
         who: searches; they see people with whom they share a room, and those in public rooms.
+        us: this server, of which somebody has to be in those.
         words: each of which has to begin a word of the name.
         start: how an ID begins.
-        join_rules: the state key of join rules.
+        open_by: the state keys of what makes a room public.
         limit: how many are wanted.
         everybody: whether all people of this server are seen.
 
@@ -72,11 +74,16 @@ async def search(
                             WHERE mine.user_nid = $1 AND mine.membership = 1
                               AND theirs.user_nid = c.user_nid AND theirs.membership = 1)
                 OR EXISTS (SELECT FROM memberships m
+                             JOIN room_servers ours
+                               ON ours.room_nid = m.room_nid AND ours.server_nid = $10
+                              AND ours.joined > 0
                              JOIN current_state s
-                               ON s.room_nid = m.room_nid AND s.state_key_nid = $6
+                               ON s.room_nid = m.room_nid AND s.state_key_nid = ANY ($6)
                              JOIN events e ON e.event_nid = s.event_nid
                             WHERE m.user_nid = c.user_nid AND m.membership = 1
-                              AND position('"join_rule":"public"'::bytea IN e.json) > 0))
+                              AND (position('"join_rule":"public"'::bytea IN e.json) > 0
+                                   OR position('"history_visibility":"world_readable"'::bytea
+                                               IN e.json) > 0)))
          ORDER BY p.fields IS NULL, u.user_id
          LIMIT $7
         """,
@@ -85,9 +92,10 @@ async def search(
         [word + _LAST for word in words],
         start,
         start + _LAST,
-        join_rules,
+        list(open_by),
         limit,
         _MOST_LOOKED_AT,
         everybody,
+        us,
     )
     return [Found(*row) for row in rows]

@@ -57,6 +57,15 @@ async def test_people_in_public_rooms(hearth: Hearth) -> None:
     assert await found(ann, "eve") == [eve.user_id]
 
 
+async def test_people_in_rooms_that_anybody_may_look_into(hearth: Hearth) -> None:
+    ann, eve = await hearth.user("ann"), await person(hearth, "eve", "Eve")
+    room = (await eve.post(f"{V3}/createRoom", {"preset": "private_chat"})).ok()["room_id"]
+    visibility = f"{V3}/rooms/{room}/state/m.room.history_visibility"
+    for value, expected in (("world_readable", [eve.user_id]), ("shared", [])):
+        (await eve.put(visibility, {"history_visibility": value})).ok()
+        assert await found(ann, "eve") == expected
+
+
 async def test_what_one_is_called_in_a_room_finds_nobody(hearth: Hearth) -> None:
     ann, ben = await hearth.user("ann"), await person(hearth, "ben", "Ben")
     room = (await ann.post(f"{V3}/createRoom", {"preset": "public_chat"})).ok()["room_id"]
@@ -94,3 +103,8 @@ async def test_people_of_other_servers(pair: tuple[Hearth, Hearth]) -> None:
     room = (await ann.post(f"{V3}/createRoom", {"preset": "public_chat"})).ok()["room_id"]
     (await ben.post(f"{V3}/join/{room}", server_name=here.name)).ok()
     assert await found(ann, "ben") == [ben.user_id]
+    # A room is public to us as long as somebody of us is in it.
+    cat = await there.user("cat")
+    assert await found(cat, "ann") == [ann.user_id]
+    (await ben.post(f"{V3}/rooms/{room}/leave")).ok()
+    assert await found(cat, "ann") == []
