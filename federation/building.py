@@ -18,6 +18,7 @@ from federation.hashing import content_hash, essential_bytes, reference_hash
 from federation.identifiers import EventID, RoomID, ServerName, UserID
 from federation.room_versions import EventIDFormat, RoomVersion
 from federation.signing import SigningKey, encode_base64
+from federation.sticky import STICKY
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Draft:
     room_id: RoomID | None = None
     """`None` only for the create event of a room whose ID is that event's."""
     redacts: EventID | None = None
+    sticky: int | None = None
+    """For how many milliseconds it sticks; see `federation.sticky`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,8 @@ def _fields(draft: Draft, place: Place, version: RoomVersion, now: int) -> JsonO
         fields["room_id"] = draft.room_id
     if draft.state_key is not None:
         fields["state_key"] = draft.state_key
+    if draft.sticky is not None:
+        fields[STICKY] = {"duration_ms": draft.sticky}
     if draft.redacts is not None:
         _set_redacts(fields, draft, version)
     return fields

@@ -571,6 +571,16 @@ TABLE state_keys
     CONSTRAINT state_keys_pkey PRIMARY KEY (state_key_nid)
     CONSTRAINT state_keys_type_state_key_key UNIQUE (type, state_key)
 
+TABLE sticky_events
+    event_nid bigint NOT NULL
+    room_nid bigint NOT NULL
+    expires_ts bigint NOT NULL
+    is_ours boolean NOT NULL
+    pos bigint
+    CONSTRAINT sticky_events_pkey PRIMARY KEY (event_nid)
+    CREATE INDEX sticky_events_by_end ON public.sticky_events USING btree (expires_ts)
+    CREATE INDEX sticky_events_by_room ON public.sticky_events USING btree (room_nid, expires_ts)
+
 TABLE thread_subscriptions
     user_nid bigint NOT NULL
     room_nid bigint NOT NULL

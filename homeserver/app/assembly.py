@@ -23,11 +23,11 @@ def assemble(base: Base) -> Parts:
     accounts = make_accounts(base, bridging)
     rooms = make_rooms(base)
     federating = make_federating(base, rooms)
-    writing = make_writing(base, accounts, rooms, federating, bridging)
+    rulesets = Rulesets(base.process)
+    writing = make_writing(base, accounts, rooms, federating, bridging, rulesets)
     reading = make_reading(base, rooms, federating)
     encryption = make_encryption(base, federating, bridging)
     activity = Activity(base.process, base.process.tail.position)
-    rulesets = Rulesets(base.process)
     syncing = make_syncing(base, reading, encryption, activity, rulesets)
     return Parts(
         encryption=encryption,

@@ -65,6 +65,7 @@ from homeserver.peers.keys import KeyClient
 from homeserver.peers.mailing import Mailer
 from homeserver.peers.peers import Peers
 from homeserver.peers.sending import Sending as PeerSending
+from homeserver.push.rulesets import Rulesets
 from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.access import Access
 from homeserver.rooms.aliases import Aliases
@@ -80,6 +81,7 @@ from homeserver.rooms.current import Current
 from homeserver.rooms.delayed_events import DelayedEvents
 from homeserver.rooms.delayed_sending import DelayedSending
 from homeserver.rooms.directory import Directory
+from homeserver.rooms.erased import Erased
 from homeserver.rooms.federated import FederatedRooms
 from homeserver.rooms.heads import Heads
 from homeserver.rooms.history import History, Pages
@@ -231,6 +233,7 @@ def make_rooms(base: Base) -> Rooms:
         intake=Intake(means),
         current=Current(process.numbers, heads),
         ignoring=Ignoring(process, _speaker(base)),
+        erased=Erased(process),
     )
 
 
@@ -281,7 +284,12 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
 
 
 def make_writing(
-    base: Base, accounts: Accounts, rooms: Rooms, federating: Federating, bridging: Bridging
+    base: Base,
+    accounts: Accounts,
+    rooms: Rooms,
+    federating: Federating,
+    bridging: Bridging,
+    rulesets: Rulesets,
 ) -> Writing:
     """The duties that let things happen in rooms."""
     process, settings = base.process, base.settings.rooms
@@ -354,7 +362,7 @@ def make_writing(
             rooms.means.signer,
             lambda: secrets.token_urlsafe(18),
         ),
-        carrying_over=CarryingOver(process, current, accounts.account_data),
+        carrying_over=CarryingOver(process, current, accounts.account_data, rulesets.carry_over),
     )
 
 
@@ -364,7 +372,9 @@ def make_reading(base: Base, rooms: Rooms, federating: Federating) -> Reading:
     moments = Moments(process.numbers, rooms.states)
     standings = Standings(process.numbers, moments)
     visibility = Visibility(process.server, standings, moments)
-    showing = Showing(process.server, standings, moments, Bundling(visibility), process.now)
+    showing = Showing(
+        process.server, standings, moments, Bundling(visibility), process.now, rooms.erased.names
+    )
     access = Access(process.numbers, standings)
     pages = Pages(process.server, visibility)
     epoch = base.installation.epoch

@@ -27,6 +27,7 @@ from homeserver.sync.sliding.recency import Recency
 from homeserver.sync.sliding.sections import Sections
 from homeserver.sync.sliding.syncing import Parts as SlidingParts
 from homeserver.sync.sliding.syncing import SlidingSync
+from homeserver.sync.sticky import StickyEvents
 from homeserver.sync.syncing import Parts as SyncParts
 from homeserver.sync.syncing import Syncing
 from homeserver.sync.thread_subscriptions import SubscriptionPages
@@ -60,6 +61,7 @@ def make_syncing(
         typing=reading.typing,
         account=account,
         unread=Unread(process, activity, rulesets),
+        sticky=StickyEvents(process, activity, reading.showing),
     )
     typing, presence = reading.typing, reading.presence
     typing.on_change(lambda room: activity.wake([room]))
@@ -126,6 +128,7 @@ def make_sliding_sync(parts: SyncParts) -> SlidingSync:
         receipts=means.receipts,
         typing=means.typing,
         subscriptions=SubscriptionPages(process, epoch),
+        sticky=means.sticky,
     )
     return SlidingSync(
         SlidingParts(

@@ -59,6 +59,7 @@ from homeserver.rooms.current import Current
 from homeserver.rooms.delayed_events import DelayedEvents
 from homeserver.rooms.delayed_sending import DelayedSending
 from homeserver.rooms.directory import Directory
+from homeserver.rooms.erased import Erased
 from homeserver.rooms.federated import FederatedRooms
 from homeserver.rooms.heads import Heads
 from homeserver.rooms.history import History
@@ -148,6 +149,7 @@ class Rooms:
     intake: Intake
     current: Current
     ignoring: Ignoring
+    erased: Erased
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,8 @@ async def delete_room_alias(request: Request, house: House, who: Session) -> Jso
     alias = request.param("roomAlias", parse_room_alias)
     house.app_services.check_alias(alias, who.service)
     in_charge = who.service is not None
-    await house.aliases.remove(who.user, who.user_id, alias, in_charge=in_charge)
+    room = await house.aliases.remove(who.user, who.user_id, alias, in_charge=in_charge)
+    await house.sending.unname(who.user_id, room, alias)
     return {}
 
 

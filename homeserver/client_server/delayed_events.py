@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from federation.canonical_json import JsonObject
+from federation.sticky import MAX_DURATION
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
 from homeserver.client_server.reading import room_id
@@ -40,6 +41,9 @@ class Scheduling(msgspec.Struct):
     delay_ms: Delay
     content: JsonObject
     state_key: str | None = None
+    sticky: Annotated[int, msgspec.Meta(ge=0, le=MAX_DURATION)] | None = msgspec.field(
+        name="org.matrix.msc4354.sticky_duration_ms", default=None
+    )
 
 
 class ActionBody(msgspec.Struct):
@@ -72,7 +76,7 @@ async def schedule_delayed_event(
     """Let an event be sent later."""
     check_canonical(body.content)
     kind = request.match_info["eventType"]
-    wish = Wish(room_id(request), kind, body.state_key, body.content, body.delay_ms)
+    wish = Wish(room_id(request), kind, body.state_key, body.content, body.delay_ms, body.sticky)
     return await _schedule(house, who, wish, request.match_info["txnId"])
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from federation.canonical_json import JsonObject
 from federation.identifiers import parse_event_id
+from federation.sticky import MAX_DURATION
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.delayed_events import DelayQuery, delayed
 from homeserver.client_server.house import House
@@ -26,9 +27,14 @@ _REDACT = "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}"
 
 
 class SendQuery(DelayQuery):
-    """Whether it is sent later, and when it happened, as an application service says."""
+    """Whether it is sent later, when it happened, as an application service says, and whether it
+    sticks: https://github.com/matrix-org/matrix-spec-proposals/pull/4354
+    """
 
     ts: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] | None = None
+    sticky: Annotated[int, msgspec.Meta(ge=0, le=MAX_DURATION)] | None = msgspec.field(
+        name="org.matrix.msc4354.sticky_duration_ms", default=None
+    )
 
 
 @routes.put(_SEND, auth=True, allows=["guest"])
@@ -39,11 +45,13 @@ async def send_message(
     check_canonical(body)
     room, kind = room_id(request), request.match_info["eventType"]
     if query.delay is not None:
-        wish = Wish(room, kind, None, body, query.delay)
+        wish = Wish(room, kind, None, body, query.delay, query.sticky)
         return await delayed(house, who, wish, request.match_info["txnId"])
     transaction = _transaction(who, request, f"send/{room}/{kind}")
-    sending, ts = house.sending, _time(query, who)
-    return {"event_id": await sending.send(who.user_id, room, kind, body, transaction, ts)}
+    event = await house.sending.send(
+        who.user_id, room, kind, body, transaction, _time(query, who), query.sticky
+    )
+    return {"event_id": event}
 
 
 @routes.put(_STATE, auth=True, allows=["guest"])
@@ -55,9 +63,13 @@ async def set_room_state_with_key(
     room = room_id(request)
     kind, key = request.match_info["eventType"], request.match_info["stateKey"]
     if query.delay is not None:
-        return await delayed(house, who, Wish(room, kind, key, body, query.delay), None)
-    sending, ts = house.sending, _time(query, who)
-    return {"event_id": await sending.set_state(who.user_id, room, kind, key, body, ts=ts)}
+        return await delayed(
+            house, who, Wish(room, kind, key, body, query.delay, query.sticky), None
+        )
+    event = await house.sending.set_state(
+        who.user_id, room, kind, key, body, ts=_time(query, who), sticky=query.sticky
+    )
+    return {"event_id": event}
 
 
 @routes.put(_REDACT, auth=True, allows=["suspended"])

@@ -15,7 +15,7 @@ from homeserver.client_server.house import House
 from homeserver.client_server.reading import reader, token
 from homeserver.errors import InvalidParam
 from homeserver.http import Json, Request, Routes
-from homeserver.sync.sliding.extensions import THREAD_SUBSCRIPTIONS
+from homeserver.sync.sliding.extensions import STICKY_EVENTS, THREAD_SUBSCRIPTIONS
 from homeserver.sync.sliding.state_wishes import MEMBER, Element, RoomConfig, StateWish
 from homeserver.sync.sliding.wishes import (
     MOST_EVENTS,
@@ -29,6 +29,7 @@ from homeserver.sync.sliding.wishes import (
     Scope,
     SlidingToken,
     SlidingWish,
+    StickyWish,
     ToDeviceWish,
 )
 
@@ -109,6 +110,10 @@ class E2eeBody(msgspec.Struct):
     enabled: bool | None = None
 
 
+class StickyEventsBody(ToDeviceBody):
+    """https://github.com/matrix-org/matrix-spec-proposals/pull/4480"""
+
+
 class ThreadSubscriptionsBody(msgspec.Struct):
     """https://github.com/matrix-org/matrix-spec-proposals/pull/4308"""
 
@@ -127,6 +132,7 @@ class ExtensionsBody(msgspec.Struct):
     thread_subscriptions: ThreadSubscriptionsBody | None = msgspec.field(
         name=THREAD_SUBSCRIPTIONS, default=None
     )
+    sticky: StickyEventsBody | None = msgspec.field(name=STICKY_EVENTS, default=None)
 
 
 class SlidingSyncBody(msgspec.Struct):
@@ -262,7 +268,7 @@ def _tuple(given: list[Any] | None) -> tuple[Any, ...] | None:
 
 
 def _extensions(body: ExtensionsBody) -> Extensions:
-    asked, threads = body.to_device, body.thread_subscriptions
+    asked, threads, sticky = body.to_device, body.thread_subscriptions, body.sticky
     to_device = None
     if asked is not None and asked.enabled:
         to_device = ToDeviceWish(token(asked.since), asked.limit)
@@ -273,6 +279,7 @@ def _extensions(body: ExtensionsBody) -> Extensions:
         _scope(body.receipts),
         _scope(body.typing),
         threads.limit if threads is not None and threads.enabled else None,
+        StickyWish(token(sticky.since), sticky.limit) if sticky and sticky.enabled else None,
     )
 
 

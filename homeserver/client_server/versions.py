@@ -19,6 +19,7 @@ FEATURES = (
     "org.matrix.msc4140",
     "org.matrix.msc4155",
     "org.matrix.msc4306",
+    "org.matrix.msc4354",
     "org.matrix.msc4380",
     "org.matrix.msc4380.stable",
     "org.matrix.simplified_msc3575",

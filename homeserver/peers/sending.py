@@ -9,7 +9,7 @@ https://spec.matrix.org/v1.19/server-server-api/#transactions
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -23,12 +23,13 @@ from homeserver.ending import end
 from homeserver.logs import get_logger
 from homeserver.peers.pauses import Pace, Pauses
 from homeserver.peers.peers import Peers
-from homeserver.storage import destinations, outgoing
+from homeserver.storage import destinations, outgoing, sticky
 from homeserver.storage.bus import Bus, Message
 from homeserver.storage.destinations import LocalEvent, Standing
 from homeserver.storage.holding import Duty, Lost
-from homeserver.storage.numbers import ServerNid
+from homeserver.storage.numbers import RoomNid, ServerNid
 from homeserver.storage.process import Process
+from homeserver.storage.state_groups import EventNid
 
 log = get_logger(__name__)
 
@@ -47,6 +48,8 @@ _AWAY = 3_600_000
 gets each room's newest event."""
 _BACK = "server back"
 """Of the message that a server which was left alone shows life."""
+_MOST_TRIES = 7
+"""To bring what sticks to a server that does not take it, in some two minutes."""
 _LIMITS = Limits(total=60.0)
 
 
@@ -79,6 +82,9 @@ class Sending:
         self._passing: dict[ServerName, deque[dict[str, Any]]] = {}
         """EDUs that are told now or never; the newest."""
         self._heard: dict[ServerName, float] = {}
+        self._tries: dict[tuple[ServerNid, EventNid], int] = {}
+        """How often something that sticks was brought in vain."""
+        self._later_tasks: set[asyncio.Task[None]] = set()
         self._is_mine = False
         self._bus = bus
         bus.hear("edu", self._hear)
@@ -122,6 +128,7 @@ class Sending:
                 me = await self._me_as_server(conn)
                 news = await destinations.news(conn, duty.pos, target, _READ, me)
                 rows = await self._addressed(conn, news.events)
+                await self._bring(conn, news.events)
                 queued = [(server, e.pos, e.room, e.event) for e, server in rows]
                 # Where nothing was found there is nothing to find again: that need not be noted.
                 if queued and not await outgoing.queue_events(
@@ -154,6 +161,34 @@ class Sending:
                 servers.add(nids[domain_of(event.member)])
             found += [(event, server) for server in sorted(servers - self._barred - {me})]
         return found
+
+    async def _bring(self, conn: Any, events: Iterable[LocalEvent]) -> None:
+        """Whose user came into a room, that server is told what of ours sticks there.
+
+        "When a new server joins the room, existing servers MUST attempt to push all of their own
+        sticky events." A server that has them already knows them by their IDs.
+        """
+        joins = [event for event in events if self._is_join_of_others(event)]
+        if not joins:
+            return
+        ours = await sticky.ours(conn, {event.room for event in joins}, self._process.now())
+        joins = [event for event in joins if event.room in ours]
+        if not joins:
+            return
+        before = await sticky.entered(conn, [(event.room, event.pos) for event in joins])
+        stayed = {(one.room, one.pos) for one in before if _says_join(one.before)}
+        new = [event for event in joins if (event.room, event.pos) not in stayed]
+        names = {event.pos: domain_of(str(event.member)) for event in new}
+        nids = await self._process.numbers.servers.intern(conn, set(names.values()))
+        rows = {(nids[names[e.pos]], e.room, told) for e in new for told in ours[e.room]}
+        pos = await outgoing.queue_again(conn, sorted(rows))
+        if pos is not None:
+            self._process.committed(pos)
+
+    def _is_join_of_others(self, event: LocalEvent) -> bool:
+        if event.member is None or domain_of(event.member) == self._process.server:
+            return False
+        return _says_join(event.json)
 
     def _is_ours(self, event: LocalEvent) -> bool:
         """What people here did, and joins that came through us: others would not know of them."""
@@ -201,23 +236,26 @@ class Sending:
     async def _send_next(self, server: ServerNid, name: ServerName, standing: Standing) -> bool:
         """Send one transaction, if anything waits; whether there may be more."""
         txn_id, content, is_more = standing.txn_id, standing.content or b"{}", True
+        events: Sequence[EventNid] = ()
         if txn_id is None:
             if server in self._away:
                 await self._catch_up(server)
             async with self._process.database.reader() as conn:
                 if standing.pause:
-                    await outgoing.keep_newest(conn, server, _LONG_QUEUE)
+                    await outgoing.keep_newest(conn, server, _LONG_QUEUE, self._process.now())
                 made = await self._make(conn, server, name)
             if made is None:
                 return False
-            txn_id, content, is_more = made
+            txn_id, content, is_more, events = made
         target = encode_target("_matrix", "federation", "v1", "send", txn_id)
         answer = await self._peers.client.put_json(
             name, target, orjson.loads(content), limits=_LIMITS
         )
-        self._note(answer)
+        taken = self._note(answer)
         async with self._process.database.reader() as conn:
             await destinations.finish(conn, server)
+            if len(taken) < len(events):
+                await self._bring_again(conn, server, events, taken)
         return is_more
 
     async def _catch_up(self, server: ServerNid) -> None:
@@ -232,8 +270,11 @@ class Sending:
 
     async def _make(
         self, conn: Any, server: ServerNid, name: ServerName
-    ) -> tuple[str, bytes, bool] | None:
-        """Put a transaction together and store it; its ID, the body, whether there may be more."""
+    ) -> tuple[str, bytes, bool, Sequence[EventNid]] | None:
+        """Put a transaction together and store it.
+
+        Answers its ID, the body, whether there may be more, and the events in it.
+        """
         events = await outgoing.events_for(conn, server, MOST_EVENTS)
         edus = await outgoing.edus_for(conn, server, MOST_EDUS // 2)
         passing = self._passing.pop(name, ())
@@ -253,7 +294,7 @@ class Sending:
         last_edu = edus[-1].edu if edus else None
         await destinations.begin(conn, server, txn_id, content, last_pos, last_edu)
         is_more = len(events) == MOST_EVENTS or len(edus) == MOST_EDUS // 2
-        return txn_id, content, is_more
+        return txn_id, content, is_more, [event.event for event in events]
 
     async def _failed(
         self, server: ServerNid, name: ServerName, error: FederationError
@@ -275,13 +316,42 @@ class Sending:
         log.debug("another server does not answer", server=name, reason=str(error), pause=pause)
         return pause, standing._replace(pause=pause)
 
-    def _note(self, answer: dict[str, Any]) -> None:
-        """Say how many events the other server did not take."""
+    def _note(self, answer: dict[str, Any]) -> set[str]:
+        """The IDs of those events that the other server took; say how many it refused."""
         pdus = answer.get("pdus")
-        results = pdus.values() if isinstance(pdus, dict) else ()
-        refused = sum(1 for one in results if isinstance(one, dict) and one.get("error"))
+        results = pdus if isinstance(pdus, dict) else {}
+        refused = {i for i, one in results.items() if isinstance(one, dict) and one.get("error")}
         if refused:
-            log.info("another server refused events of ours", count=refused)
+            log.info("another server refused events of ours", count=len(refused))
+        return results.keys() - refused
+
+    async def _bring_again(
+        self, conn: Any, server: ServerNid, events: Sequence[EventNid], taken: Collection[str]
+    ) -> None:
+        """What sticks and was not taken is brought again: a server may not be in the room yet."""
+        found = await sticky.named(conn, events, self._process.now())
+        left = [one for one in found if one.event_id not in taken]
+        if not left:
+            return
+        tries = 1 + max(self._tries.get((server, one.event), 0) for one in left)
+        if tries > _MOST_TRIES:
+            return
+        if len(self._tries) > _MOST_HEARD:
+            self._tries.clear()
+        self._tries |= {(server, one.event): tries for one in left}
+        rows = [(server, one.room, one.event) for one in left]
+        task = asyncio.create_task(self._later(rows, 2.0 ** (tries - 1)))
+        self._later_tasks.add(task)
+        task.add_done_callback(self._later_tasks.discard)
+
+    async def _later(
+        self, rows: Sequence[tuple[ServerNid, RoomNid, EventNid]], wait: float
+    ) -> None:
+        await asyncio.sleep(wait)
+        async with self._process.database.reader() as conn:
+            pos = await outgoing.queue_again(conn, rows)
+        if pos is not None:
+            self._process.committed(pos)
 
     async def _welcome(self, server: ServerName) -> None:
         async with self._process.database.reader() as conn:
@@ -312,8 +382,12 @@ class Sending:
         self._wake(nid for nid in nids.values() if nid not in self._barred)
 
     async def _end(self) -> None:
-        await end(*self._tasks.values())
+        await end(*self._tasks.values(), *self._later_tasks)
         self._tasks.clear()
+
+
+def _says_join(event: bytes | None) -> bool:
+    return event is not None and orjson.loads(event)["content"].get("membership") == "join"
 
 
 def _is_invitation(event: LocalEvent) -> bool:

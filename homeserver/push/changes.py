@@ -122,6 +122,29 @@ def mind_threads(changes: Changes) -> None:
         change(changes, "postcontent", UNSUBSCRIBED_THREAD, "enabled", True)
 
 
+def carry_over(changes: Changes, before: str, after: str) -> None:
+    """Let what somebody wants of a room hold for the one that replaces it, too."""
+    for kind, rules in changes.own.items():
+        known = {rule["rule_id"] for rule in rules}
+        copies = [copy for rule in rules if (copy := _for_room(kind, rule, before, after))]
+        new = [copy for copy in copies if copy["rule_id"] not in known]
+        rules += new[: max(0, MOST - sum(map(len, changes.own.values())))]
+
+
+def _for_room(kind: str, rule: Rule, before: str, after: str) -> Rule | None:
+    """A rule about one room, as one about another; `None` if it is not about that room."""
+    if kind == "room":
+        return {**rule, "rule_id": after} if rule["rule_id"] == before else None
+    named = {"kind": "event_match", "key": "room_id", "pattern": before}
+    conditions = rule.get("conditions", [])
+    if named not in conditions:
+        return None
+    moved = [{**one, "pattern": after} if one == named else one for one in conditions]
+    name = str(rule["rule_id"])
+    name = name.replace(before, after) if before in name else f"{name} {after}"
+    return {**rule, "rule_id": name, "conditions": moved}
+
+
 def new_rule(kind: str, rule_id: str, body: Mapping[str, Any]) -> Rule:
     """A rule as it is asked for, or raise `InvalidParam`."""
     if kind == "postcontent":

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from federation.identifiers import UserID
+from federation.identifiers import RoomID, UserID
 from homeserver.errors import Conflict
-from homeserver.push.changes import Changes, Rules, merged, mind_threads
+from homeserver.push.changes import Changes, Rules, carry_over, merged, mind_threads
 from homeserver.storage import push_rules
 from homeserver.storage.log import Entry, Kind
 from homeserver.storage.numbers import UserNid
@@ -97,6 +97,13 @@ class Rulesets:
         await self._process.tail.catch_up()
         if not (await self.of(user, user_id)).minds_threads:
             await self.change(user, mind_threads)
+
+    async def carry_over(self, user: UserNid, before: RoomID, after: RoomID) -> None:
+        """Let what somebody's rules say of one room hold for another, too."""
+        async with self._process.database.reader() as conn:
+            stored = await push_rules.find(conn, user)
+        if stored is not None and before.encode() in stored.changes:
+            await self.change(user, lambda mine: carry_over(mine, before, after))
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

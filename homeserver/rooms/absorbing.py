@@ -6,7 +6,7 @@ events are judged, so that nobody else writes to it.
 https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from federation.events import Event, StateKey
 from federation.identifiers import EventID, RoomID, domain_of
 from federation.power_levels import PowerLevels
 from federation.verdict import Outcome, Ruling
-from homeserver.rooms import notices, redacting, searchable
+from homeserver.rooms import notices, redacting, searchable, sticking
 from homeserver.rooms.claims import Claims
 from homeserver.rooms.drafting import Submission
 from homeserver.rooms.heads import Head, Known, Tip
@@ -26,12 +26,14 @@ from homeserver.rooms.judging import CREATE, Judging, States, cited_by, redact_e
 from homeserver.rooms.mentions import calls_room
 from homeserver.rooms.resolving import Resolving
 from homeserver.rooms.rows import membership_of
-from homeserver.storage import received, redactions
+from homeserver.rooms.sticking_late import accept_late
+from homeserver.storage import received, redactions, sticky
 from homeserver.storage.batch import (
     Batch,
     ChangeRow,
     Fate,
     MemberRow,
+    Membership,
     RoomRow,
     SentRow,
     ServerRow,
@@ -62,6 +64,8 @@ class _Room:
     changed: Mapping[StateKey, EventNid] = field(default_factory=dict)
     """What is otherwise in the state than it was, by now."""
     batch: Batch = field(default_factory=Batch)
+    policed: Collection[EventID] = ()
+    """What the policy server of the room does not agree with."""
 
 
 class _Facts(NamedTuple):
@@ -128,6 +132,8 @@ class Absorbing:
                     return rulings
                 if facts.submission:
                     _add_sent(room.batch, facts.submission)
+                if room.batch.sticky:
+                    await sticky.note(conn, room.batch.sticky)
                 written = await append(conn, room.batch)
                 self._means.heads.drop(nid)
                 if written:
@@ -136,6 +142,7 @@ class Absorbing:
                         self._means.heads.put(_new_head(room))
                     await self._note_early(conn, room)
                     self._means.committed(max(written.values()))
+                    await self._let_stick(conn, room)
                     await self._note_missing(conn, room, written)
                     return rulings
         raise TimeoutError("the room was written to by somebody else all the time")
@@ -151,7 +158,8 @@ class Absorbing:
         head = (await self._means.heads.get(conn, {nid: [*keys, CREATE]}))[nid]
         known = await received.by_ids(conn, cited_by(head, events))
         judging = Judging(conn, self._means, self._resolving, head, known, policy)
-        return _Room(head, judging, head.group, {tip.event.event_id: tip for tip in head.tips})
+        tips = {tip.event.event_id: tip for tip in head.tips}
+        return _Room(head, judging, head.group, tips, policed=policy.keys())
 
     async def _add_all(
         self,
@@ -167,6 +175,7 @@ class Absorbing:
                 ruling = await room.judging.take(nids, event, states, room.group)
                 if ruling is not None:
                     rulings[event.event_id] = ruling
+                    self._note_sticking(room, nids, ruling)
                     await self._place(conn, room, nids, ruling)
         # Without a group nothing was accepted that a room could begin with.
         if room.group is not None and room.judging.rows:
@@ -189,6 +198,13 @@ class Absorbing:
         room.batch.notable += notices.rows(
             accepted, nids, self._means.signer.server, lambda event: event.event_id in may
         )
+
+    def _note_sticking(self, room: _Room, nids: Nids, ruling: Ruling) -> None:
+        """Add the row of an event that sticks, or may once it is judged again."""
+        event = ruling.event
+        if ruling.outcome is not Outcome.REJECTED and event.event_id not in room.policed:
+            server, now = self._means.signer.server, self._means.now()
+            room.batch.sticky += sticking.rows(room.head.room, [event], nids.events, server, now)
 
     async def _place(self, conn: Connection, room: _Room, nids: Nids, ruling: Ruling) -> None:
         """Let the room end with an event, if it was accepted."""
@@ -268,6 +284,15 @@ class Absorbing:
             nids = await self._means.numbers.events.intern(conn, [*absent, *accepted])
             pairs = [(nids[e.redacts], nids[i]) for i, e in accepted.items() if e.redacts in absent]
             await redactions.note_early(conn, pairs)
+
+    async def _let_stick(self, conn: Connection, room: _Room) -> None:
+        """Judge again what was soft failed and would stick, if somebody came into the room."""
+        joins = any(row.membership is Membership.JOIN for row in room.batch.members)
+        if joins and room.group is not None:
+            now = self._means.now()
+            pos = await accept_late(conn, room.judging, room.group, room.head.room, now)
+            if pos is not None:
+                self._means.committed(pos)
 
     async def _note_missing(
         self, conn: Connection, room: _Room, written: Mapping[EventNid, int]

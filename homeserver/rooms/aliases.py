@@ -111,8 +111,10 @@ class Aliases:
 
     async def remove(
         self, user: UserNid, user_id: UserID, alias: RoomAlias, *, in_charge: bool = False
-    ) -> None:
+    ) -> RoomID:
         """Take an alias away; those in charge of such aliases may take any of them.
+
+        Answers the room that it led to.
 
         Raises:
             NotFound: there is no such alias here.
@@ -127,6 +129,7 @@ class Aliases:
             if not is_theirs and not await self._is_in_charge(user_id, found.room_id):
                 raise Forbidden("somebody else made this alias")
             await aliases.remove(conn, alias)
+            return found.room_id
 
     async def of_room(self, room_id: RoomID) -> list[RoomAlias]:
         """The aliases that a room has here."""

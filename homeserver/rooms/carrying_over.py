@@ -6,43 +6,63 @@ user's personalized settings such as notifications, tags, etc."
 https://spec.matrix.org/v1.19/client-server-api/#room-upgrades
 """
 
+from collections.abc import Awaitable, Callable
+
 import orjson
 
 from federation.identifiers import RoomID
 from homeserver.accounts.account_data import AccountData
 from homeserver.errors import NotFound, TooLarge
 from homeserver.rooms.current import CREATE, Current
-from homeserver.storage import memberships
+from homeserver.storage import aliases, memberships
 from homeserver.storage.batch import Membership
-from homeserver.storage.numbers import UserNid
+from homeserver.storage.numbers import RoomNid, UserNid
+from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 
 TAGS = "m.tag"
 DIRECT = "m.direct"
 
 
+CopyRules = Callable[[UserNid, RoomID, RoomID], Awaitable[None]]
+"""Lets what somebody's push rules say of one room hold for another, too."""
+
+
 class CarryingOver:
-    """Copies tags and `m.direct` for who joins a room that replaces another.
+    """Copies tags, push rules and `m.direct` for who joins a room that replaces another.
 
     Args:
         process: the one that this is part of.
         current: the states of rooms.
         account_data: where it is kept.
+        copy_rules: copies push rules.
 
     """
 
-    def __init__(self, process: Process, current: Current, account_data: AccountData) -> None:
+    def __init__(
+        self,
+        process: Process,
+        current: Current,
+        account_data: AccountData,
+        copy_rules: CopyRules,
+    ) -> None:
         self._process = process
         self._current = current
         self._account_data = account_data
+        self._copy_rules = copy_rules
 
     async def joined(self, user: UserNid, room_id: RoomID) -> None:
-        """Somebody is in a room now: if they were in its predecessor, what they set goes along."""
+        """Somebody is in a room now: if they were in its predecessor, what they set goes along.
+
+        So do our aliases of that, and its place in our public list, if another server replaced it.
+        """
         before = await self._predecessor(user, room_id)
         if before is None:
             return
         await self._copy_tags(user, before, room_id)
         await self._copy_direct(user, before, room_id)
+        await self._copy_rules(user, before, room_id)
+        await self._move_names(before, room_id)
 
     async def _predecessor(self, user: UserNid, room_id: RoomID) -> RoomID | None:
         """The room that this one replaces, and says so itself, if the user is or was in it."""
@@ -88,3 +108,17 @@ class CarryingOver:
                 await self._account_data.put(user, None, DIRECT, orjson.dumps(direct))
             except TooLarge:
                 return  # nobody has so many rooms by hand
+
+    async def _move_names(self, before: RoomID, room_id: RoomID) -> None:
+        async with self._process.database.reader() as conn:
+            nids = await self._process.numbers.rooms.find(conn, [before, room_id])
+            if len(nids) == 2:
+                await move_names(conn, nids[before], nids[room_id])
+
+
+async def move_names(conn: Connection, before: RoomNid, room: RoomNid) -> None:
+    """Let our aliases of a room, and our public list, lead to the one that replaces it."""
+    await aliases.move(conn, before, room)
+    if await aliases.is_published(conn, before):
+        await aliases.publish(conn, room)
+        await aliases.unpublish(conn, before)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from federation.identifiers import RoomID
+from federation.sticky import STICKY
 from homeserver.config.settings import DelayedEvents as Terms
 from homeserver.errors import Conflict, Forbidden, LimitExceeded, NotFound, TooLarge
 from homeserver.rooms.delayed_sending import DelayedSending, delay_hash
@@ -38,13 +39,16 @@ class Wish(NamedTuple):
     state_key: str | None
     content: Mapping[str, Any]
     delay_ms: int
+    sticky: int | None = None
+    """For how many milliseconds it sticks then."""
 
     @property
     def json(self) -> bytes:
         """As it is stored."""
         body = {"room_id": self.room_id, "type": self.type, "content": self.content}
         key = {} if self.state_key is None else {"state_key": self.state_key}
-        return orjson.dumps({**body, **key})
+        sticky = {} if self.sticky is None else {STICKY: {"duration_ms": self.sticky}}
+        return orjson.dumps({**body, **key, **sticky})
 
 
 class DelayedEvents:

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from federation.identifiers import RoomID, UserID
+from federation.sticky import STICKY
 from homeserver.errors import Forbidden, MatrixError
 from homeserver.rooms.sending import Sending, Transaction
 from homeserver.storage import delayed_events
@@ -150,10 +151,13 @@ class DelayedSending:
         sender, room = UserID(claimed.sender), RoomID(wish["room_id"])
         transaction = _transaction(event.device, event.delay_id)
         kind, content = wish["type"], wish["content"]
+        sticky = wish[STICKY]["duration_ms"] if STICKY in wish else None
         if "state_key" in wish:
             key = wish["state_key"]
-            return await self._sending.set_state(sender, room, kind, key, content, transaction)
-        return await self._sending.send(sender, room, kind, content, transaction)
+            return await self._sending.set_state(
+                sender, room, kind, key, content, transaction, sticky=sticky
+            )
+        return await self._sending.send(sender, room, kind, content, transaction, sticky=sticky)
 
     async def _settle(self, claimed: Sequence[Claimed], outcomes: Sequence[Outcome]) -> None:
         async with self._process.database.reader() as conn:

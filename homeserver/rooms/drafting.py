@@ -115,7 +115,7 @@ class Work:
 
     def _same(self, draft: Draft) -> Event | None:
         """The current entry, if the draft would only repeat it: it answers for a new event."""
-        if draft.state_key is None:
+        if draft.state_key is None or draft.sticky is not None:
             return None
         now = self.entry((draft.type, draft.state_key))
         is_same = now and now.sender == draft.sender and now.content == draft.content

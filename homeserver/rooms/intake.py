@@ -27,6 +27,7 @@ from homeserver.rooms.drafting import Submission, Work, Written
 from homeserver.rooms.heads import Head, Heads
 from homeserver.rooms.interning import intern
 from homeserver.rooms.rows import RoomRows
+from homeserver.storage import sticky
 from homeserver.storage.batch import Batch, append
 from homeserver.storage.events import claim_rooms, get_sent, release_rooms
 from homeserver.storage.numbers import Numbers, RoomNid
@@ -310,6 +311,8 @@ class Intake:
             return
         batch, heads = await self._rows(rooms)
         self._is_written = True
+        if batch.sticky:
+            await sticky.note(self._conn, batch.sticky)
         positions = await append(self._conn, batch)
         if positions:
             self._means.committed(max(positions.values()))

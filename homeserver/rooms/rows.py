@@ -6,7 +6,7 @@ from dataclasses import replace
 from federation.events import Event
 from federation.identifiers import EventID, domain_of
 from federation.power_levels import PowerLevels
-from homeserver.rooms import notices, redacting, relating, searchable
+from homeserver.rooms import notices, redacting, relating, searchable, sticking
 from homeserver.rooms.drafting import Work, Written
 from homeserver.rooms.heads import Head, Known, Tip
 from homeserver.rooms.interning import Nids
@@ -72,6 +72,9 @@ class RoomRows:
         self._batch.searchable += searchable.rows(self._work.made, self._nids.events)
         self._batch.notable += notices.rows(
             self._work.made, self._nids, self._work.signer.server, self._may_call
+        )
+        self._batch.sticky += sticking.rows(
+            self._room, self._work.made, self._nids.events, self._work.signer.server, self._work.now
         )
         self._add_redacted(targets)
         self._batch.servers += [ServerRow(self._room, *count) for count in self._joined().items()]

@@ -5,6 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from federation.building import Draft
@@ -20,7 +21,7 @@ from homeserver.errors import (
     InvalidParam,
     MatrixError,
 )
-from homeserver.rooms.aliases import Aliases
+from homeserver.rooms.aliases import CANONICAL, Aliases
 from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import Submission
@@ -88,10 +89,12 @@ class Sending:
         content: Mapping[str, Any],
         transaction: Transaction,
         ts: int | None = None,
+        sticky: int | None = None,
     ) -> EventID:
         """Send a message event, of another time than now if that is given.
 
-        The ID of the first try, if this is a repeat.
+        It sticks for so many milliseconds, if that is given. The ID of the first try, if this is a
+        repeat.
 
         Raises:
             Forbidden: the rules of the room forbid it.
@@ -105,7 +108,7 @@ class Sending:
             await self._check_redaction(sender, room_id, redacts)
             content = {key: value for key, value in content.items() if key != "redacts"}
         await self._check_relation(sender, kind, content, transaction)
-        draft = Draft(kind, sender, content, None, room_id, redacts)
+        draft = Draft(kind, sender, content, None, room_id, redacts, sticky)
         once = transaction.once
         submission = Submission([draft], once=once, txn_id=transaction.told, ts=ts)
         return await post_one(self._intake, submission, room_id)
@@ -131,11 +134,12 @@ class Sending:
         content: Mapping[str, Any],
         transaction: Transaction | None = None,
         ts: int | None = None,
+        sticky: int | None = None,
     ) -> EventID:
         """Set an entry of the room's state, of another time than now if that is given.
 
-        The event that says so already, if there is one. With a transaction, a repeat of it answers
-        the ID of the first try.
+        The event that says so already, if there is one and the new one is not to stick. With a
+        transaction, a repeat of it answers the ID of the first try.
 
         Raises:
             Forbidden: the rules of the room forbid it.
@@ -153,9 +157,23 @@ class Sending:
             raise InvalidParam("a room is not replaced by itself")
         if kind == "m.room.canonical_alias" and not state_key:
             await self._check_aliases(room_id, content)
-        draft = Draft(kind, sender, content, state_key, room_id)
+        draft = Draft(kind, sender, content, state_key, room_id, sticky=sticky)
         once = transaction.once if transaction else None
         return await post_one(self._intake, Submission([draft], once=once, ts=ts), room_id)
+
+    async def unname(self, sender: UserID, room_id: RoomID, alias: RoomAlias) -> None:
+        """Name an alias that leads nowhere now in the room's state no more, if the sender may."""
+        async with self._process.database.reader() as conn:
+            state = await self._current.read(conn, room_id, [CANONICAL])
+        before = state[CANONICAL].content if CANONICAL in state else {}
+        content = {key: value for key, value in before.items() if value != alias}
+        others = before.get("alt_aliases")
+        if isinstance(others, list) and alias in others:
+            content["alt_aliases"] = [other for other in others if other != alias]
+        if content != before:
+            draft = Draft(CANONICAL[0], sender, content, CANONICAL[1], room_id)
+            with suppress(Forbidden):
+                await post_one(self._intake, Submission([draft]), room_id)
 
     async def _check_membership(
         self, sender: UserID, room_id: RoomID, state_key: str, membership: object

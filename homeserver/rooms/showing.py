@@ -3,12 +3,13 @@
 https://spec.matrix.org/v1.19/client-server-api/#room-event-format
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from federation.canonical_json import JsonObject
-from federation.events import Event
+from federation.events import Event, redacted
 from federation.identifiers import ServerName, domain_of
+from federation.sticky import STICKY, sticks_until, sticky_part
 from homeserver.rooms.bundling import Bundling
 from homeserver.rooms.moments import Moments
 from homeserver.rooms.standings import Reader, Standing, Standings
@@ -21,6 +22,10 @@ from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid
 
 __all__ = ["Around", "Reader", "Showing", "client_event", "shown"]
+
+
+STICKS_FOR = "msc4354_sticky_duration_ttl_ms"
+"""In `unsigned`: for how many milliseconds more an event sticks."""
 
 
 def client_event(event: Event) -> JsonObject:
@@ -39,6 +44,9 @@ def client_event(event: Event) -> JsonObject:
         # Room version 11 moved it: servers give it in both places, to clients old and new.
         found["redacts"] = event.redacts
         found["content"] = {**event.content, "redacts": event.redacts}
+    sticky = sticky_part(event)
+    if sticky is not None:
+        found[STICKY] = sticky
     return found
 
 
@@ -83,7 +91,21 @@ def shown(placed: Placed, around: Around, now: int) -> JsonObject:
         unsigned["org.matrix.msc4140.delay_id"] = sent.delay_id
     found = client_event(event)
     found["unsigned"] = unsigned
+    until = sticks_until(event, now)
+    if until is not None and until > now:
+        unsigned[STICKS_FOR] = until - now
     return found
+
+
+def _without(placed: Placed, around: Around, erased: Collection[str]) -> Placed:
+    """The event without what somebody said who wanted to be erased, but for who was there."""
+    if placed.event.sender not in erased or around.memberships.get(placed.nid) == "join":
+        return placed
+    return placed._replace(event=redacted(placed.event))
+
+
+Erased = Callable[[Connection], Awaitable[Collection[str]]]
+"""The IDs of those whose messages not everybody is shown."""
 
 
 class Showing:
@@ -95,6 +117,7 @@ class Showing:
         moments: of events.
         bundling: gathers what is related to events.
         now: milliseconds since the epoch.
+        erased: whose messages not everybody is shown.
 
     """
 
@@ -105,7 +128,9 @@ class Showing:
         moments: Moments,
         bundling: Bundling,
         now: Callable[[], int],
+        erased: Erased,
     ) -> None:
+        self._erased = erased
         self._bundling = bundling
         self._server = server
         self._standings = standings
@@ -137,8 +162,8 @@ class Showing:
             await self._memberships(conn, reader, events, standings),
             await self._sent(conn, reader, events),
         )
-        now = self._now()
-        return [shown(placed, around, now) for placed in events]
+        now, erased = self._now(), await self._erased(conn)
+        return [shown(_without(e, around, erased) if erased else e, around, now) for e in events]
 
     async def show_bundled(
         self,

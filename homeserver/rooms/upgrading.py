@@ -17,11 +17,12 @@ from federation.power_levels import LevelError, PowerLevels
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.accounts.profiles import Profiles
 from homeserver.errors import Forbidden, InvalidParam, NotFound, UnsupportedRoomVersion
+from homeserver.rooms.carrying_over import move_names
 from homeserver.rooms.current import CREATE, POWER_LEVELS, Current
 from homeserver.rooms.heads import Head
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.posting import post_all
-from homeserver.storage import aliases, memberships, room_states
+from homeserver.storage import memberships, room_states
 from homeserver.storage.batch import Membership
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.process import Process
@@ -195,10 +196,7 @@ class Upgrading:
         """Let our aliases, and our public list, lead to the new room."""
         async with self._process.database.reader() as conn:
             new = (await self._process.numbers.rooms.intern(conn, [new_id]))[new_id]
-            await aliases.move(conn, old.room, new)
-            if await aliases.is_published(conn, old.room):
-                await aliases.publish(conn, new)
-                await aliases.unpublish(conn, old.room)
+            await move_names(conn, old.room, new)
 
     async def _close(self, user: UserID, old: _Old, new_id: RoomID) -> None:
         """Say in the old room where to go, and let nobody go on there as far as that is allowed."""

@@ -6,7 +6,7 @@ adds a device, or writes account data, takes the account's row first.
 https://spec.matrix.org/v1.19/client-server-api/#account-management
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from federation.identifiers import UserID
@@ -355,3 +355,16 @@ async def deactivate(conn: Connection, account: Account, *, erase: bool) -> int 
         Kind.PROFILE,
     )
     return pos
+
+
+async def who_are_erased(conn: Connection, users: Collection[UserNid] | None) -> set[str]:
+    """The IDs of those of the users, or of all, who were erased."""
+    rows = await conn.fetch(
+        """
+        SELECT u.user_id
+          FROM accounts a JOIN users u ON u.user_nid = a.user_nid
+         WHERE a.erased AND ($1::bigint[] IS NULL OR a.user_nid = ANY ($1))
+        """,
+        None if users is None else list(users),
+    )
+    return {row[0] for row in rows}

@@ -166,6 +166,16 @@ class NotableRow(NamedTuple):
     mentioned: Sequence[UserNid]
 
 
+class StickyRow(NamedTuple):
+    """An event that sticks for a while."""
+
+    event: EventNid
+    room: RoomNid
+    expires_ts: int
+    is_ours: bool
+    """Whether a person of this server says it."""
+
+
 @dataclass(slots=True)
 class Batch:
     """Rows for any number of rooms; a room is written whole or not at all."""
@@ -181,6 +191,8 @@ class Batch:
     relations: list[RelationRow] = field(default_factory=list)
     notable: list[NotableRow] = field(default_factory=list)
     searchable: list[SearchRow] = field(default_factory=list)
+    sticky: list[StickyRow] = field(default_factory=list)
+    """Not written with the rest, but before it: see `storage.sticky.note`."""
 
 
 async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:

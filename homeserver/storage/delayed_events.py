@@ -20,7 +20,8 @@ class Delayed(NamedTuple):
     user: UserNid
     device: int
     json: bytes
-    """An object of `room_id`, `type`, `content`, and `state_key` if it is a state event."""
+    """An object of `room_id`, `type`, `content`, of a state event `state_key`, and `msc4354_sticky`
+    if it sticks."""
     delay_ms: int
     due_ts: int
     finalised_ts: int | None

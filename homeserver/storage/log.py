@@ -51,6 +51,8 @@ class Kind(IntEnum):
     """The user forgot the room."""
     ONE_TIME_KEYS = 24
     """A device of the user has more or fewer one-time keys; item: its number."""
+    STICKY = 25
+    """Something in the room is about to stick; or does after all: then item is its number."""
     OUTGOING = 30
     """Something waits to be sent to another server; item: the server's number."""
 

@@ -36,6 +36,7 @@ class QueuedEvent(NamedTuple):
     """An event in the queue."""
 
     pos: int
+    event: EventNid
     json: bytes
 
 
@@ -115,11 +116,40 @@ async def queue_events(
     return moved is not None
 
 
+async def queue_again(
+    conn: Connection, rows: Sequence[tuple[ServerNid, RoomNid, EventNid]]
+) -> int | None:
+    """Put older events into queues, behind all that waits there; the position, if there are any."""
+    if not rows:
+        return None
+    pos: int | None = await conn.fetchval(
+        """
+        WITH given AS (
+            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY
+                   AS g (server_nid, room_nid, event_nid, nr)
+        ), logged AS MATERIALIZED (
+            SELECT append_log(array_agg($4::smallint), array_agg(NULL::bigint),
+                              array_agg(NULL::bigint), array_agg(server_nid ORDER BY nr)) AS base
+              FROM given
+        ), queued AS (
+            INSERT INTO outgoing_events (server_nid, pos, room_nid, event_nid)
+            SELECT g.server_nid, l.base + g.nr - 1, g.room_nid, g.event_nid
+              FROM given g, logged l
+            RETURNING pos
+        )
+        SELECT max(pos) FROM queued
+        """,
+        *[list(column) for column in zip(*rows, strict=True)],
+        Kind.OUTGOING,
+    )
+    return pos
+
+
 async def events_for(conn: Connection, server: ServerNid, limit: int) -> list[QueuedEvent]:
     """The first events in a server's queue."""
     rows = await conn.fetch(
         """
-        SELECT o.pos, e.json
+        SELECT o.pos, o.event_nid, e.json
           FROM outgoing_events o JOIN events e ON e.event_nid = o.event_nid
          WHERE o.server_nid = $1
          ORDER BY o.pos
@@ -144,9 +174,9 @@ async def edus_for(conn: Connection, server: ServerNid, limit: int) -> list[Queu
     return [QueuedEdu(*row) for row in rows]
 
 
-async def keep_newest(conn: Connection, server: ServerNid, most: int) -> None:
-    """Of a queue that has grown long, keep each room's newest event: what is between, the server
-    fetches when it is back.
+async def keep_newest(conn: Connection, server: ServerNid, most: int, now: int) -> None:
+    """Of a queue that has grown long, keep each room's newest event, and what sticks: what is
+    between, the server fetches when it is back.
     """
     await conn.execute(
         """
@@ -156,9 +186,12 @@ async def keep_newest(conn: Connection, server: ServerNid, most: int) -> None:
            AND EXISTS (SELECT FROM outgoing_events later
                         WHERE later.server_nid = $1 AND later.room_nid = o.room_nid
                           AND later.pos > o.pos)
+           AND NOT EXISTS (SELECT FROM sticky_events s
+                            WHERE s.event_nid = o.event_nid AND s.expires_ts > $3)
         """,
         server,
         most,
+        now,
     )
 
 

@@ -171,6 +171,8 @@ async def close_room(conn: Connection, room: RoomNid) -> None:
             DELETE FROM receipts WHERE room_nid = $1
         ), kept AS (
             DELETE FROM account_data WHERE room_nid = $1
+        ), stuck AS (
+            DELETE FROM sticky_events WHERE room_nid = $1
         ), followed AS (
             DELETE FROM thread_subscriptions WHERE room_nid = $1
         ), spoken AS (

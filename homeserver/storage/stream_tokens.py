@@ -16,7 +16,7 @@ ORDER_BITS = 24
 # No longer than what fits into 64 bits, also as a room order. What stands behind `~` is for
 # whoever gave the token only: a position of sliding sync is one of `/messages`, too.
 _FORM = re.compile(
-    r"h(\d{1,9})\.(\d{1,11})\.(\d{1,11})\.(\d{1,15})(?:\.(-?\d{1,18}))?(?:~\d{1,18}\.\d{1,18})?",
+    r"h(\d{1,9})\.(\d{1,11})\.(\d{1,11})\.(\d{1,15})(?:\.(-?\d{1,18}))?(?:s(\d{1,15}))?(?:~\d{1,18}\.\d{1,18})?",
     re.ASCII,
 )
 _LAST = (1 << ORDER_BITS) - 1
@@ -35,6 +35,8 @@ class StreamToken(NamedTuple):
     """Milliseconds: the last change of typing or presence that was seen."""
     order: int | None = None
     """A place in one room, where that is not simply the log's."""
+    sticky: int | None = None
+    """In the log; what sticks was seen up to it, where that is not all up to `pos`."""
 
     @property
     def room_order(self) -> int:
@@ -44,7 +46,8 @@ class StreamToken(NamedTuple):
     def __str__(self) -> str:
         """As it is sent."""
         text = f"h{self.epoch}.{self.pos}.{self.to_device}.{self.ephemeral}"
-        return text if self.order is None else f"{text}.{self.order}"
+        text = text if self.order is None else f"{text}.{self.order}"
+        return text if self.sticky is None else f"{text}s{self.sticky}"
 
     @classmethod
     def parse(cls, text: str) -> "StreamToken":
@@ -52,7 +55,12 @@ class StreamToken(NamedTuple):
         found = _FORM.fullmatch(text)
         if found is None:
             raise InvalidParam("this is not a token of this server")
-        epoch, pos, to_device, ephemeral, order = found.groups()
+        epoch, pos, to_device, ephemeral, order, sticky = found.groups()
         return cls(
-            int(epoch), int(pos), int(to_device), int(ephemeral), int(order) if order else None
+            int(epoch),
+            int(pos),
+            int(to_device),
+            int(ephemeral),
+            int(order) if order else None,
+            int(sticky) if sticky else None,
         )

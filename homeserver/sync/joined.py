@@ -31,6 +31,7 @@ from homeserver.sync.account import AccountSections, room_data, wants, wants_roo
 from homeserver.sync.activity import Activity
 from homeserver.sync.seeing import Seeing
 from homeserver.sync.states import SentMembers, after_timeline, before_timeline
+from homeserver.sync.sticky import Asked, StickyEvents
 from homeserver.sync.summaries import Summary, summaries
 from homeserver.sync.timelines import News, Timelines, last_events
 from homeserver.sync.unread import Tally, Unread, main_only, room_total
@@ -54,6 +55,27 @@ class Means(NamedTuple):
     typing: Typing
     account: AccountSections
     unread: Unread
+    sticky: StickyEvents
+
+
+class Joined(NamedTuple):
+    """What is told of the rooms that somebody is in."""
+
+    sections: dict[str, JsonObject]
+    """By room ID; of rooms with anything new."""
+    sticky: int | None = None
+    """Up to which position all that sticks was told, if that is not all."""
+
+
+@dataclass(slots=True)
+class _Told:
+    """What is told of rooms in which something happened."""
+
+    sections: dict[RoomNid, JsonObject] = field(default_factory=dict)
+    new: set[RoomNid] = field(default_factory=set)
+    """Of which the client knows nothing yet."""
+    events: dict[RoomNid, set[str]] = field(default_factory=dict)
+    """IDs of what is in their timelines."""
 
 
 @dataclass(slots=True)
@@ -88,8 +110,8 @@ class JoinedRooms:
         data: Iterable[Datum],
         up_to: int,
         stamp: int,
-    ) -> dict[str, JsonObject]:
-        """The rooms with anything new, by room ID.
+    ) -> Joined:
+        """The rooms with anything new.
 
         Args:
             wish: who asks for what.
@@ -110,21 +132,20 @@ class JoinedRooms:
             self._sent.forget(wish.who.device)
         if wish.lazy:
             self._sent.ask(wish.who.device, wish.after)
-        found: dict[str, JsonObject] = {}
         active = self._active(wish, mine)
+        told = _Told()
         if active:
             async with means.process.database.reader() as conn:
-                for room, section in (
-                    await self._sections(conn, wish, reader, active, up_to)
-                ).items():
-                    found[mine[room].room_id] = section
+                told = await self._sections(conn, wish, reader, active, up_to)
+        found = {str(mine[room].room_id): section for room, section in told.sections.items()}
+        sticky = await self._add_sticky(wish, reader, mine, told, found, up_to)
         await self._add_ephemeral(wish, mine, found, up_to, stamp)
         await self._add_counts(wish, mine, found, up_to)
         wanted = wish.filter.room.account_data
         for room, events in room_data(data, wish).items():
             if room in mine and wants_room(wanted, mine[room].room_id):
                 found.setdefault(mine[room].room_id, {})["account_data"] = {"events": events}
-        return found
+        return Joined(found, sticky)
 
     def _active(self, wish: Wish, mine: Mapping[RoomNid, RoomOf]) -> list[RoomOf]:
         """The rooms in which there may be something new."""
@@ -134,7 +155,7 @@ class JoinedRooms:
 
     async def _sections(
         self, conn: Connection, wish: Wish, reader: Reader, active: Sequence[RoomOf], up_to: int
-    ) -> dict[RoomNid, JsonObject]:
+    ) -> _Told:
         rooms = await self._with_news(conn, wish, active, up_to)
         standings = await self._see(conn, wish, reader, rooms)
         await self._find_states(conn, wish, rooms, up_to)
@@ -152,19 +173,49 @@ class JoinedRooms:
             wish.filter,
             {room.of.room for room in rooms if room.limited},
         )
-        found: dict[RoomNid, JsonObject] = {}
+        told = _Told()
         rest = iter(lines)
         for room in rooms:
             timeline = [next(rest) for _ in room.timeline]
             nid = room.of.room
+            told.events[nid] = {event.event.event_id for event in room.timeline}
+            if room.is_new:
+                told.new.add(nid)
             states = [events[n] for n in room.state.values() if n in events]
             entries = self._entries(wish, room, states, lazy.get(nid, ()), events)
             section = self._section(wish, room, timeline, entries, up_to)
             if summaries.get(nid):
                 section["summary"] = summaries[nid]
             if _says_something(section, room, wish):
-                found[nid] = section
-        return found
+                told.sections[nid] = section
+        return told
+
+    async def _add_sticky(
+        self,
+        wish: Wish,
+        reader: Reader,
+        mine: Mapping[RoomNid, RoomOf],
+        told: _Told,
+        found: dict[str, JsonObject],
+        up_to: int,
+    ) -> int | None:
+        """What sticks, in the timelines or not; see `Joined.sticky`.
+
+        https://github.com/matrix-org/matrix-spec-proposals/pull/4354
+        """
+        sticky, after, candidates = self._means.sticky, wish.after, list(mine)
+        if wish.since is not None and wish.since.sticky is not None:
+            after = wish.since.sticky
+        elif wish.since is not None:
+            candidates = self._means.activity.changed(mine, after)
+        rooms = await sticky.among(candidates)
+        if not rooms:
+            return None
+        spans = {room: 0 if room in told.new else after for room in rooms}
+        page = await sticky.read(reader, Asked(spans, up_to), told.events)
+        for room, events in page.events.items():
+            found.setdefault(mine[room].room_id, {})["msc4354_sticky"] = {"events": events}
+        return page.last
 
     async def _with_news(
         self, conn: Connection, wish: Wish, active: Sequence[RoomOf], up_to: int

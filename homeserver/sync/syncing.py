@@ -93,8 +93,9 @@ class Syncing:
         data = await parts.account.data(wish, up_to)
         since = wish.since.ephemeral if wish.since else 0
         answer: JsonObject = {}
+        joined = await parts.joined.read(wish, reader, rooms, data, up_to, since)
         sections = {
-            "join": await parts.joined.read(wish, reader, rooms, data, up_to, since),
+            "join": joined.sections,
             **await parts.others.read(wish, reader, rooms, up_to),
         }
         if any(sections.values()):
@@ -104,7 +105,8 @@ class Syncing:
         met = await self._device_lists(wish, rooms, answer, up_to)
         if parts.presence.enabled:
             answer |= await parts.account.presence(wish, since, met)
-        answer["next_batch"] = str(StreamToken(parts.epoch, up_to, last, max(stamp, since)))
+        token = StreamToken(parts.epoch, up_to, last, max(stamp, since), sticky=joined.sticky)
+        answer["next_batch"] = str(token)
         return answer
 
     async def _to_device(self, wish: Wish, answer: JsonObject, up_to: int) -> int:

@@ -355,3 +355,22 @@ async def test_no_context_of_what_one_may_not_see(room: Stage, ann: Client, bob:
 async def test_bad_queries(room: Stage, ann: Client, query: dict[str, str], errcode: str) -> None:
     answer = await ann.get(f"{room.path}/messages", **query)
     assert (answer.status, answer.errcode) == (400, errcode)
+
+
+async def test_who_was_erased_is_heard_by_those_only_who_were_there(
+    hearth: Hearth, room: Stage, ann: Client, bob: Client
+) -> None:
+    await room.member(bob, "join")
+    said = await room.say(bob, "regrettable")
+    (await ann.get(f"{room.path}/event/{said}")).ok()
+    parts = hearth.parts
+    process = parts.base.process
+    async with process.database.reader() as conn:
+        nid = (await process.numbers.users.find(conn, [bob.user_id]))[bob.user_id]
+    await parts.accounts.management.deactivate(nid, erase=True)
+    cat = await hearth.user("cat")
+    await room.member(cat, "join")
+    assert (await ann.get(f"{room.path}/event/{said}")).ok()["content"]["body"] == "regrettable"
+    assert (await cat.get(f"{room.path}/event/{said}")).ok()["content"] == {}
+    assert "regrettable" not in str((await cat.get("/_matrix/client/v3/sync", timeout=0)).ok())
+    assert "regrettable" in str((await ann.get("/_matrix/client/v3/sync", timeout=0)).ok())

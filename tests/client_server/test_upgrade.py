@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import Client, Hearth
+from tests.servers import Client, Hearth, eventually
 
 V3 = "/_matrix/client/v3"
 
@@ -108,9 +108,20 @@ async def test_what_people_set_goes_with_them(hearth: Hearth) -> None:
         (await who.put(tag, {"order": order})).ok()
     direct = f"{V3}/user/{ben.user_id}/account_data/m.direct"
     (await ben.put(direct, {ann.user_id: [room], "@x:y": ["!other:z"]})).ok()
+    rules = f"{V3}/pushrules/global"
+    here = {"kind": "event_match", "key": "room_id", "pattern": room}
+    word = {"kind": "event_match", "key": "content.body", "pattern": "x"}
+    for who in (ann, ben):
+        (await who.put(f"{rules}/room/{room}", {"actions": []})).ok()
+        muted = {"actions": [], "conditions": [here, word]}
+        (await who.put(f"{rules}/override/{room}", muted)).ok()
     upgraded = await ann.post(f"{V3}/rooms/{room}/upgrade", {"new_version": "12"})
     new = upgraded.ok()["replacement_room"]
     (await ben.post(f"{V3}/join/{new}")).ok()
+    for who in (ann, ben):
+        assert (await who.get(f"{rules}/room/{new}")).ok()["actions"] == []
+        override = (await who.get(f"{rules}/override/{new}")).ok()
+        assert override["conditions"] == [{**here, "pattern": new}, word]
     for who, order in ((ann, 0.1), (ben, 0.2)):
         tags = (await who.get(f"{V3}/user/{who.user_id}/rooms/{new}/tags")).ok()["tags"]
         assert tags == {"m.favourite": {"order": order}}
@@ -128,3 +139,27 @@ async def test_a_room_is_not_replaced_by_itself(hearth: Hearth) -> None:
     tombstone = {"body": "", "replacement_room": room}
     answer = await ann.put(f"{V3}/rooms/{room}/state/m.room.tombstone", tombstone)
     assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM")
+
+
+async def test_what_is_ours_of_a_room_that_another_server_replaces(
+    pair: tuple[Hearth, Hearth],
+) -> None:
+    here, there = pair
+    ann, ben = await here.user("ann"), await there.user("ben")
+    room = await make(ann, preset="public_chat")
+    (await ben.post(f"{V3}/join/{room}", server_name=here.name)).ok()
+    alias = f"{V3}/directory/room/%23ours:{there.name}"
+    (await ben.put(alias, {"room_id": room})).ok()
+    (await ben.put(f"{V3}/user/{ben.user_id}/rooms/{room}/tags/m.favourite", {})).ok()
+    upgraded = await ann.post(f"{V3}/rooms/{room}/upgrade", {"new_version": "11"})
+    new = upgraded.ok()["replacement_room"]
+
+    async def replaced() -> bool:
+        state = f"{V3}/rooms/{room}/state/m.room.tombstone"
+        return (await ben.get(state)).status == 200
+
+    await eventually(replaced)
+    (await ben.post(f"{V3}/join/{new}", server_name=here.name)).ok()
+    assert (await ben.get(alias)).ok()["room_id"] == new
+    tags = (await ben.get(f"{V3}/user/{ben.user_id}/rooms/{new}/tags")).ok()["tags"]
+    assert tags == {"m.favourite": {}}

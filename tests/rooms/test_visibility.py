@@ -77,6 +77,11 @@ class Scene:
         return [e.event.content["body"] for e in found if e.event.type == "m.room.message"]
 
 
+async def nobody(_: Connection) -> tuple[str, ...]:
+    """Nobody was erased."""
+    return ()
+
+
 @pytest.fixture
 async def scene(database: Database) -> AsyncIterator[Scene]:
     async with worker(database) as one, database.reader() as conn:
@@ -91,7 +96,7 @@ async def scene(database: Database) -> AsyncIterator[Scene]:
             numbers,
             standings,
             visibility,
-            Showing(SERVER, standings, moments, bundling, lambda: 2_000_000_000_000),
+            Showing(SERVER, standings, moments, bundling, lambda: 2_000_000_000_000, nobody),
         )
 
 

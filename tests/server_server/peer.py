@@ -192,9 +192,10 @@ class Peer:
         redacts: EventID | None = None,
         now: int | None = None,
         signer: Signer | None = None,
+        sticky: int | None = None,
     ) -> Event:
         """An event of the room, at its end unless told otherwise; it is not added there."""
-        draft = Draft(kind, sender, content, state_key, room.room_id, redacts)
+        draft = Draft(kind, sender, content, state_key, room.room_id, redacts, sticky)
         at = place or room.place(kind, sender, state_key, content)
         by = signer or self.signer
         opaque = f"p{next(_numbers)}"

@@ -12,6 +12,7 @@ tokens = st.builds(
     to_device=st.integers(0, 10**11 - 1),
     ephemeral=st.integers(0, 10**15 - 1),
     order=st.none() | st.integers(-(10**18) + 1, 10**18 - 1),
+    sticky=st.none() | st.integers(0, 10**11 - 1),
 )
 
 

@@ -6,6 +6,7 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/3959 (account data)
 https://github.com/matrix-org/matrix-spec-proposals/pull/3960 (receipts)
 https://github.com/matrix-org/matrix-spec-proposals/pull/3961 (typing)
 https://github.com/matrix-org/matrix-spec-proposals/pull/4308 (thread subscriptions)
+https://github.com/matrix-org/matrix-spec-proposals/pull/4480 (sticky events)
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 from federation.canonical_json import JsonObject
 from homeserver.rooms.receipts import Receipts
+from homeserver.rooms.standings import Reader
 from homeserver.rooms.typing import Typing
 from homeserver.storage.account_data import Datum
 from homeserver.storage.batch import Membership
@@ -29,12 +31,14 @@ from homeserver.sync.keys import Keys
 from homeserver.sync.sliding.lists import Match, Windows
 from homeserver.sync.sliding.positions import Position
 from homeserver.sync.sliding.sections import Said
-from homeserver.sync.sliding.wishes import Scope, SlidingWish
+from homeserver.sync.sliding.wishes import Scope, SlidingWish, StickyWish
+from homeserver.sync.sticky import Asked, StickyEvents
 from homeserver.sync.thread_subscriptions import SubscriptionPages
 from homeserver.sync.to_device import ToDevice
 from homeserver.sync.wishes import Wish
 
 THREAD_SUBSCRIPTIONS = "io.element.msc4308.thread_subscriptions"
+STICKY_EVENTS = "org.matrix.msc4354.sticky_events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Moment:
     said: Said
     up_to: int
     """The position up to which is told."""
+    reader: Reader
 
 
 class Told(NamedTuple):
@@ -71,6 +76,7 @@ class Means(NamedTuple):
     receipts: Receipts
     typing: Typing
     subscriptions: SubscriptionPages
+    sticky: StickyEvents
 
 
 class ExtensionSections:
@@ -101,6 +107,10 @@ class ExtensionSections:
             found = await self._thread_subscriptions(wish, moment, wanted.thread_subscriptions)
             if found:
                 sections[THREAD_SUBSCRIPTIONS], has_news = found, True
+        if wanted.sticky is not None:
+            found = await self._sticky(moment, wanted.sticky)
+            if found:
+                sections[STICKY_EVENTS], has_news = found, True
         return Told(sections, has_news)
 
     async def _to_device(self, wish: SlidingWish, moment: Moment) -> JsonObject:
@@ -139,6 +149,35 @@ class ExtensionSections:
             return {}
         page = await self._means.subscriptions.page(user, after, moment.up_to, limit)
         return page.sections | ({"prev_batch": str(page.rest)} if page.rest is not None else {})
+
+    async def _sticky(self, moment: Moment, asked: StickyWish) -> JsonObject:
+        """What sticks in rooms that the client knows, or is told of now: there all of it."""
+        since = asked.since.pos if asked.since and asked.since.epoch == self._means.epoch else 0
+        known = {r for r, s in moment.position.rooms.items() if s.membership is Membership.JOIN}
+        wanted = known | moment.windows.matches.keys()
+        joined = {
+            room.room: room
+            for room in moment.rooms
+            if room.membership is Membership.JOIN and room.room in wanted
+        }
+        spans = {
+            room: since if room in known and joined[room].pos <= since else 0
+            for room in await self._means.sticky.among(joined)
+        }
+        if not spans:
+            return {}
+        told = {
+            room: {event["event_id"] for event in section.get("timeline", ())}
+            for room, of in joined.items()
+            if (section := moment.said.rooms.get(of.room_id))
+        }
+        limits = Asked(spans, moment.up_to, asked.limit)
+        page = await self._means.sticky.read(moment.reader, limits, told)
+        if not page.events and page.last is None:
+            return {}
+        last = moment.up_to if page.last is None else page.last
+        rooms = {str(joined[room].room_id): {"events": e} for room, e in page.events.items()}
+        return {"rooms": rooms, "next_batch": str(StreamToken(self._means.epoch, last))}
 
     async def _account_data(self, wish: SlidingWish, moment: Moment, scope: Scope) -> JsonObject:
         account, found = self._means.account, JsonObject()

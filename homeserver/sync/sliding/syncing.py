@@ -142,7 +142,7 @@ class SlidingSync:
         reader = await parts.ignoring.reader(who)
         windows, dues = await self._dues(wish, position, rooms, reader)
         said = await parts.sections.read(wish, reader, dues, up_to)
-        moment = Moment(rooms, windows, position, said, up_to)
+        moment = Moment(rooms, windows, position, said, up_to, reader)
         told = await parts.extensions.read(wish, moment)
         missed = await self._missed(wish, position, rooms, windows, up_to)
         changes = {**fallen_behind(position, wish.after, missed), **said.sent}

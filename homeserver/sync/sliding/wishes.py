@@ -64,6 +64,13 @@ class ToDeviceWish(NamedTuple):
     limit: int = 100
 
 
+class StickyWish(NamedTuple):
+    """https://github.com/matrix-org/matrix-spec-proposals/pull/4480"""
+
+    since: StreamToken | None = None
+    limit: int = 100
+
+
 @dataclass(frozen=True, slots=True)
 class Extensions:
     """What is wanted beside rooms; `None`: not wanted."""
@@ -75,6 +82,7 @@ class Extensions:
     typing: Scope | None = None
     thread_subscriptions: int | None = None
     """How many changes at most."""
+    sticky: StickyWish | None = None
 
 
 class SlidingToken(NamedTuple):
