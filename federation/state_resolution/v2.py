@@ -5,6 +5,8 @@ https://spec.matrix.org/v1.19/rooms/v2/#state-resolution
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import compress, filterfalse
+from operator import ne
 
 from federation.auth import CREATE, auth_events_for, authorise
 from federation.auth.selection import POWER_LEVELS
@@ -62,12 +64,15 @@ def separate(
     """
     first = states[0]
     keys: set[StateKey] = set()
+    # States are large and many: what is done for each entry of each is left to the interpreter.
     for other in states[1:]:
-        keys.update(key for key, found in first.items() if other.get(key) != found)
-        keys.update(other.keys() - first.keys())
+        keys.update(compress(first, map(ne, first.values(), map(other.get, first))))
+        keys.update(filterfalse(first.__contains__, other))
     unconflicted = {key: found for key, found in first.items() if key not in keys}
-    conflicted = frozenset(state[key] for state in states for key in keys if key in state)
-    return unconflicted, conflicted
+    conflicted: set[Id | None] = set()
+    for state in states:
+        conflicted.update(map(state.get, keys))
+    return unconflicted, frozenset(found for found in conflicted if found is not None)
 
 
 def _find_create(states: Sequence[Mapping[StateKey, Id]], graph: Graph[Id]) -> Event | None:

@@ -19,7 +19,7 @@ from homeserver.storage import received
 from homeserver.storage.batch import Fate
 from homeserver.storage.numbers import Numbers, RoomNid
 from homeserver.storage.pool import Connection
-from homeserver.storage.state_groups import EventNid, KeyNid, StateGroup, changes_between
+from homeserver.storage.state_groups import GONE, EventNid, KeyNid, StateGroup, changes_between
 
 _ALWAYS: frozenset[StateKey] = frozenset(
     {("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.join_rules", "")}
@@ -96,18 +96,19 @@ class Resolving:
 
         A key that is not in the answer has no entry.
         """
-        differing = {key for group in groups[1:] for key in changes_between(groups[0], group)}
-        shared = groups[0].entries()
-        conflicted = {e for key in differing for g in groups if (e := g.find(key)) is not None}
-        for key in differing:
-            shared.pop(key, None)
+        changes = [changes_between(groups[0], group) for group in groups[1:]]
+        differing = {key for changed in changes for key in changed}
+        base = groups[0].entries()
+        conflicted = {e for changed in changes for e in changed.values() if e != GONE}
+        conflicted |= {base[key] for key in differing & base.keys()}
+        shared = {key: event for key, event in base.items() if key not in differing}
         edges = await self._edges.below(conn, room, [*shared.values(), *conflicted])
         graph = _StoredGraph(edges, Below(edges, shared.values()))
         names = await received.state_keys(conn, differing)
         await self._read(conn, graph, conflicted)
         while True:
             keys = await self._judged_by(conn, graph.events.values(), names)
-            states = [_part(group, keys) for group in groups]
+            states = _parts(base, changes, keys)
             try:
                 found = await _while_alive(conn, resolve, states, graph, version)
             except _MissingError as missing:
@@ -164,8 +165,21 @@ async def _while_alive(
     return task.result()
 
 
-def _part(group: StateGroup, keys: Mapping[StateKey, KeyNid]) -> dict[StateKey, EventNid]:
-    return {name: event for name, key in keys.items() if (event := group.find(key)) is not None}
+def _parts(
+    base: Mapping[KeyNid, EventNid],
+    changes: Sequence[Mapping[KeyNid, EventNid]],
+    keys: Mapping[StateKey, KeyNid],
+) -> list[dict[StateKey, EventNid]]:
+    """What some states say under these keys: the first one, and the others by what differs."""
+    names = {key: name for name, key in keys.items()}
+    first = {name: base[key] for name, key in keys.items() if key in base}
+    parts = [first]
+    for changed in changes:
+        part = first | {names[key]: event for key, event in changed.items() if event != GONE}
+        for key in (key for key, event in changed.items() if event == GONE):
+            part.pop(names[key], None)
+        parts.append(part)
+    return parts
 
 
 def _size(event: Event) -> int:

@@ -12,7 +12,7 @@ No SQL here and no event: only integers.
 import hashlib
 import struct
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NewType, cast
 
@@ -88,11 +88,7 @@ class StateGroup:
 
     def find(self, key: KeyNid) -> EventNid | None:
         """The event under `key`."""
-        for layer in reversed(self.layers):
-            found = layer.find(key)
-            if found is not None:
-                return found or None
-        return None
+        return _find(self.layers, key) or None
 
     def entries(self) -> dict[KeyNid, EventNid]:
         """The whole state."""
@@ -150,8 +146,25 @@ def changes_between(old: StateGroup, new: StateGroup) -> dict[KeyNid, EventNid]:
         if one.group != other.group:
             break
         shared += 1
-    keys = _merged(old.layers[shared:]).keys() | _merged(new.layers[shared:]).keys()
-    return {key: new.find(key) or GONE for key in keys if old.find(key) != new.find(key)}
+    below = old.layers[:shared]
+    ours, theirs = _merged(old.layers[shared:]), _merged(new.layers[shared:])
+    changes = {}
+    for key in ours.keys() | theirs.keys():
+        # Only what one of them does not say itself is looked for in what both say.
+        before = ours[key] if key in ours else _find(below, key)
+        after = theirs[key] if key in theirs else _find(below, key)
+        if before != after:
+            changes[key] = after
+    return changes
+
+
+def _find(layers: Sequence[Layer], key: KeyNid) -> EventNid:
+    """The event under a key, or `GONE`."""
+    for layer in reversed(layers):
+        found = layer.find(key)
+        if found is not None:
+            return found
+    return GONE
 
 
 def packed(entries: Mapping[KeyNid, EventNid]) -> bytes:
