@@ -76,6 +76,7 @@ from homeserver.rooms.carrying_over import CarryingOver
 from homeserver.rooms.claims import Claims
 from homeserver.rooms.completing import Completing
 from homeserver.rooms.context import Contexts
+from homeserver.rooms.continuing import Continuing
 from homeserver.rooms.creation import Creation
 from homeserver.rooms.current import Current
 from homeserver.rooms.delayed_events import DelayedEvents
@@ -247,7 +248,14 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
     absorbing = Absorbing(claims, rooms.means, resolving)
     policing = Policing(process, peers, rooms.current, rooms.means, absorbing)
     rooms.intake.policed = policing.post
-    receiving = Receiving(process, remote, absorbing, policing, rooms.current)
+    receiving = Receiving(
+        process,
+        remote,
+        absorbing,
+        policing,
+        rooms.current,
+        Continuing(process, rooms.intake),
+    )
     rejudging = Rejudging(rooms.means, resolving)
     completing = Completing(process, receiving, claims, rejudging, rooms.means)
     largest = int(settings.media.max_remote)

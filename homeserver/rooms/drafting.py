@@ -21,6 +21,8 @@ POLICY: StateKey = ("m.room.policy", "")
 """Which server is asked about everything that is sent in the room."""
 ROOM_EXISTS = "room.exists"
 """The rule that is broken by creating a room twice."""
+CONTINUES = "received.continues"
+"""The rule that is broken by a received event that does not go on where the room ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Submission:
     drafts: Sequence[Draft]
     created: Event | None = None
     """The create event that comes before the drafts, of a room that does not exist yet."""
+    received: Sequence[Event] = ()
+    """Events of other servers, in causal order, with good signatures; instead of drafts."""
     once: tuple[int, bytes] | None = None
     """The device and the hash of path and transaction ID; a repeat answers the first's events."""
     txn_id: str | None = None
@@ -42,6 +46,10 @@ class Submission:
         keys = {(d.type, d.state_key) for d in self.drafts if d.state_key is not None}
         for draft in self.drafts:
             keys.update(select(draft.type, draft.sender, draft.state_key, draft.content, version))
+        for event in self.received:
+            keys.update(auth_events_for(event))
+            if event.state_key is not None:
+                keys.add((event.type, event.state_key))
         return {*keys, ("m.room.create", ""), POLICY}
 
 
@@ -104,6 +112,8 @@ class Work:
     def _events(self, submission: Submission) -> Iterator[Event | Denied]:
         if submission.created is not None:
             yield self._begin(submission.created)
+        for event in submission.received:
+            yield self._continue(event)
         for draft in submission.drafts:
             yield self._same(draft) or self._accept(self._build(draft, submission.ts))
 
@@ -112,6 +122,15 @@ class Work:
         if self.tips:
             return Denied(ROOM_EXISTS, "there is such a room already")
         return self._accept(create)
+
+    def _continue(self, event: Event) -> Event | Denied:
+        """An event from elsewhere, made of just what we would have made it of."""
+        if set(event.prev_events) != {tip.event_id for tip in self.tips}:
+            return Denied(CONTINUES, "builds on something else")
+        state = (self.entry(key) for key in auth_events_for(event))
+        if set(event.auth_events) != {entry.event_id for entry in state if entry}:
+            return Denied(CONTINUES, "cites something else")
+        return self._accept(event)
 
     def _same(self, draft: Draft) -> Event | None:
         """The current entry, if the draft would only repeat it: it answers for a new event."""

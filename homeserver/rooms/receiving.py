@@ -18,6 +18,7 @@ from federation.verdict import Outcome, Ruling
 from homeserver.logs import get_logger
 from homeserver.rooms import outliers
 from homeserver.rooms.absorbing import Absorbing
+from homeserver.rooms.continuing import Continuing
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import POLICY
 from homeserver.rooms.heads import Head, Tip
@@ -58,6 +59,7 @@ class Receiving:
         absorbing: judges and writes.
         policing: asks what policy servers say.
         current: tells the states of rooms.
+        continuing: writes what goes on where a room ends.
 
     """
 
@@ -68,7 +70,9 @@ class Receiving:
         absorbing: Absorbing,
         policing: Policing,
         current: Current,
+        continuing: Continuing,
     ) -> None:
+        self._continuing = continuing
         self._current = current
         self._policing = policing
         self._process = process
@@ -97,8 +101,11 @@ class Receiving:
         async with self._process.database.reader() as conn:
             known = await received.places(conn, cited)
         new = [event for event in events if not known.get(event.event_id)]
+        is_whole = _is_whole(new, known)
+        if new and is_whole and not _policy(head) and await self._continuing.take(head, new, known):
+            return results
         if new:
-            add = self._absorb if _is_whole(new, known) else self._add
+            add = self._absorb if is_whole else self._add
             rulings = await add(origin, head, new)
             results |= {i: _word(ruling) for i, ruling in rulings.items() if i in results}
             results |= await self._lost({event.event_id for event in new} - rulings.keys())

@@ -1,0 +1,52 @@
+"""Events of other servers that go on right where a room ends here: nearly all, on a quiet day.
+
+The state before such an event is the room's, and so is what it has to cite: all its checks are one,
+which is made from memory. So it is written as our own events are, many rooms at a time. Whatever is
+otherwise in any way, or is not allowed, is left to `absorbing`, which says what becomes of it.
+
+https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
+"""
+
+from collections.abc import Container, Sequence
+
+from federation.events import Event
+from federation.graph import in_causal_order
+from federation.identifiers import EventID
+from homeserver.rooms.drafting import Submission, Written
+from homeserver.rooms.heads import Head
+from homeserver.rooms.intake import Intake
+from homeserver.storage import redactions
+from homeserver.storage.process import Process
+
+
+class Continuing:
+    """Writes events that continue rooms.
+
+    Args:
+        process: the one that this is part of.
+        intake: where our own events go in.
+
+    """
+
+    def __init__(self, process: Process, intake: Intake) -> None:
+        self._process = process
+        self._intake = intake
+
+    async def take(self, head: Head, events: Sequence[Event], known: Container[EventID]) -> bool:
+        """Write the events of a room, or nothing at all; answers whether it did.
+
+        Args:
+            head: of the room, which has no policy server.
+            events: whose signatures are good.
+            known: which events are stored, of these and of those that they cite.
+
+        """
+        if head.partial is not None or any(event.event_id in known for event in events):
+            return False
+        if any(event.type == "m.room.redaction" for event in events):
+            return False
+        async with self._process.database.reader() as conn:
+            if await redactions.are_early(conn, [event.event_id for event in events]):
+                return False
+        submission = Submission([], received=tuple(in_causal_order(events)))
+        return isinstance(await self._intake.submit(head.room_id, submission), Written)

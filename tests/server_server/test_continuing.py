@@ -1,0 +1,112 @@
+"""Events of other servers that go on where a room ends are written as the server's own are.
+
+https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
+"""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from federation.events import Event
+from homeserver.rooms.absorbing import Absorbing
+from tests.server_server.conftest import Scene
+
+
+@pytest.fixture
+def absorbed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The events that had to go the long way, by type."""
+    found: list[str] = []
+    absorb = Absorbing.absorb
+
+    async def noted(self: Absorbing, room_id: Any, events: list[Event], *more: Any, **named: Any):  # type: ignore[no-untyped-def]
+        found.extend(event.type for event in events)
+        return await absorb(self, room_id, events, *more, **named)
+
+    monkeypatch.setattr(Absorbing, "absorb", noted)
+    return found
+
+
+async def test_what_goes_on_takes_the_short_way(scene: Scene, absorbed: list[str]) -> None:
+    """Messages and state, one on the other, in one transaction."""
+    peer, room, eve = scene.peer, scene.room, scene.peer.user("eve")
+    sent = []
+    for number in range(3):
+        sent.append(peer.say(room, f"{number}", eve))
+        room.add(sent[-1])
+    content = {"membership": "join", "displayname": "Eve"}
+    sent.append(peer.say_state(room, "m.room.member", content, eve, eve))
+    sent.append(peer.say(room, "renamed", eve))
+    room.add(sent[-1])
+    assert await peer.send(sent) == {event.event_id: {} for event in sent}
+    assert absorbed == []
+    assert await scene.texts() == ["renamed", "2", "1", "0"]
+    members = (await scene.ann.get(f"{scene.path}/joined_members")).ok()["joined"]
+    assert members[eve]["display_name"] == "Eve"
+    # What is said here builds on it.
+    said = await scene.say("ours")
+    event = (await peer.ask("GET", f"/_matrix/federation/v1/event/{said}"))[1]["pdus"][0]
+    assert event["prev_events"] == [room.tips[0].event_id]
+
+
+async def test_the_state_is_what_both_ways_make_of_it(scene: Scene, absorbed: list[str]) -> None:
+    """Levels are raised and used; then a fork has it judged the long way."""
+    peer, room, eve = scene.peer, scene.room, scene.peer.user("eve")
+    levels = {"users": {scene.ann.user_id: 100, eve: 50}}
+    (await scene.ann.put(f"{scene.path}/state/m.room.power_levels", levels)).ok()
+    raw = (await scene.ann.get(f"{scene.path}/state/m.room.power_levels", format="event")).ok()
+    named = f"/_matrix/federation/v1/event/{raw['event_id']}"
+    peer.take(room, (await peer.ask("GET", named))[1]["pdus"][0])
+    before, state = list(room.tips), dict(room.state)
+    topic = peer.say_state(room, "m.room.topic", {"topic": "by the short way"}, eve)
+    assert await peer.send([topic]) == {topic.event_id: {}}
+    assert absorbed == []
+    room.tips, room.state = before, state
+    fork = peer.say_state(room, "a.kind", {"by": "the long way"}, eve)
+    assert await peer.send([fork]) == {fork.event_id: {}}
+    assert absorbed == ["a.kind"]
+    for kind, content in (("m.room.topic", topic), ("a.kind", fork)):
+        found = (await scene.ann.get(f"{scene.path}/state/{kind}")).ok()
+        assert found == content.content
+
+
+async def test_whatever_is_odd_takes_the_long_way(scene: Scene, absorbed: list[str]) -> None:
+    peer, room, eve = scene.peer, scene.room, scene.peer.user("eve")
+    forbidden = peer.make(room, "m.room.topic", {"topic": "no power"}, eve, "")
+    assert "error" in (await peer.send([forbidden]))[forbidden.event_id]
+    lost = peer.say(room, "beside the end", eve)
+    await scene.say("ours")
+    assert await peer.send([lost]) == {lost.event_id: {}}
+    assert absorbed == ["m.room.topic", "m.room.message"]
+    assert set(await scene.texts()) == {"ours", "beside the end"}
+
+
+async def test_the_same_from_many_at_once(scene: Scene, absorbed: list[str]) -> None:
+    """Written once, whoever of them is first."""
+    peer, room, eve = scene.peer, scene.room, scene.peer.user("eve")
+    events = [peer.say(room, "once", eve)]
+    room.add(events[0])
+    events.append(peer.say(room, "twice", eve))
+    answers = await asyncio.gather(*(peer.send(events, txn=f"t{n}") for n in range(6)))
+    assert all(answer == {event.event_id: {} for event in events} for answer in answers)
+    assert await scene.texts() == ["twice", "once"]
+
+
+async def test_both_sides_at_once(scene: Scene) -> None:
+    """What is sent here and what comes from there, in one room: nothing is lost, nothing twice."""
+    peer, room, eve = scene.peer, scene.room, scene.peer.user("eve")
+
+    async def theirs() -> None:
+        for number in range(20):
+            event = peer.say(room, f"their {number}", eve)
+            room.add(event)
+            assert await peer.send([event]) == {event.event_id: {}}
+
+    async def ours() -> None:
+        for number in range(20):
+            await scene.say(f"our {number}")
+
+    await asyncio.gather(theirs(), ours())
+    texts = await scene.texts()
+    assert sorted(texts) == sorted(f"{who} {n}" for who in ("their", "our") for n in range(20))
+    assert [t for t in texts if t[0] == "t"] == [f"their {n}" for n in reversed(range(20))]
