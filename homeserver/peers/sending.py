@@ -264,9 +264,10 @@ class Sending:
         What is between, it fetches when it has that.
         """
         async with self._queueing, self._process.database.reader() as conn:
-            await outgoing.catch_up(conn, server, self._duty.pos, self._process.server)
+            now, ours = self._process.now(), self._process.server
+            await outgoing.catch_up(conn, server, self._duty.pos, ours, now)
             self._away.discard(server)
-            await outgoing.keep_newest(conn, server, 0)
+            await outgoing.keep_newest(conn, server, 0, now)
 
     async def _make(
         self, conn: Any, server: ServerNid, name: ServerName

@@ -195,8 +195,10 @@ async def keep_newest(conn: Connection, server: ServerNid, most: int, now: int) 
     )
 
 
-async def catch_up(conn: Connection, server: ServerNid, up_to: int, ours: ServerName) -> None:
-    """Queue again for a server; now the newest event of ours of each room that it is in.
+async def catch_up(
+    conn: Connection, server: ServerNid, up_to: int, ours: ServerName, now: int
+) -> None:
+    """Queue again for a server; now what of ours sticks and the newest of each room that it is in.
 
     Of rooms where others have said a lot since, they tell it of what we said.
     """
@@ -226,12 +228,21 @@ async def catch_up(conn: Connection, server: ServerNid, up_to: int, ours: Server
                 WHERE late.fate = 0 AND late.json LIKE $3
                 ORDER BY late.room_order DESC
                 LIMIT 1) newest
+        UNION
+        SELECT $1, e.room_order >> $4, s.room_nid, s.event_nid
+          FROM back
+          JOIN room_servers r ON r.server_nid = $1 AND r.joined > 0
+          JOIN sticky_events s
+            ON s.room_nid = r.room_nid AND s.is_ours AND s.expires_ts > $5
+          JOIN events e ON e.event_nid = s.event_nid
+         WHERE e.fate = 0 AND e.redacted_by IS NULL AND e.room_order < ($2::bigint + 1) << $4
         ON CONFLICT DO NOTHING
         """,
         server,
         up_to,
         f'%"sender":"@%:{ours}"%'.encode(),
         ORDER_BITS,
+        now,
     )
 
 
