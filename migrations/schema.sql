@@ -143,6 +143,13 @@ TABLE device_keys
     CONSTRAINT device_keys_pkey PRIMARY KEY (device_nid)
     CREATE INDEX device_keys_by_user ON public.device_keys USING btree (user_nid)
 
+TABLE device_updates
+    user_nid bigint NOT NULL
+    stream_id bigint NOT NULL
+    prev_id bigint
+    device_id text COLLATE "C" NOT NULL
+    CONSTRAINT device_updates_pkey PRIMARY KEY (user_nid)
+
 TABLE devices WITH (fillfactor=80)
     device_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
     user_nid bigint NOT NULL
@@ -226,6 +233,11 @@ TABLE forgotten
     room_nid bigint NOT NULL
     pos bigint NOT NULL
     CONSTRAINT forgotten_pkey PRIMARY KEY (user_nid, room_nid)
+
+TABLE gone_devices
+    device_nid bigint NOT NULL
+    device_id text COLLATE "C" NOT NULL
+    CONSTRAINT gone_devices_pkey PRIMARY KEY (device_nid)
 
 TABLE incoming_transactions
     origin text COLLATE "C" NOT NULL
@@ -470,6 +482,27 @@ TABLE relations
     CONSTRAINT relations_pkey PRIMARY KEY (event_nid)
     CREATE INDEX relations_by_parent ON public.relations USING btree (parent_nid, rel_type, room_order)
     CREATE INDEX relations_by_thread ON public.relations USING btree (room_nid, parent_nid, room_order) WHERE (rel_type = 'm.thread'::text)
+
+TABLE remote_device_lists
+    user_nid bigint NOT NULL
+    server_nid bigint NOT NULL
+    stream_id bigint
+    stale boolean NOT NULL
+    changes bigint NOT NULL DEFAULT 0
+    wanted boolean NOT NULL
+    pause bigint NOT NULL DEFAULT 0
+    next_ts bigint NOT NULL DEFAULT 0
+    master_key bytea
+    self_signing_key bytea
+    CONSTRAINT remote_device_lists_pkey PRIMARY KEY (user_nid)
+    CREATE INDEX remote_device_lists_by_server ON public.remote_device_lists USING btree (server_nid)
+    CREATE INDEX remote_device_lists_due ON public.remote_device_lists USING btree (next_ts) WHERE (stale AND wanted)
+
+TABLE remote_devices
+    user_nid bigint NOT NULL
+    device_id text COLLATE "C" NOT NULL
+    json bytea NOT NULL
+    CONSTRAINT remote_devices_pkey PRIMARY KEY (user_nid, device_id)
 
 TABLE reports
     report_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
@@ -850,6 +883,9 @@ CREATE OR REPLACE FUNCTION public.forget_keys_of_device()
 AS $function$
 BEGIN
     DELETE FROM device_keys WHERE device_nid = OLD.device_nid;
+    IF FOUND THEN
+        INSERT INTO gone_devices VALUES (OLD.device_nid, OLD.device_id) ON CONFLICT DO NOTHING;
+    END IF;
     DELETE FROM one_time_keys WHERE device_nid = OLD.device_nid;
     DELETE FROM fallback_keys WHERE device_nid = OLD.device_nid;
     DELETE FROM to_device WHERE device_nid = OLD.device_nid;

@@ -216,5 +216,6 @@ def server_house(
         key_queries=encryption.queries,
         device_messages=encryption.messages,
         device_lists=encryption.lists,
+        remote_updates=encryption.remote_updates,
         media=federating.media,
     )

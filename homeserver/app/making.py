@@ -53,8 +53,13 @@ from homeserver.config.settings import Settings
 from homeserver.e2ee.backup import Backups
 from homeserver.e2ee.cross_signing import CrossSigning
 from homeserver.e2ee.device_lists import DeviceLists
+from homeserver.e2ee.fetching import Fetching
+from homeserver.e2ee.following import Following as DeviceFollowing
 from homeserver.e2ee.messages import DeviceMessages
 from homeserver.e2ee.queries import Queries
+from homeserver.e2ee.refreshing import Refreshing
+from homeserver.e2ee.remote_lists import RemoteLists
+from homeserver.e2ee.remote_updates import RemoteUpdates
 from homeserver.e2ee.telling import Telling
 from homeserver.e2ee.uploads import Uploads
 from homeserver.media.folder import Folder
@@ -418,12 +423,18 @@ def make_reading(base: Base, rooms: Rooms, federating: Federating) -> Reading:
 def make_encryption(base: Base, federating: Federating, bridging: Bridging) -> Encryption:
     """The duties of end-to-end encryption."""
     process = base.process
-    telling = Telling(process)
+    peers = KeyClient(federating.peers.client)
+    fetching = Fetching(process, peers)
+    queries = Queries(process, peers, bridging.keys, RemoteLists(process, fetching))
     return Encryption(
-        telling=telling,
-        uploads=Uploads(process, telling),
-        queries=Queries(process, KeyClient(federating.peers.client), bridging.keys),
-        cross_signing=CrossSigning(process, telling),
+        fetching=fetching,
+        following=DeviceFollowing(
+            process, base.bus, Telling(process, queries), Refreshing(process, fetching)
+        ),
+        remote_updates=RemoteUpdates(process),
+        uploads=Uploads(process),
+        queries=queries,
+        cross_signing=CrossSigning(process),
         messages=DeviceMessages(process),
         lists=DeviceLists(process),
         backups=Backups(process),

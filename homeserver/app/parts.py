@@ -35,9 +35,11 @@ from homeserver.config.settings import Settings
 from homeserver.e2ee.backup import Backups
 from homeserver.e2ee.cross_signing import CrossSigning
 from homeserver.e2ee.device_lists import DeviceLists
+from homeserver.e2ee.fetching import Fetching
+from homeserver.e2ee.following import Following as DeviceFollowing
 from homeserver.e2ee.messages import DeviceMessages
 from homeserver.e2ee.queries import Queries
-from homeserver.e2ee.telling import Telling
+from homeserver.e2ee.remote_updates import RemoteUpdates
 from homeserver.e2ee.uploads import Uploads
 from homeserver.http.limits import Limits
 from homeserver.media.repository import Repository
@@ -221,7 +223,9 @@ class Reading:
 class Encryption:
     """The duties of `homeserver.e2ee`."""
 
-    telling: Telling
+    fetching: Fetching
+    following: DeviceFollowing
+    remote_updates: RemoteUpdates
     uploads: Uploads
     queries: Queries
     cross_signing: CrossSigning

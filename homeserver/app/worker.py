@@ -101,6 +101,7 @@ class Worker:
         await self._background.stop()
         if self.parts is not None:
             await self.parts.admin_house.tasks.close()
+            await self.parts.encryption.fetching.close()
             await self.parts.federating.peers.close()
             await self.parts.federating.claims.close()
             await self.parts.bridging.bridges.close()
@@ -164,6 +165,7 @@ class Worker:
         self._background.keep("push gateways", parts.notifying.run)
         self._background.keep("lag", watch)
         self._background.keep("housekeeping", lambda: keep_house(parts))
+        self._background.keep("devices", parts.encryption.following.run)
         self._background.keep("application services", parts.deliveries.run)
         if self._settings.federation.enabled:
             self._background.keep("sending", parts.federating.sending.run)

@@ -34,6 +34,8 @@ _FALLBACK = (
     "org.matrix.msc3202.device_unused_fallback_key_types",
 )
 
+_OF_DEVICES = (Kind.DEVICE_KEYS, Kind.DEVICE_GONE)
+
 
 def kinds_for(service: AppService) -> list[Kind]:
     """The rows of the log that concern an application service."""
@@ -42,7 +44,7 @@ def kinds_for(service: AppService) -> list[Kind]:
     if service.wants_ephemeral:
         kinds += [Kind.RECEIPT, Kind.TO_DEVICE]
     if service.wants_encryption:
-        kinds += [Kind.DEVICE_KEYS, Kind.ONE_TIME_KEYS]
+        kinds += [*_OF_DEVICES, Kind.ONE_TIME_KEYS]
     return kinds
 
 
@@ -127,7 +129,7 @@ class Extras:
 
     async def _lists(self, conn: Connection, rows: Sequence[News]) -> dict[str, Any]:
         """Whose devices changed of those that its users share rooms with, and who left those."""
-        moved = {r.user_id for r in rows if r.kind == Kind.DEVICE_KEYS and r.user_id}
+        moved = {r.user_id for r in rows if r.kind in _OF_DEVICES and r.user_id}
         gone = {UserID(user) for r in rows if (user := _gone(r, self._interest))}
         sharing = await self.of_interest(conn, moved | gone)
         lists = {"changed": sorted(moved & sharing), "left": sorted(gone - sharing)}

@@ -11,7 +11,6 @@ import orjson
 from federation.errors import FederationError
 from federation.identifiers import UserID
 from federation.signing import decode_verify_key, is_signed_json
-from homeserver.e2ee.telling import Telling
 from homeserver.errors import InvalidParam, InvalidSignature, MissingParam
 from homeserver.storage import cross_signing, device_keys
 from homeserver.storage.numbers import UserNid
@@ -24,9 +23,8 @@ MOST_SIGNATURES = 1000
 class CrossSigning:
     """Takes keys and signatures."""
 
-    def __init__(self, process: Process, telling: Telling) -> None:
+    def __init__(self, process: Process) -> None:
         self._process = process
-        self._telling = telling
 
     async def keys_of(self, user_id: UserID) -> dict[str, dict[str, Any]]:
         """A user's keys by usage."""
@@ -57,7 +55,6 @@ class CrossSigning:
         if packed:
             async with self._process.database.reader() as conn:
                 self._process.committed(await cross_signing.put(conn, user, packed))
-            await self._telling.keys_changed(user, user_id, packed)
 
     async def sign(
         self, user: UserNid, user_id: UserID, given: Mapping[str, Any]
@@ -79,7 +76,7 @@ class CrossSigning:
                         "errcode": InvalidSignature.errcode,
                         "error": "there is no valid signature of yours on this key",
                     }
-        await self._store(user, user_id, rows[:MOST_SIGNATURES])
+        await self._store(user, rows[:MOST_SIGNATURES])
         return failures
 
     async def _signatures(
@@ -129,28 +126,14 @@ class CrossSigning:
                 return str(keys[key_id])
         return None
 
-    async def _store(
-        self, user: UserNid, user_id: UserID, rows: list[tuple[str, str, str, str]]
-    ) -> None:
+    async def _store(self, user: UserNid, rows: list[tuple[str, str, str, str]]) -> None:
         if not rows:
             return
         async with self._process.database.reader() as conn:
             users = await self._process.numbers.users.find(conn, {row[0] for row in rows})
             known = [(users[row[0]], *row[1:]) for row in rows if row[0] in users]
             pos = await cross_signing.add_signatures(conn, user, known)
-        if self._process.committed(pos) and any(row[0] == user_id for row in rows):
-            keys = await self.keys_of(user_id)
-            packed = {usage: orjson.dumps(key) for usage, key in keys.items()}
-            await self._telling.keys_changed(user, user_id, packed)
-            for target in {row[1] for row in rows if row[0] == user_id}:
-                await self._tell_device(user, user_id, target)
-
-    async def _tell_device(self, user: UserNid, user_id: UserID, device_id: str) -> None:
-        async with self._process.database.reader() as conn:
-            devices = await device_keys.devices_of(conn, [user_id])
-        for device in devices:
-            if device.device_id == device_id:
-                await self._telling.device_changed(user, user_id, device_id, device.json)
+        self._process.committed(pos)
 
 
 def _checked(usage: str, user_id: UserID, key: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#end-to-end-encryption
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from federation.identifiers import ServerName
+from federation.identifiers import ServerName, UserID
 
 
 class KeyPeers(Protocol):
@@ -16,6 +16,9 @@ class KeyPeers(Protocol):
         self, server: ServerName, wanted: Mapping[str, list[str]]
     ) -> Mapping[str, Any]:
         """`POST /user/keys/query`: the body of its answer."""
+
+    async def user_devices(self, server: ServerName, user_id: UserID) -> Mapping[str, Any]:
+        """`GET /user/devices/{userId}`: the body of its answer."""
 
     async def claim_keys(
         self, server: ServerName, wanted: Mapping[str, Mapping[str, str]]

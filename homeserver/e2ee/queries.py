@@ -13,6 +13,7 @@ from federation.errors import FederationError
 from federation.identifiers import ServerName, UserID, domain_of
 from homeserver.e2ee.bridges import Found, KeyBridges, merge_claims, merge_keys
 from homeserver.e2ee.peers import KeyPeers
+from homeserver.e2ee.remote_lists import RemoteLists
 from homeserver.storage import cross_signing, device_keys
 from homeserver.storage.cross_signing import SignatureRow
 from homeserver.storage.device_keys import Claim, Claimed
@@ -23,12 +24,22 @@ DEFAULT_TIMEOUT = 10.0
 LONGEST_TIMEOUT = 60.0
 """Seconds that other servers have to answer."""
 
+_NO_ANSWER = {
+    "errcode": "M_UNREACHABLE",
+    "error": "the server does not answer",
+    "status": 503,
+    "message": "the server does not answer",
+}
+
 
 class Queries:
     """Answers what others' keys are."""
 
-    def __init__(self, process: Process, peers: KeyPeers, bridges: KeyBridges) -> None:
+    def __init__(
+        self, process: Process, peers: KeyPeers, bridges: KeyBridges, remote: RemoteLists
+    ) -> None:
         self._process = process
+        self._remote = remote
         self._peers = peers
         self._bridges = bridges
 
@@ -49,13 +60,18 @@ class Queries:
         found = await self.local(ours, reader, reader_id)
         found["failures"] = {}
         if by_server:
-            await self._ask(
-                by_server,
-                seconds,
-                found["failures"],
-                self._peers.query_keys,
-                lambda server, answer: _merge_remote(found, server, answer, by_server[server]),
+            missing = await self._remote.look_up(found, by_server)
+            failed, _ = await asyncio.gather(
+                self._remote.fetch(found, missing, seconds),
+                self._ask(
+                    missing.unshared,
+                    seconds,
+                    found["failures"],
+                    self._peers.query_keys,
+                    lambda server, answer: _merge_remote(found, server, answer, by_server[server]),
+                ),
             )
+            found["failures"] |= {server: dict(_NO_ANSWER) for server in failed}
             await self._add_own_signatures(found, reader, by_server)
         return found
 
@@ -158,12 +174,7 @@ class Queries:
                 async with asyncio.timeout(seconds):
                     take(server, await ask(server, wanted[server]))
             except (FederationError, TimeoutError):
-                failures[server] = {
-                    "errcode": "M_UNREACHABLE",
-                    "error": "the server does not answer",
-                    "status": 503,
-                    "message": "the server does not answer",
-                }
+                failures[server] = dict(_NO_ANSWER)
 
         await asyncio.gather(*map(one, wanted))
 

@@ -12,7 +12,6 @@ import orjson
 from federation.errors import FederationError
 from federation.identifiers import UserID
 from federation.signing import decode_verify_key, is_signed_json
-from homeserver.e2ee.telling import Telling
 from homeserver.errors import InvalidParam, TooLarge
 from homeserver.storage import device_keys
 from homeserver.storage.device_keys import KeyRow
@@ -32,9 +31,8 @@ Counts = tuple[Mapping[str, int], Sequence[str]]
 class Uploads:
     """Takes keys, and knows how many are left."""
 
-    def __init__(self, process: Process, telling: Telling) -> None:
+    def __init__(self, process: Process) -> None:
         self._process = process
-        self._telling = telling
         self._counts: OrderedDict[int, Counts] = OrderedDict()
         self._drops = 0
         """Counts what was dropped, so that nothing older is remembered after it."""
@@ -47,9 +45,7 @@ class Uploads:
         _check_device_keys(user_id, device_id, keys)
         raw = _packed({key: value for key, value in keys.items() if key != "unsigned"})
         async with self._process.database.reader() as conn:
-            pos = await device_keys.put(conn, device, user, raw)
-        if self._process.committed(pos):
-            await self._telling.device_changed(user, user_id, device_id, raw)
+            self._process.committed(await device_keys.put(conn, device, user, raw))
 
     async def add(
         self,

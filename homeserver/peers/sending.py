@@ -46,7 +46,7 @@ _LONG_QUEUE = 1000
 _AWAY = 3_600_000
 """Milliseconds of a pause from which on nothing is queued for a server: when it is tried again, it
 gets each room's newest event."""
-_BACK = "server back"
+BACK = "server back"
 """Of the message that a server which was left alone shows life."""
 _MOST_TRIES = 7
 """To bring what sticks to a server that does not take it, in some two minutes."""
@@ -88,7 +88,7 @@ class Sending:
         self._is_mine = False
         self._bus = bus
         bus.hear("edu", self._hear)
-        bus.hear(_BACK, self._hear_back)
+        bus.hear(BACK, self._hear_back)
 
     async def run(self) -> None:
         """Have the duty for as long as it is ours, again and again."""
@@ -361,7 +361,7 @@ class Sending:
                 standing = await destinations.find(conn, nids[server])
                 if standing.pause:
                     await destinations.fail(conn, nids[server], 0, 0)
-                    self._bus.tell(_BACK, {"server": nids[server]})
+                    self._bus.tell(BACK, {"server": nids[server], "pause": standing.pause})
         self._peers.keys.forgive(server)
 
     def _hear(self, message: Message) -> None:

@@ -12,6 +12,7 @@ from homeserver.config.settings import Settings
 from homeserver.e2ee.device_lists import DeviceLists
 from homeserver.e2ee.messages import DeviceMessages
 from homeserver.e2ee.queries import Queries
+from homeserver.e2ee.remote_updates import RemoteUpdates
 from homeserver.http.limits import Limits
 from homeserver.http.turns import Turns
 from homeserver.media.repository import Repository
@@ -58,5 +59,6 @@ class House:
     key_queries: Queries
     device_messages: DeviceMessages
     device_lists: DeviceLists
+    remote_updates: RemoteUpdates
 
     media: Repository

@@ -35,13 +35,13 @@ async def get_user_devices(request: Request, house: House, origin: ServerName) -
     user_id = request.param("userId", parse_user_id)
     if domain_of(user_id) != house.process.server:
         raise NotFound("the user is of another server")
-    position = house.process.clock.position
+    stream_id = await house.device_lists.stream_id(user_id)
     found = await house.key_queries.local({user_id: []})
     devices = [
         {"device_id": device_id, "keys": keys}
         for device_id, keys in found["device_keys"].get(user_id, {}).items()
     ]
-    answer: dict[str, Any] = {"user_id": user_id, "stream_id": position, "devices": devices}
+    answer: dict[str, Any] = {"user_id": user_id, "stream_id": stream_id, "devices": devices}
     for usage in ("master", "self_signing"):
         if user_id in found[f"{usage}_keys"]:
             answer[f"{usage}_key"] = found[f"{usage}_keys"][user_id]

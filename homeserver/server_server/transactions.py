@@ -16,6 +16,7 @@ from federation.errors import CanonicalJSONError, EventFormatError, IdentifierEr
 from federation.events import parse
 from federation.identifiers import EventID, RoomID, ServerName, parse_room_id
 from federation.room_versions import ROOM_VERSIONS
+from homeserver.e2ee.remote_updates import device_update, signing_keys
 from homeserver.errors import BadJson
 from homeserver.http import Auth, Reply, Request, Routes
 from homeserver.logs import error_id, get_logger
@@ -194,8 +195,12 @@ async def _presence(house: House, origin: ServerName, contents: list[JsonObject]
     await house.presence.receive(origin, *contents)
 
 
-async def _device_list(house: House, origin: ServerName, content: JsonObject) -> None:
-    await house.device_lists.receive(origin, content)
+async def _device_lists(house: House, origin: ServerName, contents: list[JsonObject]) -> None:
+    await house.remote_updates.receive(origin, map(device_update, contents))
+
+
+async def _signing_keys(house: House, origin: ServerName, contents: list[JsonObject]) -> None:
+    await house.remote_updates.receive(origin, map(signing_keys, contents))
 
 
 async def _to_device(house: House, origin: ServerName, content: JsonObject) -> None:
@@ -206,11 +211,11 @@ _TOGETHER: dict[str, Callable[[House, ServerName, list[JsonObject]], Awaitable[N
     "m.typing": _typing,
     "m.receipt": _receipt,
     "m.presence": _presence,
+    "m.device_list_update": _device_lists,
+    "m.signing_key_update": _signing_keys,
+    "org.matrix.signing_key_update": _signing_keys,
 }
 
 _ONE_BY_ONE: dict[str, Callable[[House, ServerName, JsonObject], Awaitable[None]]] = {
-    "m.device_list_update": _device_list,
-    "m.signing_key_update": _device_list,
-    "org.matrix.signing_key_update": _device_list,
     "m.direct_to_device": _to_device,
 }

@@ -99,11 +99,16 @@ async def add_signatures(
             SELECT target_nid, target, $1, key_id, signature FROM given
             ON CONFLICT (target_nid, target, signer_nid, key_id) DO UPDATE
                SET signature = excluded.signature WHERE old.signature <> excluded.signature
-            RETURNING target_nid
-        ), users AS (SELECT DISTINCT target_nid FROM stored)
+            RETURNING target_nid, target
+        ), signed AS (
+            SELECT DISTINCT s.target_nid,
+                   CASE WHEN s.target_nid = $1 THEN d.device_nid ELSE 0 END AS item
+              FROM stored s
+              LEFT JOIN devices d ON d.user_nid = s.target_nid AND d.device_id = s.target
+        )
         SELECT append_log(array_agg($6::smallint), array_agg(NULL::bigint),
-                          array_agg(target_nid), array_agg(NULL::bigint))
-          FROM users
+                          array_agg(target_nid), array_agg(item))
+          FROM signed
         """,
         signer,
         [row[0] for row in rows],

@@ -69,7 +69,7 @@ async def put(conn: Connection, device: int, user: UserNid, json: bytes) -> int 
             RETURNING user_nid
         )
         SELECT append_log(ARRAY[$4::smallint], ARRAY[NULL::bigint], ARRAY[user_nid],
-                          ARRAY[NULL::bigint])
+                          ARRAY[$1::bigint])
           FROM stored
         """,
         device,

@@ -4,36 +4,51 @@ https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-
 """
 
 from collections.abc import Collection
+from typing import NamedTuple
 
-from federation.identifiers import ServerName, UserID
+from federation.identifiers import UserID
 from homeserver.storage.log import Kind
-from homeserver.storage.numbers import RoomNid, ServerNid, UserNid
+from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.pool import Connection
 
 _KINDS = [Kind.DEVICE_KEYS, Kind.DEVICE_GONE]
 
 
-async def changed(conn: Connection, user: UserNid, after: int, up_to: int) -> list[UserID]:
-    """Users who share a room with somebody, and whose devices, or sharing, are new."""
+class Shared(NamedTuple):
+    """A room that somebody is in, or has to do with since lately."""
+
+    room: RoomNid
+    is_in: bool
+    pos: int
+    """When it became so."""
+
+
+class Moved(NamedTuple):
+    """A membership that became otherwise."""
+
+    room: RoomNid
+    user: UserNid
+    user_id: UserID
+    before: bytes | None
+    """The event before, as JSON."""
+    after: bytes | None
+    is_in: bool
+    """What they are by now."""
+
+
+async def touched(conn: Connection, user: UserNid, after: int, up_to: int) -> list[UserID]:
+    """Users who share a room with somebody, and whose devices or keys are new; be it their own."""
     rows = await conn.fetch(
         """
-        WITH mine AS (
-            SELECT room_nid, pos FROM memberships WHERE user_nid = $1 AND membership = 1
-        ), touched AS (
+        WITH touched AS (
             SELECT DISTINCT user_nid FROM log
              WHERE kind <> 1 AND pos > $2 AND pos <= $3 AND kind = ANY ($4)
-        ), shared AS (
-            SELECT t.user_nid FROM touched t
-             WHERE t.user_nid = $1 OR EXISTS (
-                   SELECT FROM mine m JOIN memberships o ON o.room_nid = m.room_nid
-                    WHERE o.user_nid = t.user_nid AND o.membership = 1)
-        ), came AS (
-            SELECT o.user_nid
-              FROM mine m JOIN memberships o ON o.room_nid = m.room_nid AND o.membership = 1
-             WHERE (o.pos > $2 OR m.pos > $2) AND o.user_nid <> $1
         )
-        SELECT u.user_id FROM users u
-         WHERE u.user_nid IN (SELECT user_nid FROM shared UNION SELECT user_nid FROM came)
+        SELECT u.user_id FROM touched t JOIN users u ON u.user_nid = t.user_nid
+         WHERE t.user_nid = $1 OR EXISTS (
+               SELECT FROM memberships o
+                 JOIN memberships m ON m.room_nid = o.room_nid AND m.user_nid = $1
+                WHERE o.user_nid = t.user_nid AND o.membership = 1 AND m.membership = 1)
         """,
         user,
         after,
@@ -43,28 +58,64 @@ async def changed(conn: Connection, user: UserNid, after: int, up_to: int) -> li
     return [UserID(row[0]) for row in rows]
 
 
-async def left(conn: Connection, user: UserNid, after: int) -> list[UserID]:
-    """Users with whom somebody shared a room until lately, and shares none any more."""
+async def shared_rooms(conn: Connection, user: UserNid, after: int) -> list[Shared]:
+    """The rooms that somebody is in, or is otherwise to since a position."""
     rows = await conn.fetch(
         """
-        WITH rooms AS (
-            SELECT room_nid, membership, pos FROM memberships
-             WHERE user_nid = $1 AND (membership = 1 OR (membership IN (0, 4) AND pos > $2))
-        ), gone AS (
-            SELECT DISTINCT o.user_nid
-              FROM rooms m JOIN memberships o ON o.room_nid = m.room_nid
-             WHERE o.user_nid <> $1
-               AND ((m.membership = 1 AND o.membership IN (0, 4) AND o.pos > $2)
-                 OR (m.membership <> 1 AND (o.membership = 1 OR o.pos > $2)))
-        )
-        SELECT u.user_id FROM gone g JOIN users u ON u.user_nid = g.user_nid
-         WHERE NOT EXISTS (
-               SELECT FROM memberships a JOIN memberships b ON b.room_nid = a.room_nid
-                WHERE a.user_nid = $1 AND a.membership = 1
-                  AND b.user_nid = g.user_nid AND b.membership = 1)
+        SELECT room_nid, membership = 1, pos FROM memberships
+         WHERE user_nid = $1 AND (membership = 1 OR pos > $2)
         """,
         user,
         after,
+    )
+    return [Shared(*row) for row in rows]
+
+
+async def moved(conn: Connection, rooms: Collection[RoomNid], after: int) -> list[Moved]:
+    """The memberships that became otherwise in rooms since a position, as often as they did."""
+    rows = await conn.fetch(
+        """
+        SELECT c.room_nid, u.user_nid, u.user_id, o.json, n.json, coalesce(m.membership = 1, false)
+          FROM state_changes c
+          JOIN state_keys k ON k.state_key_nid = c.state_key_nid AND k.type = 'm.room.member'
+          JOIN users u ON u.user_id = k.state_key
+          LEFT JOIN events o ON o.event_nid = c.old_event_nid
+          LEFT JOIN events n ON n.event_nid = c.new_event_nid
+          LEFT JOIN memberships m ON m.room_nid = c.room_nid AND m.user_nid = u.user_nid
+         WHERE c.room_nid = ANY ($1) AND c.pos > $2
+        """,
+        list(rooms),
+        after,
+    )
+    return [Moved(*row) for row in rows]
+
+
+async def people_in(conn: Connection, rooms: Collection[RoomNid], but: UserNid) -> list[UserID]:
+    """Whoever else is in any of these rooms."""
+    rows = await conn.fetch(
+        """
+        SELECT DISTINCT u.user_id
+          FROM memberships m JOIN users u ON u.user_nid = m.user_nid
+         WHERE m.room_nid = ANY ($1) AND m.membership = 1 AND m.user_nid <> $2
+        """,
+        list(rooms),
+        but,
+    )
+    return [UserID(row[0]) for row in rows]
+
+
+async def strangers_to(conn: Connection, user: UserNid, others: Collection[UserID]) -> list[UserID]:
+    """Those of the others who share no room with somebody."""
+    rows = await conn.fetch(
+        """
+        SELECT u.user_id FROM users u
+         WHERE u.user_id = ANY ($2) AND u.user_nid <> $1 AND NOT EXISTS (
+               SELECT FROM memberships o
+                 JOIN memberships m ON m.room_nid = o.room_nid AND m.user_nid = $1
+                WHERE o.user_nid = u.user_nid AND o.membership = 1 AND m.membership = 1)
+        """,
+        user,
+        list(others),
     )
     return [UserID(row[0]) for row in rows]
 
@@ -90,19 +141,3 @@ async def touch(conn: Connection, users: Collection[UserNid]) -> int | None:
         Kind.DEVICE_KEYS,
     )
     return pos
-
-
-async def servers_sharing(conn: Connection, user: UserNid, but: ServerName) -> list[ServerNid]:
-    """The other servers that are in a room with somebody."""
-    rows = await conn.fetch(
-        """
-        SELECT DISTINCT r.server_nid
-          FROM memberships m
-          JOIN room_servers r ON r.room_nid = m.room_nid AND r.joined > 0
-          JOIN servers s ON s.server_nid = r.server_nid
-         WHERE m.user_nid = $1 AND m.membership = 1 AND s.server_name <> $2
-        """,
-        user,
-        but,
-    )
-    return [ServerNid(row[0]) for row in rows]

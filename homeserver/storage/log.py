@@ -46,7 +46,11 @@ class Kind(IntEnum):
     TO_DEVICE = 21
     """A message is waiting for a device of the user; item: the device's number."""
     DEVICE_KEYS = 22
-    """The keys of a user's devices changed, or their cross-signing keys; of any server."""
+    """The keys of a user's devices changed, or their cross-signing keys; of any server.
+
+    Of people here, item: the device's number; none: their cross-signing keys; 0: signatures that
+    only those see who made them.
+    """
     FORGOTTEN = 23
     """The user forgot the room."""
     ONE_TIME_KEYS = 24

@@ -21,7 +21,7 @@ class Edu(NamedTuple):
     content: bytes
     """A JSON object."""
     key: str | None = None
-    """An unsent one of the same type and key is replaced."""
+    """An unsent one of the same type and key is replaced; the new one comes last."""
 
 
 class QueuedEdu(NamedTuple):
@@ -46,21 +46,22 @@ async def queue_edu(conn: Connection, servers: Collection[ServerNid], edu: Edu) 
 
 
 async def queue_edus(conn: Connection, edus: Collection[tuple[ServerNid, Edu]]) -> int | None:
-    """Put EDUs into queues, each server its own; answers the position, if there are any."""
+    """Put EDUs into queues, each server its own in order; the position, if there are any."""
     if not edus:
         return None
     last = {
         (server, edu.type, edu.key or number): (server, edu)
         for number, (server, edu) in enumerate(edus)
     }
-    rows = sorted(last.values(), key=lambda row: (row[0], row[1].type, row[1].key or ""))
+    rows = sorted(last.values(), key=lambda row: (row[0], row[1].type))
     pos: int | None = await conn.fetchval(
         """
         WITH queued AS (
             INSERT INTO outgoing_edus (server_nid, type, key, content)
             SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[])
             ON CONFLICT (server_nid, type, key) WHERE key IS NOT NULL
-               DO UPDATE SET content = excluded.content
+               -- The one that it replaces may be on its way, and is gone once that arrives.
+               DO UPDATE SET content = excluded.content, edu_nid = DEFAULT
             RETURNING server_nid
         ), servers AS (
             SELECT array_agg(DISTINCT server_nid) AS nids FROM queued

@@ -9,6 +9,9 @@ from typing import NamedTuple
 from homeserver.storage.log import Kind
 from homeserver.storage.pool import Connection
 
+MOST_WAITING = 25_000
+"""Messages for one device: more than anybody misses who comes back after months."""
+
 
 class Pending(NamedTuple):
     """A message that waits."""
@@ -31,23 +34,31 @@ async def send(
 ) -> int | None:
     """Deliver messages to devices of this server, once for each sender and transaction.
 
-    Answers the first position; `None` if it was done before, or nobody was there.
+    A device for which very much waits gets no more until it fetches that: what it was sent first
+    stays, and nobody can push it out. Answers the first position; `None` if it was done before, or
+    reached nobody, of which nothing is noted.
     """
     pos: int | None = await conn.fetchval(
         """
-        WITH first AS (
-            INSERT INTO to_device_done (sender, txn_id, done_ts) VALUES ($1, $2, $3)
-            ON CONFLICT DO NOTHING RETURNING sender
-        ), given AS (
+        WITH given AS (
             SELECT * FROM unnest($4::text[], $5::text[], $6::bytea[])
                           WITH ORDINALITY AS g (user_id, device_id, json, nr)
-        ), addressed AS MATERIALIZED (
-            SELECT d.device_nid, d.user_nid, g.json,
-                   row_number() OVER (ORDER BY d.device_nid, g.nr) - 1 AS place
-              FROM first, given g
+        ), reached AS MATERIALIZED (
+            SELECT d.device_nid, d.user_nid, g.json, g.nr
+              FROM given g
               JOIN users u ON u.user_id = g.user_id
               JOIN devices d ON d.user_nid = u.user_nid
                AND (g.device_id = '*' OR d.device_id = g.device_id)
+             WHERE NOT EXISTS (SELECT FROM to_device t
+                                WHERE t.device_nid = d.device_nid OFFSET $8 - 1)
+        ), first AS (
+            INSERT INTO to_device_done (sender, txn_id, done_ts)
+            SELECT $1, $2, $3 WHERE EXISTS (SELECT FROM reached)
+            ON CONFLICT DO NOTHING RETURNING sender
+        ), addressed AS MATERIALIZED (
+            SELECT r.device_nid, r.user_nid, r.json,
+                   row_number() OVER (ORDER BY r.device_nid, r.nr) - 1 AS place
+              FROM first, reached r
         ), logged AS MATERIALIZED (
             SELECT append_log(array_agg($7::smallint), array_agg(NULL::bigint),
                               array_agg(user_nid ORDER BY place),
@@ -67,6 +78,7 @@ async def send(
         [message.device_id for message in messages],
         [message.json for message in messages],
         Kind.TO_DEVICE,
+        MOST_WAITING,
     )
     return pos
 

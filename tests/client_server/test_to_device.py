@@ -5,6 +5,9 @@ https://spec.matrix.org/v1.19/client-server-api/#send-to-device-messaging
 
 from typing import Any
 
+import pytest
+
+from homeserver.storage import to_device
 from tests.servers import Client, Hearth, eventually
 
 V3 = "/_matrix/client/v3"
@@ -61,9 +64,30 @@ async def test_they_come_in_pages_and_go_once_they_are_acknowledged(hearth: Hear
         assert await conn.fetchval("SELECT count(*) FROM to_device") == 0
 
 
+async def test_a_full_device_keeps_what_came_first(
+    hearth: Hearth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can push messages out, or fill the disk; once some are fetched there is room again."""
+    monkeypatch.setattr(to_device, "MOST_WAITING", 5)
+    ann, ben = await hearth.user("ann"), await hearth.user("ben", "PHONE")
+    tablet = await ben.log_in_again("TABLET")
+    for number in range(8):
+        await send(ann, {ben.user_id: {"PHONE": {"n": number}}}, str(number))
+    await send(ann, {ben.user_id: {"*": {"n": 8}}}, "8")
+    found, since = await received(ben)
+    assert [event["content"]["n"] for event in found] == [0, 1, 2, 3, 4]
+    assert [event["content"]["n"] for event in (await received(tablet))[0]] == [8]
+    assert (await received(ben, since))[0] == []
+    await send(ann, {ben.user_id: {"PHONE": {"n": 9}}}, "9")
+    found, _ = await received(ben, since)
+    assert [event["content"]["n"] for event in found] == [9]
+
+
 async def test_nobody_and_nonsense(hearth: Hearth) -> None:
     ann = await hearth.user("ann")
     await send(ann, {"@nobody:one.test": {"*": {}}, "@ann:one.test": {"NOWHERE": {}}}, "1")
+    async with hearth.parts.base.process.database.reader() as conn:
+        assert await conn.fetchval("SELECT count(*) FROM to_device_done") == 0
     wrong: list[Any] = [[], {"@a:b": []}, None, {"ann": {"*": {}}}]
     for bad in ({"messages": messages} for messages in wrong):
         answer = await ann.put(f"{V3}/sendToDevice/m.test/bad", bad)

@@ -49,6 +49,7 @@ class Answering:
             "server": self._keys,
             "query": self._query_keys,
             "sign": self._sign,
+            "user": self._user,
         }
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -85,6 +86,23 @@ class Answering:
                 document = parse_document(fields, stranger.server, now_ms())
                 documents.append(notarise(document, self._peer.name, [self._peer.key]))
         return {"server_keys": documents}
+
+    def _user(self, names: list[str], body: Any, query: Mapping[str, str]) -> Any:
+        """`/user/devices/{userId}` and `/user/keys/query`."""
+        lists = self._peer.devices
+        if names[0] == "devices":
+            return lists.get(names[1])
+        if names != ["keys", "query"]:
+            return None
+        found: JsonObject = {"device_keys": {}, "master_keys": {}, "self_signing_keys": {}}
+        for user in body["device_keys"]:
+            known = lists.get(user, {"devices": []})
+            keys = {device["device_id"]: device["keys"] for device in known["devices"]}
+            found["device_keys"][user] = keys
+            for usage in ("master", "self_signing"):
+                if f"{usage}_key" in known:
+                    found[f"{usage}_keys"][user] = known[f"{usage}_key"]
+        return found
 
     def _sign(self, names: list[str], body: Any, query: Mapping[str, str]) -> Any:
         """As a policy server, to which nothing is wrong but the word spam."""

@@ -72,6 +72,8 @@ class Peer:
     """The bodies of the invitations that came."""
     asked: list[str] = field(default_factory=list)
     """The paths that were asked for."""
+    devices: dict[str, JsonObject] = field(default_factory=dict)
+    """What it answers of the devices of its users, as `GET /user/devices/{userId}`."""
     hosted: dict[RoomID, Room] = field(default_factory=dict)
     """Rooms that it lets others into."""
     strangers: dict[ServerName, Signer] = field(default_factory=dict)
@@ -85,6 +87,11 @@ class Peer:
 
     def user(self, localpart: str) -> UserID:
         return UserID(f"@{localpart}:{self.name}")
+
+    def heard(self, kind: str) -> list[JsonObject]:
+        """The contents of the EDUs of a type that came, in order."""
+        edus = [edu for transaction in self.told for edu in transaction["edus"]]
+        return [edu["content"] for edu in edus if edu["edu_type"] == kind]
 
     async def ask(
         self, method: str, path: str, content: Any = None, *, key: SigningKey | None = None

@@ -11,7 +11,7 @@ from federation.auth import select
 from federation.building import Place
 from federation.identifiers import EventID, UserID
 from federation.signing import SigningKey
-from tests.server_server.conftest import Scene
+from tests.server_server.conftest import V3, Scene
 from tests.server_server.peer import V1
 from tests.servers import eventually
 
@@ -388,3 +388,23 @@ async def test_everything_is_passed_on(scene: Scene) -> None:
     await eventually(all_there)
     assert bodies() == [f"{number}" for number in range(60)]
     assert all(len(txn["pdus"]) <= 50 for txn in scene.peer.told)
+
+
+async def test_a_message_to_devices_comes_once(scene: Scene) -> None:
+    """However often, in however many transactions; only from who may speak for its sender."""
+    ann, peer = scene.ann, scene.peer
+
+    def edu(message_id: str, sender: str) -> Any:
+        content = {
+            "sender": sender,
+            "type": "m.test",
+            "message_id": message_id,
+            "messages": {ann.user_id: {"*": {"id": message_id}}},
+        }
+        return {"edu_type": "m.direct_to_device", "content": content}
+
+    eve = peer.user("eve")
+    await peer.send(edus=[edu("1", eve), edu("1", eve), edu("2", "@eve:elsewhere.test")])
+    await peer.send(edus=[edu("1", eve), edu("3", eve)])
+    events = (await ann.get(f"{V3}/sync", timeout=0)).ok()["to_device"]["events"]
+    assert [event["content"]["id"] for event in events] == ["1", "3"]
