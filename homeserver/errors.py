@@ -203,6 +203,13 @@ class NotFound(MatrixError):
     status, errcode, says = 404, "M_NOT_FOUND", "not found"
 
 
+class UnredactedContentDeleted(MatrixError):
+    """It is not kept any more what a redacted event said (MSC2815)."""
+
+    status, errcode = 404, "FI.MAU.MSC2815_UNREDACTED_CONTENT_DELETED"
+    says = "what this event said was deleted"
+
+
 class UnknownLogin(MatrixError):
     """There is no such way to log in."""
 

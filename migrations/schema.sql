@@ -92,6 +92,19 @@ TABLE bound_threepids
     address text COLLATE "C" NOT NULL
     CONSTRAINT bound_threepids_pkey PRIMARY KEY (user_nid, medium, address, id_server)
 
+TABLE clearings
+    event_nid bigint NOT NULL
+    room_nid bigint NOT NULL
+    user_nid bigint NOT NULL
+    noted_ts bigint NOT NULL
+    since bigint
+    reached bigint
+    done boolean NOT NULL DEFAULT false
+    claimed_until bigint NOT NULL DEFAULT 0
+    CONSTRAINT clearings_pkey PRIMARY KEY (event_nid)
+    CREATE INDEX clearings_by_room ON public.clearings USING btree (room_nid, user_nid)
+    CREATE INDEX clearings_to_do ON public.clearings USING btree (event_nid) WHERE (NOT done)
+
 TABLE cross_signing_keys
     user_nid bigint NOT NULL
     usage text COLLATE "C" NOT NULL
@@ -361,6 +374,13 @@ TABLE openid_tokens
     expires_ts bigint NOT NULL
     CONSTRAINT openid_tokens_pkey PRIMARY KEY (token_hash)
 
+TABLE originals
+    event_nid bigint NOT NULL
+    until_ts bigint NOT NULL
+    json bytea NOT NULL
+    CONSTRAINT originals_pkey PRIMARY KEY (event_nid)
+    CREATE INDEX originals_by_time ON public.originals USING btree (until_ts)
+
 TABLE outgoing_edus
     edu_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
     server_nid bigint NOT NULL
@@ -531,8 +551,10 @@ TABLE rooms WITH (fillfactor=50)
     head bigint NOT NULL DEFAULT 0
     group_nid bigint
     extremities bigint[] NOT NULL DEFAULT '{}'::bigint[]
+    lifetime bigint
     CONSTRAINT rooms_pkey PRIMARY KEY (room_nid)
     CONSTRAINT rooms_room_id_key UNIQUE (room_id)
+    CREATE INDEX rooms_with_lifetime ON public.rooms USING btree (room_nid) WHERE (lifetime IS NOT NULL)
 
 TABLE searchable
     event_nid bigint NOT NULL
@@ -681,7 +703,7 @@ TABLE users
     CONSTRAINT users_pkey PRIMARY KEY (user_nid)
     CONSTRAINT users_user_id_key UNIQUE (user_id)
 
-CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], m_own bigint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[], t_txn_id text[], x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[], l_event bigint[], l_parent bigint[], l_rel_type text[], l_type text[], l_sender text[], l_key text[], n_event bigint[], n_sender bigint[], n_thread bigint[], n_flags smallint[], n_mentioned text[], f_event bigint[], f_key smallint[], f_text text[])
+CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], m_own bigint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[], t_txn_id text[], x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[], x_until bigint[], l_event bigint[], l_parent bigint[], l_rel_type text[], l_type text[], l_sender text[], l_key text[], n_event bigint[], n_sender bigint[], n_thread bigint[], n_flags smallint[], n_mentioned text[], f_event bigint[], f_key smallint[], f_text text[], p_room bigint[], p_lifetime bigint[])
  RETURNS TABLE(event_nid bigint, pos bigint)
  LANGUAGE plpgsql
 AS $function$
@@ -718,6 +740,11 @@ BEGIN
       FROM unnest(r_room, r_version, r_group, r_extremities)
            AS new (room_nid, version, group_nid, extremities)
      WHERE r.room_nid = new.room_nid AND r.room_nid = ANY (locked);
+    IF cardinality(p_room) > 0 THEN
+        UPDATE rooms r SET lifetime = p.lifetime
+          FROM unnest(p_room, p_lifetime) AS p (room_nid, lifetime)
+         WHERE r.room_nid = p.room_nid AND r.room_nid = ANY (locked);
+    END IF;
 
     INSERT INTO sent (device_nid, txn_hash, event_nid, sent_ts, txn_id)
     SELECT t.device_nid, t.txn_hash, t.event_nid, t.sent_ts, t.txn_id
@@ -733,21 +760,13 @@ BEGIN
     ON CONFLICT (room_nid, server_nid) DO UPDATE SET joined = old.joined + excluded.joined;
 
     -- What is redacted is gone with the redaction's own commit.
-    UPDATE events e
-       SET json = x.json, redacted_by = x.redaction
-      FROM unnest(x_room, x_event, x_redaction, x_json) AS x (room_nid, event_nid, redaction, json)
-     WHERE e.event_nid = x.event_nid AND e.room_nid = x.room_nid AND e.redacted_by IS NULL
-       AND x.room_nid = ANY (locked);
-    DELETE FROM relations l
-     USING unnest(x_room, x_event) AS x (room_nid, event_nid)
-     WHERE l.event_nid = x.event_nid AND x.room_nid = ANY (locked);
-    DELETE FROM searchable f
-     USING unnest(x_room, x_event) AS x (room_nid, event_nid)
-     WHERE f.event_nid = x.event_nid AND x.room_nid = ANY (locked);
-    DELETE FROM notable n
-     USING unnest(x_room, x_event) AS x (room_nid, event_nid), events e
-     WHERE e.event_nid = x.event_nid AND n.room_nid = e.room_nid AND n.room_order = e.room_order
-       AND x.room_nid = ANY (locked);
+    IF cardinality(x_event) > 0 THEN
+        PERFORM redact_events(array_agg(x.event_nid), array_agg(x.redaction), array_agg(x.json),
+                              array_agg(x.until_ts))
+           FROM unnest(x_room, x_event, x_redaction, x_json, x_until)
+                AS x (room_nid, event_nid, redaction, json, until_ts)
+          WHERE x.room_nid = ANY (locked);
+    END IF;
 
     -- Nothing below can wait for anybody: all of it is under the rooms' locks.
     PERFORM pg_advisory_xact_lock(7310868735949794660);
@@ -921,6 +940,42 @@ BEGIN
     DELETE FROM sliding_positions WHERE device_nid = OLD.device_nid;
     RETURN OLD;
 END
+$function$
+
+CREATE OR REPLACE FUNCTION public.forget_transactions(gone bigint[])
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+    UPDATE destinations d
+       SET txn_id = NULL, txn_content = NULL, txn_last_pos = NULL, txn_last_edu = NULL
+     WHERE d.pause > 0 AND d.txn_id IS NOT NULL
+       AND EXISTS (SELECT FROM events e
+                     JOIN outgoing_events o
+                       ON o.server_nid = d.server_nid AND o.pos = e.room_order >> 24
+                    WHERE e.event_nid = ANY (gone) AND o.pos <= d.txn_last_pos)
+$function$
+
+CREATE OR REPLACE FUNCTION public.redact_events(x_event bigint[], x_redaction bigint[], x_json bytea[], x_until bigint[])
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+    INSERT INTO originals (event_nid, until_ts, json)
+    SELECT e.event_nid, x.until_ts, e.json
+      FROM unnest(x_event, x_until) AS x (event_nid, until_ts)
+      JOIN events e ON e.event_nid = x.event_nid
+     WHERE x.until_ts IS NOT NULL AND e.redacted_by IS NULL
+    ON CONFLICT DO NOTHING;
+    UPDATE events e SET json = x.json, redacted_by = x.redaction
+      FROM unnest(x_event, x_redaction, x_json) AS x (event_nid, redaction, json)
+     WHERE e.event_nid = x.event_nid AND e.redacted_by IS NULL;
+    DELETE FROM relations l WHERE l.event_nid = ANY (x_event);
+    DELETE FROM searchable f WHERE f.event_nid = ANY (x_event);
+    DELETE FROM notable n USING events e
+     WHERE e.event_nid = ANY (x_event) AND n.room_nid = e.room_nid AND n.room_order = e.room_order;
+    DELETE FROM delayed_events d USING sent s
+     WHERE s.event_nid = ANY (x_event) AND d.delay_hash = s.txn_hash
+       AND d.finalised_ts IS NOT NULL;
+    SELECT forget_transactions(x_event);
 $function$
 
 CREATE OR REPLACE FUNCTION public.set_pusher(p_user bigint, p_device bigint, p_app_id text, p_pushkey text, p_app_name text, p_device_name text, p_tag text, p_lang text, p_data bytea, p_append boolean, p_now bigint, p_most integer, p_kind smallint)

@@ -5,7 +5,15 @@ import random
 
 from homeserver.accounts.cleaning import clean
 from homeserver.app.parts import Parts
-from homeserver.storage import admin_tasks, delayed_events, events, sliding, sticky, to_device
+from homeserver.storage import (
+    admin_tasks,
+    delayed_events,
+    events,
+    redactions,
+    sliding,
+    sticky,
+    to_device,
+)
 from homeserver.storage.process import DAY
 
 _EVERY = 3600.0
@@ -37,4 +45,5 @@ async def tidy(parts: Parts) -> None:
         await delayed_events.forget_finalised(conn, before, _MOST_FINALISED)
         await sticky.forget_expired(conn, process.now())
         await admin_tasks.forget(conn, before)
+        await redactions.forget_originals(conn, process.now())
         await sliding.forget_unused(conn, process.today - _CONNECTIONS_LAST)

@@ -79,6 +79,7 @@ from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.bundling import Bundling
 from homeserver.rooms.carrying_over import CarryingOver
 from homeserver.rooms.claims import Claims
+from homeserver.rooms.clearing import Clearing
 from homeserver.rooms.completing import Completing
 from homeserver.rooms.context import Contexts
 from homeserver.rooms.continuing import Continuing
@@ -88,11 +89,13 @@ from homeserver.rooms.delayed_events import DelayedEvents
 from homeserver.rooms.delayed_sending import DelayedSending
 from homeserver.rooms.directory import Directory
 from homeserver.rooms.erased import Erased
+from homeserver.rooms.expiring import Expiring
 from homeserver.rooms.federated import FederatedRooms
 from homeserver.rooms.heads import Heads
 from homeserver.rooms.history import History, Pages
 from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Intake, Means
+from homeserver.rooms.lifetimes import Lifetimes, Range
 from homeserver.rooms.membership import Memberships
 from homeserver.rooms.moments import Moments
 from homeserver.rooms.mutual_rooms import MutualRooms
@@ -119,6 +122,7 @@ from homeserver.rooms.third_party_invites import ThirdPartyInvites
 from homeserver.rooms.thread_subscriptions import ThreadSubscriptions
 from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
+from homeserver.rooms.unredacting import Unredacting
 from homeserver.rooms.upgrading import Upgrading
 from homeserver.rooms.user_directory import UserDirectory
 from homeserver.rooms.visibility import Visibility
@@ -231,6 +235,7 @@ def make_rooms(base: Base) -> Rooms:
         now=process.now,
         opaque_ids=_opaque_ids(),
         committed=process.clock.advance,
+        keep_redacted=base.settings.redaction.keep.milliseconds,
     )
     return Rooms(
         states=states,
@@ -240,6 +245,7 @@ def make_rooms(base: Base) -> Rooms:
         current=Current(process.numbers, heads),
         ignoring=Ignoring(process, _speaker(base)),
         erased=Erased(process),
+        lifetimes=Lifetimes(Range.of(base.settings.retention), process.now),
     )
 
 
@@ -376,6 +382,8 @@ def make_writing(
             lambda: secrets.token_urlsafe(18),
         ),
         carrying_over=CarryingOver(process, current, accounts.account_data, rulesets.carry_over),
+        clearing=Clearing(process, rooms.means),
+        expiring=Expiring(process, rooms.lifetimes, base.settings.retention.interval.seconds),
     )
 
 
@@ -384,7 +392,7 @@ def make_reading(base: Base, rooms: Rooms, federating: Federating) -> Reading:
     process = base.process
     moments = Moments(process.numbers, rooms.states)
     standings = Standings(process.numbers, moments)
-    visibility = Visibility(process.server, standings, moments)
+    visibility = Visibility(process.server, standings, moments, rooms.lifetimes)
     showing = Showing(
         process.server, standings, moments, Bundling(visibility), process.now, rooms.erased.names
     )
@@ -400,6 +408,9 @@ def make_reading(base: Base, rooms: Rooms, federating: Federating) -> Reading:
         visibility=visibility,
         showing=showing,
         history=History(process, epoch, access, pages, showing, moments, backfilling),
+        unredacting=Unredacting(
+            process, access, pages, showing, rooms.current, rooms.means.keep_redacted
+        ),
         contexts=Contexts(process, epoch, access, pages, showing, moments),
         timestamps=Timestamps(process, access, visibility, federating.remote, backfilling),
         relations=Relations(process, epoch, access, pages, visibility, showing),

@@ -61,7 +61,7 @@ def make_syncing(
         typing=reading.typing,
         account=account,
         unread=Unread(process, activity, rulesets),
-        sticky=StickyEvents(process, activity, reading.showing),
+        sticky=StickyEvents(process, activity, reading.showing, reading.visibility.lifetimes),
     )
     typing, presence = reading.typing, reading.presence
     typing.on_change(lambda room: activity.wake([room]))
@@ -89,7 +89,13 @@ def make_syncing(
 def make_notifications(sync: SyncParts, rulesets: Rulesets) -> Notifications:
     """What somebody was notified of."""
     return Notifications(
-        sync.process, sync.epoch, sync.activity, sync.user_rooms, rulesets, sync.means.showing
+        sync.process,
+        sync.epoch,
+        sync.activity,
+        sync.user_rooms,
+        rulesets,
+        sync.means.showing,
+        sync.means.visibility.lifetimes,
     )
 
 

@@ -54,6 +54,7 @@ from homeserver.rooms.backfilling import Backfilling
 from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.carrying_over import CarryingOver
 from homeserver.rooms.claims import Claims
+from homeserver.rooms.clearing import Clearing
 from homeserver.rooms.completing import Completing
 from homeserver.rooms.context import Contexts
 from homeserver.rooms.creation import Creation
@@ -62,11 +63,13 @@ from homeserver.rooms.delayed_events import DelayedEvents
 from homeserver.rooms.delayed_sending import DelayedSending
 from homeserver.rooms.directory import Directory
 from homeserver.rooms.erased import Erased
+from homeserver.rooms.expiring import Expiring
 from homeserver.rooms.federated import FederatedRooms
 from homeserver.rooms.heads import Heads
 from homeserver.rooms.history import History
 from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Intake, Means
+from homeserver.rooms.lifetimes import Lifetimes
 from homeserver.rooms.membership import Memberships
 from homeserver.rooms.mutual_rooms import MutualRooms
 from homeserver.rooms.overview import Overview
@@ -90,6 +93,7 @@ from homeserver.rooms.third_party_invites import ThirdPartyInvites
 from homeserver.rooms.thread_subscriptions import ThreadSubscriptions
 from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
+from homeserver.rooms.unredacting import Unredacting
 from homeserver.rooms.upgrading import Upgrading
 from homeserver.rooms.user_directory import UserDirectory
 from homeserver.rooms.visibility import Visibility
@@ -152,6 +156,7 @@ class Rooms:
     current: Current
     ignoring: Ignoring
     erased: Erased
+    lifetimes: Lifetimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +198,8 @@ class Writing:
     welcoming: Welcoming
     upgrading: Upgrading
     carrying_over: CarryingOver
+    expiring: Expiring
+    clearing: Clearing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +212,7 @@ class Reading:
     visibility: Visibility
     showing: Showing
     history: History
+    unredacting: Unredacting
     contexts: Contexts
     timestamps: Timestamps
     relations: Relations

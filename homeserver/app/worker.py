@@ -166,6 +166,8 @@ class Worker:
         self._background.keep("lag", watch)
         self._background.keep("housekeeping", lambda: keep_house(parts))
         self._background.keep("devices", parts.encryption.following.run)
+        self._background.keep("clearing", parts.writing.clearing.run)
+        self._background.keep("old messages", parts.writing.expiring.run)
         self._background.keep("application services", parts.deliveries.run)
         if self._settings.federation.enabled:
             self._background.keep("sending", parts.federating.sending.run)

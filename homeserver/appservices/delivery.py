@@ -170,11 +170,34 @@ class Delivery:
                 pause = _FIRST_PAUSE
             except TimeoutError:
                 pause = min(pause * 2, _LONGEST_PAUSE)
+            transaction = await self._without_redacted(transaction)
         if self._is_down:
             self._is_down = False
             log.info("an application service is back", service=self._service.id)
         async with self._process.database.reader() as conn:
             await app_services.finish(conn, self._service.id, transaction.txn_id)
+
+    async def _without_redacted(self, transaction: Transaction) -> Transaction:
+        """The same, without what was taken back since it was made."""
+        body = orjson.loads(transaction.content)
+        named = {event["event_id"] for event in body["events"] if "event_id" in event}
+        if not named:
+            return transaction
+        async with self._process.database.reader() as conn:
+            redacted = await app_services.redacted_among(conn, named)
+            changed = [
+                event
+                for event in body["events"]
+                if (left := redacted.get(event.get("event_id"))) is not None
+                and event["content"] != left["content"]
+            ]
+            if not changed:
+                return transaction
+            for event in changed:
+                event["content"] = redacted[event["event_id"]]["content"]
+            transaction = transaction._replace(content=orjson.dumps(body))
+            await app_services.replace(conn, self._service.id, transaction)
+        return transaction
 
     async def _send(self, transaction: Transaction) -> str | None:
         """Send a transaction; what is wrong if it did not arrive."""

@@ -33,12 +33,23 @@ class MembersQuery(msgspec.Struct):
     not_membership: Membership | None = None
 
 
+class EventQuery(msgspec.Struct):
+    """Whether a redacted event is wanted as it was (MSC2815)."""
+
+    as_it_was: bool = msgspec.field(default=False, name="fi.mau.msc2815.include_unredacted_content")
+
+
 @routes.get("/_matrix/client/v3/rooms/{roomId}/event/{eventId}", auth=True, allows=["guest"])
-async def get_one_room_event(request: Request, house: House, who: Session) -> Json:
+async def get_one_room_event(
+    request: Request, house: House, query: EventQuery, who: Session
+) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid"""
     room, event = room_id(request), request.param("eventId", parse_event_id)
+    messages = await reader_of_messages(house, who)
+    if query.as_it_was and house.settings.redaction.keep:
+        return await house.unredacting.event(messages, room, event)
     try:
-        return await house.history.event(await reader_of_messages(house, who), room, event)
+        return await house.history.event(messages, room, event)
     except Forbidden as error:
         # "404: The event was not found or you do not have permission to read this event."
         raise NotFound("there is no such event here") from error

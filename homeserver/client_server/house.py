@@ -62,6 +62,7 @@ from homeserver.rooms.third_party_invites import ThirdPartyInvites
 from homeserver.rooms.thread_subscriptions import ThreadSubscriptions
 from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
+from homeserver.rooms.unredacting import Unredacting
 from homeserver.rooms.upgrading import Upgrading
 from homeserver.rooms.user_directory import UserDirectory
 from homeserver.rooms.visibility import Visibility
@@ -152,6 +153,7 @@ class House:
     visibility: Visibility
     showing: Showing
     history: History
+    unredacting: Unredacting
     contexts: Contexts
     timestamps: Timestamps
     relations: Relations

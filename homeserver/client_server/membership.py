@@ -23,6 +23,7 @@ from homeserver.client_server.reading import room_id
 from homeserver.errors import InvalidParam
 from homeserver.http import Json, Limit, Request, Routes, parsed
 from homeserver.http.decoding import as_matrix_error, check_canonical
+from homeserver.rooms.clearing import FLAG
 from homeserver.rooms.third_party_invites import Redemption, Wanted, read_signed
 
 routes = Routes("client")
@@ -52,6 +53,12 @@ class AddressTarget(msgspec.Struct):
     id_access_token: str
     medium: str
     address: str
+
+
+class OutTarget(Target):
+    """Who is to be put out, perhaps with all that they said."""
+
+    redact_events: bool | None = msgspec.field(default=None, name=FLAG)
 
 
 class ViaQuery(msgspec.Struct):
@@ -146,18 +153,22 @@ def read_wanted(house: House, target: AddressTarget) -> Wanted:
 
 
 @routes.post("/_matrix/client/v3/rooms/{roomId}/kick", auth=True)
-async def kick(request: Request, house: House, body: Target, who: Session) -> Json:
+async def kick(request: Request, house: House, body: OutTarget, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidkick"""
     user = parsed("user_id", body.user_id, parse_user_id)
-    await house.memberships.kick(who.user_id, room_id(request), user, body.reason)
+    await house.memberships.kick(
+        who.user_id, room_id(request), user, body.reason, redact=body.redact_events
+    )
     return {}
 
 
 @routes.post("/_matrix/client/v3/rooms/{roomId}/ban", auth=True)
-async def ban(request: Request, house: House, body: Target, who: Session) -> Json:
+async def ban(request: Request, house: House, body: OutTarget, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidban"""
     user = parsed("user_id", body.user_id, parse_user_id)
-    await house.memberships.ban(who.user_id, room_id(request), user, body.reason)
+    await house.memberships.ban(
+        who.user_id, room_id(request), user, body.reason, redact=body.redact_events
+    )
     return {}
 
 

@@ -12,6 +12,7 @@ VERSIONS = ("r0.6.1", *(f"v1.{minor}" for minor in range(1, 12)))
 """Not later ones yet: clients would ask for what they brought."""
 
 FEATURES = (
+    "org.matrix.msc1763",
     "org.matrix.msc3391",
     "uk.tcpip.msc4133.stable",
     "org.matrix.msc3874",
@@ -41,5 +42,6 @@ async def get_versions(request: Request, house: House) -> Json:
             "io.element.e2ee_forced.private": encryption.private_chat,
             "io.element.e2ee_forced.trusted_private": encryption.trusted_private_chat,
             "io.element.e2ee_forced.public": encryption.public_chat,
+            **({"fi.mau.msc2815": True} if house.settings.redaction.keep else {}),
         },
     }

@@ -6,7 +6,7 @@ from functools import reduce
 
 from federation.errors import IdentifierError
 from federation.identifiers import new_user_id
-from homeserver.config.settings import Settings
+from homeserver.config.settings import Retention, Settings
 from homeserver.errors import Problem
 
 NOT_BUILT = (
@@ -14,7 +14,6 @@ NOT_BUILT = (
     "privacy.client_addresses",
     "captcha",
     "rooms.expiry",
-    "retention",
     "media.s3",
     "previews",
     "resource_limits",
@@ -126,6 +125,17 @@ def _ranges(settings: Settings) -> Iterator[Problem]:
     if retention.minimum and retention.maximum and retention.minimum > retention.maximum:
         reason = f"above retention.maximum, which is {retention.maximum}"
         yield Problem("retention.minimum", reason, str(retention.minimum))
+    yield from _default_lifetime(retention)
+
+
+def _default_lifetime(retention: Retention) -> Iterator[Problem]:
+    default, least, most = retention.default, retention.minimum, retention.maximum
+    if default and least and default < least:
+        reason = f"below retention.minimum, which is {least}"
+        yield Problem("retention.default", reason, str(default))
+    if default and most and default > most:
+        reason = f"above retention.maximum, which is {most}"
+        yield Problem("retention.default", reason, str(default))
 
 
 def _calls(settings: Settings) -> Iterator[Problem]:

@@ -533,7 +533,8 @@ class Redaction:
     """Messages that somebody took back."""
 
     keep: Duration = Duration(0)
-    """For how long their content stays readable to moderators. By default it is gone at once."""
+    """For how long their content stays readable to moderators (MSC2815), where their client asks
+    for it. By default it is gone at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -544,8 +545,16 @@ class Retention:
     """Rooms cannot ask for less."""
 
     maximum: Annotated[Duration | None, Example("365d")] = None
-    """Rooms cannot ask for more, and those that ask for nothing get this. By default messages
-    stay until somebody removes them."""
+    """Rooms cannot ask for more."""
+
+    default: Annotated[Duration | None, Example("90d")] = None
+    """What rooms get that ask for nothing; by default the maximum, and where there is none,
+    messages stay until somebody removes them."""
+
+    interval: Annotated[Duration, Within(Duration.parse("1s"), Duration.parse("7d"))] = (
+        Duration.parse("1h")
+    )
+    """How often what is too old is deleted from the disk. It is shown to nobody before that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -221,6 +221,9 @@ class Sending:
                 is_proven = await self._pauses.leave_alone(server, wait / 1000)
                 # What was to be told now or never is not worth telling any more.
                 self._passing.pop(name, None)
+                # Nor is what was taken back meanwhile: see what is left of the transaction.
+                async with self._process.database.reader() as conn:
+                    standing = await destinations.find(conn, server)
             if not is_proven:
                 await self._pace.turn()
             self._more[server].clear()

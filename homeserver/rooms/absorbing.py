@@ -16,7 +16,7 @@ from federation.events import Event, StateKey
 from federation.identifiers import EventID, RoomID, domain_of
 from federation.power_levels import PowerLevels
 from federation.verdict import Outcome, Ruling
-from homeserver.rooms import notices, redacting, searchable, sticking
+from homeserver.rooms import clearing, lifetimes, notices, redacting, searchable, sticking
 from homeserver.rooms.claims import Claims
 from homeserver.rooms.drafting import Submission
 from homeserver.rooms.heads import Head, Known, Tip
@@ -32,6 +32,7 @@ from homeserver.storage.batch import (
     Batch,
     ChangeRow,
     Fate,
+    LifetimeRow,
     MemberRow,
     Membership,
     RoomRow,
@@ -39,6 +40,7 @@ from homeserver.storage.batch import (
     ServerRow,
     append,
 )
+from homeserver.storage.clearings import note_clearings
 from homeserver.storage.events import get_sent
 from homeserver.storage.numbers import RoomNid, ServerNid
 from homeserver.storage.pool import Connection
@@ -134,6 +136,7 @@ class Absorbing:
                     _add_sent(room.batch, facts.submission)
                 if room.batch.sticky:
                     await sticky.note(conn, room.batch.sticky)
+                await note_clearings(conn, room.batch, self._means.now())
                 written = await append(conn, room.batch)
                 self._means.heads.drop(nid)
                 if written:
@@ -141,6 +144,7 @@ class Absorbing:
                     if not (facts.is_fresh or is_redacted or room.batch.redacted):
                         self._means.heads.put(_new_head(room))
                     await self._note_early(conn, room)
+                    await self._clear(conn, room)
                     self._means.committed(max(written.values()))
                     await self._let_stick(conn, room)
                     await self._note_missing(conn, room, written)
@@ -183,6 +187,7 @@ class Absorbing:
             room.batch.groups += room.judging.groups
             room.batch.relations += room.judging.relations(nids)
             await self._add_notable(room, nids)
+            await self._add_clearings(room, nids)
             accepted = room.judging.accepted()
             room.batch.searchable += searchable.rows(accepted, nids.events)
             await self._finish(conn, room, room.group)
@@ -206,6 +211,21 @@ class Absorbing:
             server, now = self._means.signer.server, self._means.now()
             room.batch.sticky += sticking.rows(room.head.room, [event], nids.events, server, now)
 
+    async def _add_clearings(self, room: _Room, nids: Nids) -> None:
+        asking = [event for event in room.judging.accepted() if clearing.asks(event)]
+        if asking:
+            state = await room.judging.entries(room.group, [CREATE, POWER_LEVELS])
+            room.batch.clearings += clearing.rows(
+                room.head.room, asking, nids.events, nids.users, state
+            )
+
+    async def _clear(self, conn: Connection, room: _Room) -> None:
+        """Redact what comes too late, and have the rest redacted."""
+        events = {stored.nid: stored.event for stored in room.judging.known.values()}
+        await clearing.clear_late(conn, self._means, room.head.room, room.judging.rows, events)
+        if room.batch.clearings:
+            self._means.clearing.set()
+
     async def _place(self, conn: Connection, room: _Room, nids: Nids, ruling: Ruling) -> None:
         """Let the room end with an event, if it was accepted."""
         event = ruling.event
@@ -224,20 +244,40 @@ class Absorbing:
             names = await received.state_keys(conn, changes)
             room.changed = {names[key]: nid for key, nid in changes.items()}
             await self._add_changes(conn, room, changes, names, last)
-        await self._add_redacted(conn, room, group)
+        redacted = await self._add_redacted(conn, room, group)
+        await self._add_lifetime(room, group, redacted)
         extremities = [tip.nid for tip in room.tips.values()]
         version = version_of(head).name
         batch.rooms.append(RoomRow(head.room, head.number, version, group.nid, extremities))
 
-    async def _add_redacted(self, conn: Connection, room: _Room, group: StateGroup) -> None:
+    async def _add_redacted(
+        self, conn: Connection, room: _Room, group: StateGroup
+    ) -> Sequence[Event]:
+        """Add what redactions leave of events; answers those."""
         accepted = room.judging.accepted()
         named = redacting.targets_of(accepted)
-        if named:
-            targets = await received.by_ids(conn, named)
-            keys = [CREATE, POWER_LEVELS]
-            state = await room.judging.entries(group, keys)
-            numbers = {s.event.event_id: s.nid for s in room.judging.known.values()}
-            room.batch.redacted += redacting.rows(room.head.room, accepted, numbers, targets, state)
+        if not named:
+            return ()
+        targets = await received.by_ids(conn, named)
+        state = await room.judging.entries(group, [CREATE, POWER_LEVELS])
+        numbers = {s.event.event_id: s.nid for s in room.judging.known.values()}
+        rows = list(
+            redacting.rows(room.head.room, accepted, numbers, targets, state, self._means.until)
+        )
+        room.batch.redacted += rows
+        events = {stored.nid: stored.event for stored in targets.values()}
+        return [events[row.event] for row in rows]
+
+    async def _add_lifetime(
+        self, room: _Room, group: StateGroup, redacted: Sequence[Event]
+    ) -> None:
+        types = {kind for kind, _ in room.changed} | {event.type for event in redacted}
+        if any(map(lifetimes.is_about_lifetimes, types)):
+            gone = {event.event_id for event in redacted}
+            state = await room.judging.entries(group, lifetimes.KEYS)
+            state = {key: event for key, event in state.items() if event.event_id not in gone}
+            asked = lifetimes.asked_for(state.get)
+            room.batch.lifetimes.append(LifetimeRow(room.head.room, asked))
 
     async def _add_changes(
         self,

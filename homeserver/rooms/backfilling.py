@@ -19,6 +19,7 @@ from federation.identifiers import EventID, RoomID, ServerName, domain_of
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.logs import get_logger
 from homeserver.rooms.claims import Claims
+from homeserver.rooms.clearing import clear_late
 from homeserver.rooms.intake import Means
 from homeserver.rooms.interning import intern
 from homeserver.rooms.judging import CREATE, Judging, States, cited_by, redact_early
@@ -170,6 +171,8 @@ class Backfilling:
         await received.add_history(conn, rows, orders, judging.groups, relations)
         await redact_early(conn, judging, judging.current, [row.event for row in rows])
         events = {stored.nid: stored.event for stored in judging.known.values()}
+        at = {row.event: order for row, order in zip(rows, orders, strict=True)}
+        await clear_late(conn, self._means, room, rows, events, at)
         missing: dict[EventID, int] = {}
         for row, order in zip(rows, orders, strict=True):
             absent = [p for p in events[row.event].prev_events if not judging.is_placed(p)]

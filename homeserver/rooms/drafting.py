@@ -15,10 +15,13 @@ from federation.decision import Denied
 from federation.events import MAX_PREV_EVENTS, Event, StateKey
 from federation.policy_server import needs_policy_signature, read_policy_server
 from federation.room_versions import RoomVersion
+from homeserver.rooms import lifetimes
 from homeserver.rooms.heads import Head
 
 POLICY: StateKey = ("m.room.policy", "")
 """Which server is asked about everything that is sent in the room."""
+_LIFETIMES = frozenset({"m.room.redaction", *(kind for kind, _ in lifetimes.KEYS)})
+"""Types of events after which a room's messages may be kept for longer or shorter."""
 ROOM_EXISTS = "room.exists"
 """The rule that is broken by creating a room twice."""
 CONTINUES = "received.continues"
@@ -44,6 +47,9 @@ class Submission:
     def needs(self, version: RoomVersion) -> set[StateKey]:
         """The entries of the state that judging it may ask for."""
         keys = {(d.type, d.state_key) for d in self.drafts if d.state_key is not None}
+        types = {draft.type for draft in self.drafts} | {event.type for event in self.received}
+        if types & _LIFETIMES:
+            keys.update(lifetimes.KEYS)
         for draft in self.drafts:
             keys.update(select(draft.type, draft.sender, draft.state_key, draft.content, version))
         for event in self.received:

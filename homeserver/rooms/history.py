@@ -76,6 +76,7 @@ class Pages:
 
     def __init__(self, server: ServerName, visibility: Visibility) -> None:
         self._server = server
+        self.lifetimes = visibility.lifetimes
         self._visibility = visibility
 
     async def find(
@@ -221,12 +222,16 @@ class History:
             after = found.last
         if reach.until is not None:
             before = reach.until if before is None else min(before, reach.until)
-        return await received.latest_gap(
+        gap = await received.latest_gap(
             conn,
             reach.room,
             EARLIEST if after is None else after,
             LATEST if before is None else before,
         )
+        # What is before an event that is too old is too old itself: nobody would see it.
+        if gap is None or self._pages.lifetimes.is_past(gap.child_ts, gap.lifetime):
+            return None
+        return gap
 
     async def event(self, reader: Reader, room_id: RoomID, event_id: EventID) -> JsonObject:
         """One event.

@@ -29,6 +29,7 @@ from homeserver.rooms.interning import intern
 from homeserver.rooms.rows import RoomRows
 from homeserver.storage import sticky
 from homeserver.storage.batch import Batch, append
+from homeserver.storage.clearings import note_clearings
 from homeserver.storage.events import claim_rooms, get_sent, release_rooms
 from homeserver.storage.numbers import Numbers, RoomNid
 from homeserver.storage.pool import OUTAGES, Connection
@@ -111,6 +112,15 @@ class Means:
     committed: Callable[[int], None] = lambda _: None
     """Told of each position that was written, before anybody gets an answer: who was answered
     must find what they did."""
+    clearing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when somebody was put out whose events are to be redacted."""
+    keep_redacted: int = 0
+    """Milliseconds for which moderators may read what was redacted."""
+
+    @property
+    def until(self) -> int | None:
+        """How long something is kept that is redacted now, if it is."""
+        return self.now() + self.keep_redacted if self.keep_redacted else None
 
 
 class Intake:
@@ -313,9 +323,12 @@ class Intake:
         self._is_written = True
         if batch.sticky:
             await sticky.note(self._conn, batch.sticky)
+        await note_clearings(self._conn, batch, self._means.now())
         positions = await append(self._conn, batch)
         if positions:
             self._means.committed(max(positions.values()))
+        if batch.clearings:
+            self._means.clearing.set()
         for room, head in zip(rooms, heads, strict=True):
             if head.tips[-1].nid in positions:
                 self._means.heads.put(head)
@@ -330,11 +343,11 @@ class Intake:
         nids = await intern(self._conn, self._means.numbers, made, are_new=True)
         most = sum(event.is_state for event in made)
         groups = iter(await self._means.states.number(self._conn, most) if most else [])
-        batch = Batch()
+        batch, means = Batch(), self._means
         named = redacting.targets_of(made)
         targets = await by_ids(self._conn, named) if named else {}
         heads = [
-            RoomRows(batch, room.work, nids, groups, self._means.hash_key).fill(
+            RoomRows(batch, room.work, nids, groups, means.hash_key, means.until).fill(
                 (written for _, written in room.written), targets
             )
             for room in rooms

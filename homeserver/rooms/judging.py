@@ -86,6 +86,11 @@ class Judging:
         """Events that may come again; see `take`."""
 
     @property
+    def until(self) -> int | None:
+        """How long what is redacted now is kept, if it is."""
+        return self._means.until
+
+    @property
     def current(self) -> StateGroup | None:
         """The state of the room when judging began."""
         return self._head.group
@@ -328,6 +333,7 @@ async def redact_early(
                 {stored[redaction].event.event_id: redaction},
                 {named.event.event_id: named},
                 levels,
+                judging.until,
             )
             await redactions.redact(conn, list(found))
     return True

@@ -22,6 +22,7 @@ from homeserver.errors import (
     UnableToGrant,
 )
 from homeserver.rooms.blocking import Blocking
+from homeserver.rooms.clearing import FLAG
 from homeserver.rooms.current import CREATE, POWER_LEVELS, Current
 from homeserver.rooms.guest_access import GUEST_ACCESS, check_guest_may_join, lets_guests_in
 from homeserver.rooms.ignoring import Ignoring
@@ -241,9 +242,22 @@ class Memberships:
             await self._remote.invite(draft)
 
     async def kick(
-        self, sender: UserID, room_id: RoomID, target: UserID, reason: str | None
+        self,
+        sender: UserID,
+        room_id: RoomID,
+        target: UserID,
+        reason: str | None,
+        *,
+        redact: bool | None = None,
     ) -> None:
         """Put somebody out, or take back an invitation or a knock.
+
+        Args:
+            sender: of this server.
+            room_id: which.
+            target: whom.
+            reason: why.
+            redact: whether all is redacted that they said; `None`: there is no word of it.
 
         Raises:
             Forbidden: the rules of the room forbid it, or the target is not there.
@@ -254,15 +268,21 @@ class Memberships:
         membership, _ = await self._standing(target, room_id)
         if membership not in {"join", "invite", "knock"}:
             raise Forbidden("the user is not in this room")
-        await self._set(sender, room_id, target, _content("leave", reason))
+        await self._set(sender, room_id, target, _put_out("leave", reason, redact))
 
     async def ban(
-        self, sender: UserID, room_id: RoomID, target: UserID, reason: str | None
+        self,
+        sender: UserID,
+        room_id: RoomID,
+        target: UserID,
+        reason: str | None,
+        *,
+        redact: bool | None = None,
     ) -> None:
-        """Put somebody out for good, or raise `Forbidden`."""
+        """Put somebody out for good, as `kick`, or raise `Forbidden`."""
         await self._check_present(sender, room_id)
         await self._wholeness.wait(room_id)
-        await self._set(sender, room_id, target, _content("ban", reason))
+        await self._set(sender, room_id, target, _put_out("ban", reason, redact))
 
     async def unban(
         self, sender: UserID, room_id: RoomID, target: UserID, reason: str | None
@@ -431,3 +451,8 @@ def _is_invited(member: Event | None) -> bool:
 
 def _content(membership: str, reason: str | None) -> JsonObject:
     return {"membership": membership, **({"reason": reason} if reason is not None else {})}
+
+
+def _put_out(membership: str, reason: str | None, redact: bool | None) -> JsonObject:
+    content = _content(membership, reason)
+    return content if redact is None else {**content, FLAG: redact}

@@ -30,6 +30,7 @@ def rows(
     numbers: Mapping[EventID, EventNid] | Mapping[str, EventNid],
     targets: Mapping[EventID, Stored],
     state: Mapping[StateKey, Event],
+    until: int | None,
 ) -> Iterator[RedactedRow]:
     """The events that accepted redactions take effect on.
 
@@ -39,6 +40,7 @@ def rows(
         numbers: of the accepted events.
         targets: those of the events they name that are stored.
         state: the room's, with the create event and the power levels.
+        until: how long what they said is kept, if at all.
 
     """
     for event in accepted:
@@ -49,4 +51,4 @@ def rows(
         found = check_redaction(event, target.event, levels, lambda _: None)
         if not isinstance(found, Denied):
             left = redacted(target.event).json
-            yield RedactedRow(room, target.nid, numbers[event.event_id], left)
+            yield RedactedRow(room, target.nid, numbers[event.event_id], left, until)

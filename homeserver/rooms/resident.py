@@ -31,6 +31,8 @@ from homeserver.rooms.drafting import Submission, Work, parents_of
 from homeserver.rooms.heads import Head
 from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Means
+from homeserver.rooms.lifetimes import KEYS as LIFETIMES
+from homeserver.rooms.lifetimes import Lifetimes, asked_for
 from homeserver.rooms.membership import JOIN_RULES, Memberships
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.receiving import ACL, may_speak
@@ -47,6 +49,8 @@ from homeserver.storage.state_groups import EventNid, GroupNid
 
 MOST = 100
 """Events of one answer about history."""
+_CANDIDATES = 20
+"""Events of which one may be told that is closest to a moment."""
 
 
 class RoomState(NamedTuple):
@@ -73,7 +77,9 @@ class Resident:
         blocking: Blocking,
         ignoring: Ignoring,
         views: ServerViews,
+        lifetimes: Lifetimes,
     ) -> None:
+        self._lifetimes = lifetimes
         self._policing = policing
         self._process = process
         self._current = current
@@ -225,7 +231,9 @@ class Resident:
             stored = (await received.by_ids(conn, [event_id])).get(event_id)
             if stored is None or stored.fate is Fate.REJECTED:
                 raise NotFound("there is no such event")
-            await self.check_server(conn, stored.event.room_id, origin)
+            head = await self.check_server(conn, stored.event.room_id, origin)
+            if not self._unexpired(head, [stored]):
+                raise NotFound("there is no such event")
             (shown,) = await self._views.shown(conn, origin, stored.event.room_id, [stored])
             return shown
 
@@ -251,7 +259,8 @@ class Resident:
                 conn, head.room, before, max(1, min(limit, MOST))
             )
             stored = await received.by_nids(conn, nids)
-            return await self._views.shown(conn, origin, room_id, [stored[nid] for nid in nids])
+            kept = self._unexpired(head, [stored[nid] for nid in nids if nid in stored])
+            return await self._views.shown(conn, origin, room_id, kept)
 
     async def closest(
         self, origin: ServerName, room_id: RoomID, ts: int, *, forwards: bool
@@ -259,10 +268,11 @@ class Resident:
         """The event closest to a moment, for a server in the room, or raise `NotFound`."""
         async with self._process.database.reader() as conn:
             head = await self.check_server(conn, room_id, origin)
-            found = await history.closest(conn, head.room, ts, None, 1, forwards=forwards)
-        if not found:
-            raise NotFound("there is no such event")
-        return found[0].event
+            found = await history.closest(conn, head.room, ts, None, _CANDIDATES, forwards=forwards)
+        for one in found:
+            if not self._lifetimes.is_expired(one):
+                return one.event
+        raise NotFound("there is no such event")
 
     async def missing(
         self,
@@ -275,7 +285,7 @@ class Resident:
     ) -> list[bytes]:
         """Events between those that a server has, and those that it heard of."""
         async with self._process.database.reader() as conn:
-            await self.check_server(conn, room_id, origin)
+            head = await self.check_server(conn, room_id, origin)
             found: dict[EventID, received.Stored] = {}
             named = await received.by_ids(conn, latest)
             start = {i: s for i, s in named.items() if s.event.room_id == room_id}
@@ -295,7 +305,7 @@ class Resident:
                 wanted -= known
             good = [s for s in found.values() if s.fate is not Fate.REJECTED]
             ordered = sorted(good, key=lambda s: s.order or 0)[-min(limit, MOST) :]
-            return await self._views.shown(conn, origin, room_id, ordered)
+            return await self._views.shown(conn, origin, room_id, self._unexpired(head, ordered))
 
     async def check_server(self, conn: Connection, room_id: RoomID, origin: ServerName) -> Head:
         """The room's head, if the server is in the room and may speak there.
@@ -322,7 +332,7 @@ class Resident:
         return {head.room_id for head in heads if may_speak(head, origin)}
 
     async def _here(self, conn: Connection, room_id: RoomID, origin: ServerName) -> Head:
-        head = await self._current.head(conn, room_id, [ACL])
+        head = await self._current.head(conn, room_id, [ACL, *LIFETIMES])
         if head is None or not await memberships.has_server(conn, head.room, self._process.server):
             raise NotFound("this server is not in the room")
         if not may_speak(head, origin):
@@ -419,6 +429,15 @@ class Resident:
             row = invites.Invite(room, users[user_id], told, event.json, version.name)
             pos = await invites.add(conn, row, nid, Membership.INVITE)
         self._process.committed(pos)
+
+    def _unexpired(self, head: Head, stored: Sequence[received.Stored]) -> list[received.Stored]:
+        """Those of a room's events that are not too old to be told to anybody."""
+        asked = asked_for(lambda key: tip.event if (tip := head.known.get(key)) else None)
+        return [
+            one
+            for one in stored
+            if one.event.is_state or not self._lifetimes.is_past(one.event.origin_server_ts, asked)
+        ]
 
 
 def _may_send(origin: ServerName, invitation: Event) -> bool:

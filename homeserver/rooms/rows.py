@@ -3,10 +3,18 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from federation.events import Event
+from federation.events import Event, StateKey
 from federation.identifiers import EventID, domain_of
 from federation.power_levels import PowerLevels
-from homeserver.rooms import notices, redacting, relating, searchable, sticking
+from homeserver.rooms import (
+    clearing,
+    lifetimes,
+    notices,
+    redacting,
+    relating,
+    searchable,
+    sticking,
+)
 from homeserver.rooms.drafting import Work, Written
 from homeserver.rooms.heads import Head, Known, Tip
 from homeserver.rooms.interning import Nids
@@ -16,6 +24,7 @@ from homeserver.storage.batch import (
     EventRow,
     Fate,
     GroupRow,
+    LifetimeRow,
     MemberRow,
     Membership,
     RoomRow,
@@ -51,9 +60,17 @@ class RoomRows:
     """Fills the rows of one room, and knows the head that results from them."""
 
     def __init__(
-        self, batch: Batch, work: Work, nids: Nids, groups: Iterator[GroupNid], hash_key: bytes
+        self,
+        batch: Batch,
+        work: Work,
+        nids: Nids,
+        groups: Iterator[GroupNid],
+        hash_key: bytes,
+        until: int | None,
     ) -> None:
         self._batch = batch
+        self._redacted: set[EventID] = set()
+        self._until = until
         self._work = work
         self._nids = nids
         self._groups = groups
@@ -77,6 +94,10 @@ class RoomRows:
             self._room, self._work.made, self._nids.events, self._work.signer.server, self._work.now
         )
         self._add_redacted(targets)
+        self._add_lifetime(targets)
+        self._batch.clearings += clearing.rows(
+            self._room, self._work.made, self._nids.events, self._nids.users, self._state()
+        )
         self._batch.servers += [ServerRow(self._room, *count) for count in self._joined().items()]
         for submission in written:
             self._add_sent(submission)
@@ -92,11 +113,30 @@ class RoomRows:
 
     def _add_redacted(self, targets: Mapping[EventID, Stored]) -> None:
         if targets:
-            known = {key: tip.event for key, tip in self._work.head.known.items() if tip}
-            state = known | self._work.changed
-            self._batch.redacted += redacting.rows(
-                self._room, self._work.made, self._nids.events, targets, state
+            state = self._state()
+            rows = list(
+                redacting.rows(
+                    self._room, self._work.made, self._nids.events, targets, state, self._until
+                )
             )
+            self._batch.redacted += rows
+            names = {stored.nid: event_id for event_id, stored in targets.items()}
+            self._redacted = {names[row.event] for row in rows}
+
+    def _state(self) -> dict[StateKey, Event]:
+        """The state as far as it is known."""
+        known = {key: tip.event for key, tip in self._work.head.known.items() if tip}
+        return known | self._work.changed
+
+    def _add_lifetime(self, targets: Mapping[EventID, Stored]) -> None:
+        redacted = [targets[event_id].event for event_id in self._redacted]
+        if any(lifetimes.is_about_lifetimes(e.type) for e in (*self._work.made, *redacted)):
+            asked = lifetimes.asked_for(self._unredacted)
+            self._batch.lifetimes.append(LifetimeRow(self._room, asked))
+
+    def _unredacted(self, key: StateKey) -> Event | None:
+        event = self._work.entry(key)
+        return None if event is None or event.event_id in self._redacted else event
 
     def _add_event(self, event: Event) -> None:
         nid = self._nids.events[event.event_id]
@@ -180,11 +220,17 @@ class RoomRows:
             key: Tip(self._nids.events[event.event_id], event)
             for key, event in work.changed.items()
         }
+        # What is redacted says less than it did: it is looked up again.
+        unchanged = {
+            key: tip
+            for key, tip in head.known.items()
+            if tip is None or tip.event.event_id not in self._redacted
+        }
         return replace(
             head,
             number=head.number + 1,
             version=work.version,
             group=self._group,
             tips=tips,
-            known=head.known | changed,
+            known=unchanged | changed,
         )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from federation.history_visibility import HistoryVisibility, UserFacts, user_may_see
 from federation.identifiers import ServerName, domain_of
+from homeserver.rooms.lifetimes import Lifetimes
 from homeserver.rooms.moments import Moments, is_first, word_of
 from homeserver.rooms.standings import VISIBILITY, Reader, Standing, Standings
 from homeserver.storage.history import Placed
@@ -36,10 +37,14 @@ class Visibility:
         server: this one.
         standings: of readers.
         moments: of events.
+        lifetimes: of messages.
 
     """
 
-    def __init__(self, server: ServerName, standings: Standings, moments: Moments) -> None:
+    def __init__(
+        self, server: ServerName, standings: Standings, moments: Moments, lifetimes: Lifetimes
+    ) -> None:
+        self.lifetimes = lifetimes
         self._server = server
         self._standings = standings
         self._moments = moments
@@ -60,7 +65,11 @@ class Visibility:
             standings: the reader's in these rooms, if they are known already.
 
         """
-        wanted = [event for event in events if _is_wanted(event, reader)]
+        wanted = [
+            event
+            for event in events
+            if _is_wanted(event, reader) and not self.lifetimes.is_expired(event)
+        ]
         if standings is None:
             rooms = {event.room for event in wanted}
             standings = await self._standings.read(conn, reader, rooms) if rooms else {}

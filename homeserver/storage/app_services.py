@@ -4,7 +4,9 @@ https://spec.matrix.org/v1.19/application-service-api/#pushing-events
 """
 
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import orjson
 
 from federation.identifiers import EventID, RoomAlias, RoomID, UserID
 from homeserver.storage.batch import Fate, Membership
@@ -270,6 +272,30 @@ async def begin(
         list(devices),
     )
     return begun is not None
+
+
+async def redacted_among(
+    conn: Connection, event_ids: Collection[str]
+) -> dict[EventID, dict[str, Any]]:
+    """Those of the events that are redacted, as they are now."""
+    rows = await conn.fetch(
+        """
+        SELECT i.event_id, e.json
+          FROM event_ids i JOIN events e ON e.event_nid = i.event_nid
+         WHERE i.event_id = ANY ($1) AND e.redacted_by IS NOT NULL
+        """,
+        list(event_ids),
+    )
+    return {EventID(row[0]): orjson.loads(row[1]) for row in rows}
+
+
+async def replace(conn: Connection, service_id: str, transaction: Transaction) -> None:
+    """Put other content into a transaction that is on its way."""
+    await conn.execute(
+        "UPDATE app_service_transactions SET content = $3 WHERE service_id = $1 AND txn_id = $2",
+        service_id,
+        *transaction,
+    )
 
 
 async def finish(conn: Connection, service_id: str, txn_id: str) -> None:

@@ -123,6 +123,8 @@ class RedactedRow(NamedTuple):
     redaction: EventNid
     json: bytes
     """What is left of it."""
+    until: int | None
+    """How long what it said is kept for moderators, in milliseconds since the epoch."""
 
 
 class RelationRow(NamedTuple):
@@ -176,6 +178,22 @@ class StickyRow(NamedTuple):
     """Whether a person of this server says it."""
 
 
+class LifetimeRow(NamedTuple):
+    """How long messages of a room are kept from now on, as its state asks for it."""
+
+    room: RoomNid
+    lifetime: int | None
+    """In milliseconds; `None`: it asks for nothing."""
+
+
+class ClearingRow(NamedTuple):
+    """A membership in whose place all is redacted that somebody said."""
+
+    event: EventNid
+    room: RoomNid
+    user: UserNid
+
+
 @dataclass(slots=True)
 class Batch:
     """Rows for any number of rooms; a room is written whole or not at all."""
@@ -193,6 +211,10 @@ class Batch:
     searchable: list[SearchRow] = field(default_factory=list)
     sticky: list[StickyRow] = field(default_factory=list)
     """Not written with the rest, but before it: see `storage.sticky.note`."""
+    lifetimes: list[LifetimeRow] = field(default_factory=list)
+    """At most one of each room."""
+    clearings: list[ClearingRow] = field(default_factory=list)
+    """Written before all else, as `clearings.note` does."""
 
 
 async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
@@ -214,16 +236,17 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
         *_columns(batch.servers, 3),
         *_columns(batch.groups, 7),
         *_columns(batch.sent, 6),
-        *_columns(batch.redacted, 4),
+        *_columns(batch.redacted, 5),
         *_columns(batch.relations, 6),
         *_columns(notable, 5),
         *_columns(batch.searchable, 3),
+        *_columns(batch.lifetimes, 2),
     ]
     rows = await conn.fetch(_APPEND, *columns)
     return {EventNid(row[0]): row[1] for row in rows}
 
 
-_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 60))})"  # noqa: S608
+_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 63))})"  # noqa: S608
 
 
 def array_literal(numbers: Iterable[int]) -> str:

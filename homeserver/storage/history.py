@@ -53,6 +53,8 @@ class Placed(NamedTuple):
     fate: Fate
     event: Event
     """As a redaction left it, if there was one."""
+    lifetime: int | None = None
+    """How long messages are kept, as the room's state asks for it now, in milliseconds."""
 
     @property
     def pos(self) -> int | None:
@@ -74,7 +76,8 @@ async def page(
     rows = await conn.fetch(
         f"""
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
-               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, e.json
+               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
+               e.json
           FROM events e
           LEFT JOIN state_changes c
             ON c.room_nid = e.room_nid AND c.pos = e.room_order >> 24
@@ -108,7 +111,8 @@ async def pages(
     rows = await conn.fetch(
         """
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
-               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, e.json
+               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
+               e.json
           FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
                AS span (room_nid, after, before, most)
          CROSS JOIN LATERAL (
@@ -150,7 +154,8 @@ async def live(
     rows = await conn.fetch(
         """
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
-               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, e.json
+               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
+               e.json
           FROM (SELECT e.*
                   FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
                        AS span (room_nid, after, up_to)
@@ -188,7 +193,8 @@ async def by_nid(conn: Connection, nids: Iterable[EventNid]) -> dict[EventNid, P
     rows = await conn.fetch(
         """
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
-               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, e.json
+               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
+               e.json
           FROM events e
           LEFT JOIN state_changes c
             ON c.room_nid = e.room_nid AND c.pos = e.room_order >> 24
@@ -207,7 +213,8 @@ async def by_id(conn: Connection, room: RoomNid, event_id: EventID) -> Placed | 
     row = await conn.fetchrow(
         """
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
-               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, e.json
+               e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
+               e.json
           FROM event_ids i
           JOIN events e ON e.event_nid = i.event_nid
           LEFT JOIN state_changes c
@@ -306,6 +313,6 @@ async def _placed(rows: Sequence[Any]) -> list[Placed]:
 
 
 def _read(row: Any) -> Placed:
-    nid, room, order, key, group, redacted_by, replaces, fate, event_id, version, raw = row
+    nid, room, order, key, group, by, replaces, fate, event_id, version, lifetime, raw = row
     event = load_event(raw, event_id, version)
-    return Placed(nid, room, order, key, group, redacted_by, replaces, _FATES[fate], event)
+    return Placed(nid, room, order, key, group, by, replaces, _FATES[fate], event, lifetime)

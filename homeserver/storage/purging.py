@@ -106,6 +106,8 @@ async def purge(
         ), uncounted AS (
             DELETE FROM notable n USING everything e
              WHERE n.room_nid = $1 AND n.room_order = e.room_order
+        ), unreadable AS (
+            DELETE FROM originals o USING everything e WHERE o.event_nid = e.event_nid
         ), outside AS (
             UPDATE events SET room_order = NULL, group_before = NULL
              WHERE room_nid = $1 AND event_nid = ANY ($3)

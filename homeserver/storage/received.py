@@ -37,6 +37,10 @@ class Gap(NamedTuple):
     room: RoomNid
     child_order: int
     """The place of the event."""
+    child_ts: int
+    """When the event says that it happened, in milliseconds since the epoch."""
+    lifetime: int | None
+    """How long messages are kept, as the room asks for it."""
     sender: UserID
     """Of the event: their server had the parents."""
     parents: list[EventID]
@@ -251,7 +255,7 @@ async def latest_gap(conn: Connection, room: RoomNid, after: int, before: int) -
     """The latest gap in a span of the room's history."""
     rows = await conn.fetch(
         """
-        SELECT i.event_id, m.child_order, e.json
+        SELECT i.event_id, m.child_order, e.origin_server_ts, r.lifetime, e.json
           FROM (SELECT max(child_order) AS child_order
                   FROM missing_parents
                  WHERE room_nid = $1 AND child_order >= $2 AND child_order <= $3) latest
@@ -259,6 +263,7 @@ async def latest_gap(conn: Connection, room: RoomNid, after: int, before: int) -
             ON m.room_nid = $1 AND m.child_order = latest.child_order
           JOIN event_ids i ON i.event_nid = m.event_nid
           JOIN events e ON e.room_nid = $1 AND e.room_order = m.child_order
+          JOIN rooms r ON r.room_nid = $1
         """,
         room,
         after,
@@ -266,8 +271,9 @@ async def latest_gap(conn: Connection, room: RoomNid, after: int, before: int) -
     )
     if not rows:
         return None
-    sender = UserID(orjson.loads(rows[0][2])["sender"])
-    return Gap(room, rows[0][1], sender, [EventID(row[0]) for row in rows])
+    _, order, ts, lifetime, raw = rows[0]
+    sender = UserID(orjson.loads(raw)["sender"])
+    return Gap(room, order, ts, lifetime, sender, [EventID(row[0]) for row in rows])
 
 
 async def latest_gaps(

@@ -53,25 +53,22 @@ async def take_early(conn: Connection, targets: Iterable[EventNid]) -> list[Pair
 async def redact(conn: Connection, rows: Sequence[RedactedRow]) -> None:
     """Put what a redaction leaves in the place of events."""
     await conn.execute(
-        """
-        WITH x AS (
-            SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[])
-                          AS x (event_nid, redaction, json)
-        ), unrelated AS (
-            DELETE FROM relations l USING x WHERE l.event_nid = x.event_nid
-        ), unfindable AS (
-            DELETE FROM searchable f USING x WHERE f.event_nid = x.event_nid
-        ), uncounted AS (
-            DELETE FROM notable n USING x, events e
-             WHERE e.event_nid = x.event_nid
-               AND n.room_nid = e.room_nid AND n.room_order = e.room_order
-        )
-        UPDATE events e
-           SET json = x.json, redacted_by = x.redaction
-          FROM x
-         WHERE e.event_nid = x.event_nid AND e.redacted_by IS NULL
-        """,
+        "SELECT redact_events($1, $2, $3, $4)",
         [row.event for row in rows],
         [row.redaction for row in rows],
         [row.json for row in rows],
+        [row.until for row in rows],
     )
+
+
+async def original(conn: Connection, event: EventNid, now: int) -> bytes | None:
+    """What a redacted event was, as long as that is kept."""
+    found: bytes | None = await conn.fetchval(
+        "SELECT json FROM originals WHERE event_nid = $1 AND until_ts > $2", event, now
+    )
+    return found
+
+
+async def forget_originals(conn: Connection, now: int) -> None:
+    """Forget what redacted events were, once that is not kept any more."""
+    await conn.execute("DELETE FROM originals WHERE until_ts <= $1", now)

@@ -11,6 +11,7 @@ from federation.canonical_json import JsonObject
 from homeserver.push.evaluating import Around, Outcome, evaluate
 from homeserver.push.naming import look_at_names, names_in
 from homeserver.push.rulesets import Ruleset, Rulesets
+from homeserver.rooms.lifetimes import Lifetimes
 from homeserver.rooms.showing import Reader, Showing, client_event
 from homeserver.storage import history, notified, public_rooms, thread_subscriptions
 from homeserver.storage.batch import Membership
@@ -51,6 +52,7 @@ class Notifications:
     user_rooms: UserRooms
     rulesets: Rulesets
     showing: Showing
+    lifetimes: Lifetimes
 
     async def page(
         self, reader: Reader, start: StreamToken | None, limit: int, *, only_highlights: bool
@@ -112,6 +114,8 @@ class Notifications:
             placed = events.get(row.event)
             if placed is None or placed.event.sender in reader.ignores:
                 continue
+            if self.lifetimes.is_expired(placed):
+                continue  # and not deleted yet
             members = rooms[row.room].joined if row.room in rooms else 0
             permitted = ("room",) if is_for_all(row.flags) else ()
             follows = None if row.thread == MAIN else (reader.user, row.thread) in followed

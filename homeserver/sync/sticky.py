@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from federation.canonical_json import JsonObject
 from federation.sticky import MAX_DURATION
+from homeserver.rooms.lifetimes import Lifetimes
 from homeserver.rooms.showing import STICKS_FOR, Showing
 from homeserver.rooms.standings import Reader
 from homeserver.storage import history, sticky
@@ -46,12 +47,16 @@ class StickyEvents:
         process: this one.
         activity: tells what begins to stick.
         showing: shows it.
+        lifetimes: of messages.
 
     """
 
-    def __init__(self, process: Process, activity: Activity, showing: Showing) -> None:
+    def __init__(
+        self, process: Process, activity: Activity, showing: Showing, lifetimes: Lifetimes
+    ) -> None:
         self._process = process
         self._showing = showing
+        self._lifetimes = lifetimes
         self._rooms: dict[RoomNid, int] = {}
         """Until when something may stick there, in milliseconds."""
         self._is_known = False
@@ -93,6 +98,7 @@ class StickyEvents:
                 for nid in wanted
                 if (one := events.get(nid)) is not None
                 and one.event.sender not in reader.ignores
+                and not self._lifetimes.is_expired(one)
                 and one.event.event_id not in told.get(one.room, ())
             ]
             shown = await self._showing.show(conn, reader, placed)

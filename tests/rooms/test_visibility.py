@@ -10,6 +10,7 @@ from federation.identifiers import RoomID, ServerName, UserID
 from federation.room_versions import V10, V12
 from homeserver.rooms.access import departure
 from homeserver.rooms.bundling import Bundling
+from homeserver.rooms.lifetimes import Lifetimes, Range
 from homeserver.rooms.moments import Moments
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.standings import Reader, Standings
@@ -88,7 +89,8 @@ async def scene(database: Database) -> AsyncIterator[Scene]:
         numbers = Numbers()
         moments = Moments(numbers, States())
         standings = Standings(numbers, moments)
-        visibility = Visibility(SERVER, standings, moments)
+        lifetimes = Lifetimes(Range(None, None, None), lambda: 0)
+        visibility = Visibility(SERVER, standings, moments, lifetimes)
         bundling = Bundling(visibility)
         yield Scene(
             one,
