@@ -15,6 +15,8 @@ from homeserver.commands import appservice, config, key, room, user
 from homeserver.commands.demo import EXAMPLES as DEMO_EXAMPLES
 from homeserver.commands.demo import demo
 from homeserver.commands.options import AsJson, examples, print_json
+from homeserver.commands.scrub import EXAMPLES as SCRUB_EXAMPLES
+from homeserver.commands.scrub import scrub
 from homeserver.commands.serve import EXAMPLES as SERVE_EXAMPLES
 from homeserver.commands.serve import serve
 from homeserver.errors import ConfigError
@@ -52,6 +54,7 @@ app = typer.Typer(
 )
 app.command(epilog=SERVE_EXAMPLES)(serve)
 app.command(epilog=DEMO_EXAMPLES)(demo)
+app.command(epilog=SCRUB_EXAMPLES)(scrub)
 app.add_typer(user.app, name="user")
 app.add_typer(room.app, name="room")
 app.add_typer(appservice.app, name="appservice")
