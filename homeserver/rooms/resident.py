@@ -286,26 +286,13 @@ class Resident:
         """Events between those that a server has, and those that it heard of."""
         async with self._process.database.reader() as conn:
             head = await self.check_server(conn, room_id, origin)
-            found: dict[EventID, received.Stored] = {}
-            named = await received.by_ids(conn, latest)
-            start = {i: s for i, s in named.items() if s.event.room_id == room_id}
-            known = {EventID(event_id) for event_id in earliest}
-            wanted = {p for s in start.values() for p in s.event.prev_events}
-            while wanted and len(found) < min(limit, MOST):
-                rows = await received.by_ids(conn, wanted - known - found.keys())
-                new = {
-                    i: s
-                    for i, s in rows.items()
-                    if s.order is not None
-                    and s.event.room_id == room_id
-                    and s.event.depth >= min_depth
-                }
-                found |= new
-                wanted = {p for s in new.values() for p in s.event.prev_events} - found.keys()
-                wanted -= known
-            good = [s for s in found.values() if s.fate is not Fate.REJECTED]
-            ordered = sorted(good, key=lambda s: s.order or 0)[-min(limit, MOST) :]
-            return await self._views.shown(conn, origin, room_id, self._unexpired(head, ordered))
+            most = max(0, min(limit, MOST))
+            nids = await federation_reads.missing(
+                conn, head.room, latest, earliest, most, min_depth
+            )
+            stored = await received.by_nids(conn, nids)
+            ordered = self._unexpired(head, [stored[nid] for nid in nids])
+            return await self._views.shown(conn, origin, room_id, ordered)
 
     async def check_server(self, conn: Connection, room_id: RoomID, origin: ServerName) -> Head:
         """The room's head, if the server is in the room and may speak there.

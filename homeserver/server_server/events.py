@@ -47,7 +47,7 @@ class MissingBody(msgspec.Struct):
     earliest_events: list[str]
     latest_events: list[str]
     limit: Annotated[int, msgspec.Meta(ge=0)] = 10
-    min_depth: int = 0
+    min_depth: Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)] = 0
 
 
 @routes.get(_V1 + "/event/{eventId}", auth=Auth.FEDERATION)

@@ -73,6 +73,77 @@ async def back_from(
     return [EventNid(row[0]) for row in rows]
 
 
+async def missing(
+    conn: Connection,
+    room: RoomNid,
+    latest: Collection[str],
+    earliest: Collection[str],
+    limit: int,
+    min_depth: int,
+) -> list[EventNid]:
+    """Events of a room that lead to the latest ones, in its order: the nearest of them.
+
+    Whole generations of parents are gone through until there are enough. Events that were rejected
+    lead on to their parents, but are none of those that are found.
+
+    Args:
+        conn: to read with.
+        room: whose events count.
+        latest: what to begin with; what leads to it is looked for.
+        earliest: what is known already; nothing is looked for behind it.
+        limit: how many are wanted at most.
+        min_depth: nothing that is less deep counts.
+
+    """
+    rows = await conn.fetch(
+        r"""
+        WITH RECURSIVE walk (found, youngest) AS (
+            SELECT '{}'::bigint[],
+                   ARRAY (SELECT e.event_nid
+                            FROM event_ids i JOIN events e ON e.event_nid = i.event_nid
+                           WHERE i.event_id = ANY ($2) AND e.room_nid = $1)
+             UNION ALL
+            SELECT w.found || p.nids, p.nids
+              FROM walk w
+             CROSS JOIN LATERAL (
+                   SELECT ARRAY (
+                          SELECT DISTINCT e.event_nid
+                            FROM events c
+                            -- The database knows no NUL; an escaped backslash is none.
+                           CROSS JOIN json_array_elements(regexp_replace(
+                                 convert_from(c.json, 'UTF8'), '(\\\\)|\\u0000', '\1', 'g'
+                                 )::json -> 'prev_events') AS parent
+                            -- Of versions 1 and 2: a pair of ID and hashes.
+                            JOIN event_ids i ON i.event_id = CASE json_typeof(parent)
+                                 WHEN 'array' THEN parent ->> 0 ELSE parent #>> '{}' END
+                            JOIN events e ON e.event_nid = i.event_nid
+                           WHERE c.event_nid = ANY (w.youngest)
+                             AND i.event_id <> ALL ($3)
+                             AND e.event_nid <> ALL (w.found)
+                             AND e.room_nid = $1
+                             AND e.room_order IS NOT NULL
+                             AND e.depth >= $5
+                          ) AS nids
+                   ) AS p
+             WHERE cardinality(w.found) < $4 AND cardinality(p.nids) > 0
+        ), nearest AS (
+            SELECT e.event_nid, e.room_order FROM events e
+             WHERE e.event_nid IN (SELECT unnest(youngest) FROM walk WHERE found <> '{}')
+               AND e.fate <> 2
+             ORDER BY e.room_order DESC
+             LIMIT $4
+        )
+        SELECT event_nid FROM nearest ORDER BY room_order
+        """,
+        room,
+        list(latest),
+        list(earliest),
+        limit,
+        min_depth,
+    )
+    return [EventNid(row[0]) for row in rows]
+
+
 async def find_answer(conn: Connection, origin: str, txn_id: str) -> bytes | None:
     """What a transaction of another server was answered before."""
     found: bytes | None = await conn.fetchval(

@@ -6,12 +6,14 @@ https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 import json
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from aiohttp import web
 
 from federation.identifiers import UserID
+from tests.federation.net.loopback import Authority
+from tests.server_server.answering import peering
 from tests.server_server.conftest import V3, Scene
 from tests.server_server.peer import Peer, Room, now_ms
 from tests.servers import Answer, Client, Hearth
@@ -106,6 +108,23 @@ async def test_a_refusal_is_told(federated: Federated, errcode: str, told: tuple
     # Another server may see it otherwise.
     peer.lies.clear()
     (await _join(ann, room, "127.0.0.1:1", peer.name)).ok()
+
+
+@pytest.mark.parametrize("errcode", ["M_UNABLE_TO_GRANT_JOIN", "M_UNABLE_TO_AUTHORISE_JOIN"])
+async def test_another_server_may_be_able_to_let_in(
+    federated: Federated, loopback_authority: Authority, errcode: str
+) -> None:
+    """https://spec.matrix.org/v1.19/server-server-api/#restricted-rooms"""
+    hearth, unable = federated
+    ann = await hearth.user("ann")
+    refusal = {"errcode": errcode, "error": "ask elsewhere"}
+    unable.lies["make_join"] = lambda _: web.json_response(refusal, status=400)
+    async with peering(hearth, loopback_authority) as able:
+        room = able.found(able.user("olga"))
+        (await _join(ann, room, unable.name, able.name)).ok()
+        assert await _members(ann, room) == {ann.user_id, able.user("olga")}
+    asked = [path for path in unable.asked if room.room_id in unquote(path)]
+    assert [path.split("/")[4] for path in asked] == ["make_join"]
 
 
 @pytest.mark.parametrize("patience", [3, 4])

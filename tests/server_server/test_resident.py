@@ -18,6 +18,7 @@ from federation.signing import SigningKey
 from tests.server_server.conftest import V3, Scene
 from tests.server_server.peer import V1, V2, Room, now_ms
 from tests.servers import Client, Hearth
+from tests.statements import Asked
 
 ALL_VERSIONS = "&".join(f"ver={n}" for n in range(1, 13))
 
@@ -282,6 +283,45 @@ async def test_history_of_the_room_that_was_asked_for(scene: Scene) -> None:
         "POST", path, {**body, "latest_events": [onto.event_id], "min_depth": 5}
     )
     assert min(event["depth"] for event in answer["events"]) == 5
+
+
+async def _missing(scene: Scene, latest: str, *earliest: str, limit: int = 100) -> list[JsonObject]:
+    path = f"{V1}/get_missing_events/{quote(scene.room.room_id)}"
+    body = {"earliest_events": earliest, "latest_events": [latest], "limit": limit}
+    _, answer = await scene.peer.ask("POST", path, body)
+    found: list[JsonObject] = answer["events"]
+    return found
+
+
+async def test_a_long_chain_costs_no_more_statements(scene: Scene, asked: Asked) -> None:
+    """The nearest come, in order; a NUL and what looks like one in what was said harm nothing."""
+    eve = scene.peer.user("eve")
+    said = [await scene.say("first")]
+    for number in range(60):
+        text = "\x00 \\u0000 \\" if number == 57 else str(number)
+        content = {"msgtype": "m.text", "body": text, "prev_events": ["$mine"]}
+        path = f"{scene.path}/send/m.room.message/n{number}"
+        said.append((await scene.ann.put(path, content)).ok()["event_id"])
+    costs = []
+    for count in (5, 59):
+        costs.append(await asked.by(lambda n=count: _missing(scene, said[-1], said[-2 - n])))
+        found = await _missing(scene, said[-1], said[-2 - count])
+        bodies = [event["content"]["body"] for event in found]
+        assert bodies[-count:-2] == [str(number) for number in range(59 - count, 57)]
+        assert len(bodies) == count
+    assert costs[0] == costs[1]
+    nearest = await _missing(scene, said[-1], limit=3)
+    assert [event["content"]["body"] for event in nearest] == ["56", "\x00 \\u0000 \\", "58"]
+    # Two branches meet: the younger generation comes first, each event once.
+    place = scene.room.place("m.room.message", eve, None, {})
+    left, right = (scene.peer.say(scene.room, side, eve, place=place) for side in "lr")
+    both = scene.peer.say(scene.room, "both", eve, place=Place([left, right], place.auth_events))
+    await scene.peer.send([left, right, both])
+    found = await _missing(scene, both.event_id, limit=2)
+    assert {event["content"]["body"] for event in found} == {"l", "r"}
+    body = {"earliest_events": [], "latest_events": [both.event_id], "min_depth": 2**80}
+    path = f"{V1}/get_missing_events/{quote(scene.room.room_id)}"
+    assert (await scene.peer.ask("POST", path, body))[0] == 400
 
 
 async def test_what_is_closed_to_a_server_that_the_acl_keeps_out(scene: Scene) -> None:
