@@ -6,6 +6,16 @@ from typing import Any
 import asyncpg
 import pytest
 
+_BEHIND = (
+    "duties",
+    " log",
+    "a.is_guest",
+    "device_updates",
+    "SELECT DISTINCT room_nid FROM memberships",
+)
+"""In what is asked by nobody's request: whose turn it is, what happened, which guests are where,
+whose devices are otherwise, and where they are."""
+
 
 class Asked:
     """The statements of endpoints; what goes on behind does not count."""
@@ -14,8 +24,9 @@ class Asked:
         self.statements: list[str] = []
 
     def note(self, statement: str) -> None:
-        if "duties" not in statement and " log" not in statement:
-            self.statements.append(" ".join(statement.split()))
+        flat = " ".join(statement.split())
+        if not any(word in flat for word in _BEHIND):
+            self.statements.append(flat)
 
     async def by(self, request: Callable[[], Awaitable[Any]]) -> list[str]:
         """By a request that was made before."""
