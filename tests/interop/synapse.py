@@ -151,6 +151,7 @@ def _configure(folder: Path, name: str, port: int, authority: Authority) -> None
         "rc_message": _UNLIMITED,
         "rc_joins": {"local": _UNLIMITED, "remote": _UNLIMITED},
         "rc_joins_per_room": _UNLIMITED,
+        "rc_login": dict.fromkeys(("address", "account", "failed_attempts"), _UNLIMITED),
         "rc_invites": dict.fromkeys(("per_room", "per_user", "per_issuer"), _UNLIMITED),
     }
     (folder / "homeserver.yaml").write_text(yaml.safe_dump(settings))

@@ -42,10 +42,10 @@ async def test_a_body_that_is_not_there_is_not_cut_off() -> None:
     ("data", "encoding"),
     [
         (b"plain", "gzip"),
-        (gzip.compress(b"x" * 1000)[:-5], "gzip"),
+        (gzip.compress(b"x" * 1000, mtime=0)[:-5], "gzip"),
         (zlib.compress(b"x"), "deflate"),
         (b"x", "br"),
-        (gzip.compress(gzip.compress(b"x")), "gzip, gzip"),
+        (gzip.compress(gzip.compress(b"x", mtime=0), mtime=0), "gzip, gzip"),
     ],
 )
 async def test_not_what_it_says(data: bytes, encoding: str) -> None:
