@@ -45,7 +45,7 @@ class AccountData:
         raise NotFound("there is no account data of this type")
 
     async def put(self, user: UserNid, room_id: RoomID | None, kind: str, content: bytes) -> None:
-        """Keep a JSON object.
+        """Keep a JSON object; an empty one is as good as none (MSC3391).
 
         Raises:
             ServerManaged: the type is for the server to write.
@@ -57,7 +57,9 @@ class AccountData:
         _check_type(kind)
         if len(content) > self._largest:
             raise TooLarge(f"account data has at most {self._largest} bytes")
-        _check_object(content)
+        if not _object(content):
+            await self.delete(user, room_id, kind)
+            return
         room = WHOLE_ACCOUNT if room_id is None else await self._number_of(room_id)
         async with self._process.database.reader() as conn:
             self._process.committed(await account_data.put(conn, user, room, kind, content))
@@ -101,10 +103,12 @@ def _check_type(kind: str) -> None:
         raise InvalidParam(f"a type has at most {LONGEST_TYPE} bytes of Unicode, without NUL")
 
 
-def _check_object(content: bytes) -> None:
+def _object(content: bytes) -> dict[str, object]:
+    """The object that a content is, or raise `BadJson`."""
     try:
         value = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise BadJson("the content is not JSON") from error
     if not isinstance(value, dict):
         raise BadJson("the content must be an object")
+    return value
