@@ -21,6 +21,7 @@ from homeserver.rooms.creation import Creation, RoomWish
 from homeserver.rooms.membership import Memberships
 from homeserver.rooms.sending import Sending, Transaction
 from homeserver.storage import accounts, notice_rooms
+from homeserver.storage.events import get_sent
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
 
@@ -88,6 +89,10 @@ class ServerNotices:
         """
         if self._settings is None:
             raise MatrixError("server notices are not enabled: see server_notices in the settings")
+        async with self._process.database.reader() as conn:
+            said = (await get_sent(conn, [transaction.once])).get(transaction.once)
+        if said is not None:
+            return said  # nor are they invited again who have left since
         user = await self._target(target)
         speaker = await self._speaker(self._settings)
         async with self._making[target]:

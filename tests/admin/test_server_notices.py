@@ -96,6 +96,13 @@ async def test_once_for_each_transaction(root: Client, ann: Client) -> None:
     (room,) = await rooms(ann, "invite")
     (await ann.post(f"{V3}/rooms/{room}/join")).ok()
     assert await texts(ann, room) == ["one", "one"]
+    # A repeat invites nobody again.
+    (await ann.post(f"{V3}/rooms/{room}/leave")).ok()
+    assert (await root.put(f"{PATH}/t1", saying("one"))).ok() == first
+    assert await rooms(ann, "invite") == {}
+    (await root.put(f"{PATH}/t3", saying("three"))).ok()
+    (await ann.post(f"{V3}/rooms/{room}/join")).ok()
+    assert await texts(ann, room) == ["three", "one", "one"]
     state = {**saying("x"), "type": "m.room.topic", "state_key": "", "content": {"topic": "News"}}
     (await root.post(PATH, state)).ok()
     assert (await ann.get(f"{V3}/rooms/{room}/state/m.room.topic")).ok()["topic"] == "News"
