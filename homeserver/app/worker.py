@@ -96,6 +96,8 @@ class Worker:
     async def stop(self) -> None:
         """Finish what is being answered, then end."""
         self._stopping.set()
+        if self.parts is not None:
+            self.parts.activity.end_waiting()
         if self._http is not None:
             await self._http.stop()
         await self._background.stop()

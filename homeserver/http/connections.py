@@ -14,6 +14,10 @@ from aiohttp.http_exceptions import LineTooLong
 
 from homeserver.errors import HeaderTooLarge, MatrixError
 from homeserver.http.replies import refusal, response
+from homeserver.portions import Portions
+
+AT_ONCE = 30
+"""Requests that are begun in one turn of the event loop."""
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -121,6 +125,7 @@ class Connections(web.Server):
         self._handle = handle
         self._patience = patience
         self._open: set[Connection] = set()
+        self._portions = Portions(AT_ONCE)
         self._busy = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -184,6 +189,7 @@ class Connections(web.Server):
         self._busy += 1
         self._quiet.clear()
         try:
+            await self._portions.turn()
             return await self._handle(incoming)
         finally:
             connection.busy = False

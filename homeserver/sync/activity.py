@@ -12,6 +12,7 @@ from homeserver.storage.clock import read_position
 from homeserver.storage.log import MOST_AT_ONCE, Apply, Entry, Kind, read_log
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.process import Process
+from homeserver.sync.waiting import Waiters
 
 _MOST = 500_000
 """Rooms and users that are remembered, at some 100 bytes each."""
@@ -38,9 +39,7 @@ class Activity:
         self._latest_event = self._latest_receipt = position
         """In any room."""
         self._reading = asyncio.Lock()
-        self._waiting_rooms: dict[RoomNid, set[asyncio.Event]] = {}
-        self._somebody_waits = asyncio.Event()
-        self._waiting_users: dict[UserNid, set[asyncio.Event]] = {}
+        self._waiters = Waiters()
         self._appliers: list[Apply] = []
 
     def feed(self, apply: Apply) -> None:
@@ -51,12 +50,13 @@ class Activity:
         """Follow the log for ever."""
         while True:
             await self._process.clock.wait_beyond(self.position)
-            if not self._waiting_users:
+            somebody = self._waiters.somebody
+            if not somebody.is_set():
                 # Whoever asks catches up first: nobody need be woken, so many rows can be read
                 # together.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_UNHURRIED):
-                        await self._somebody_waits.wait()
+                        await somebody.wait()
             await self.catch_up()
 
     async def catch_up(self, at_least: int = 0) -> None:
@@ -105,48 +105,29 @@ class Activity:
     @property
     def has_waiters(self) -> bool:
         """Whether anybody waits for a room."""
-        return bool(self._waiting_rooms)
+        return self._waiters.has_rooms
 
     async def wait(
-        self,
-        user: UserNid,
-        rooms: Collection[RoomNid],
-        since: int,
-        seconds: float,
-        *others: asyncio.Event,
+        self, user: UserNid, rooms: Collection[RoomNid], since: int, seconds: float
     ) -> None:
-        """Wait until something happens in the rooms or to the user, or one of the others is set."""
-        woken = asyncio.Event()
-        self._wait_for(woken, user, rooms)
-        waits = [asyncio.ensure_future(event.wait()) for event in (woken, *others)]
+        """Wait until something happens in the rooms or to the user, but not for ever."""
+        waiter = self._waiters.begin(user, rooms)
         try:
             if self.position <= since or not (
                 self.changed(rooms, since) or self.user_changed(user, since)
             ):
-                await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                await self._waiters.wait(waiter, seconds)
         finally:
-            self._wait_no_more(woken, user, rooms)
-            for wait in waits:
-                wait.cancel()
+            self._waiters.end(waiter, user, rooms)
 
     def wake(self, rooms: Iterable[RoomNid]) -> None:
         """Wake all who wait for these rooms, for something that is not in the log."""
         for room in rooms:
-            for woken in self._waiting_rooms.get(room, ()):
-                woken.set()
+            self._waiters.wake_room(room)
 
-    def _wait_for(self, woken: asyncio.Event, user: UserNid, rooms: Iterable[RoomNid]) -> None:
-        self._waiting_users.setdefault(user, set()).add(woken)
-        self._somebody_waits.set()
-        for room in rooms:
-            self._waiting_rooms.setdefault(room, set()).add(woken)
-
-    def _wait_no_more(self, woken: asyncio.Event, user: UserNid, rooms: Iterable[RoomNid]) -> None:
-        _discard(self._waiting_users, user, woken)
-        if not self._waiting_users:
-            self._somebody_waits.clear()
-        for room in rooms:
-            _discard(self._waiting_rooms, room, woken)
+    def end_waiting(self) -> None:
+        """Wake all who wait; nobody waits any more from now on: the process ends."""
+        self._waiters.wake_all()
 
     async def _read_to(self, target: int) -> None:
         async with self._process.database.reader() as conn:
@@ -165,16 +146,14 @@ class Activity:
         for pos, kind, room, user, _ in entries:
             if room is not None:
                 self._note(kind, room, pos)
-                for woken in self._waiting_rooms.get(room, ()):
-                    woken.set()
+                self._waiters.wake_room(room)
             if room is not None and (
                 kind == Kind.STATE or (user is not None and kind == Kind.EVENT)
             ):
                 self._members[room] = pos
             if user is not None and kind != Kind.RECEIPT:
                 self._users[user] = pos
-                for woken in self._waiting_users.get(user, ()):
-                    woken.set()
+                self._waiters.wake_user(user)
             if kind in _DEVICES:
                 self._devices = pos
         remembered = len(self._events) + len(self._receipts) + len(self._members)
@@ -193,15 +172,3 @@ class Activity:
         self._members.clear()
         self._users.clear()
         self._floor = position
-
-
-def _discard(
-    waiting: "dict[RoomNid, set[asyncio.Event]] | dict[UserNid, set[asyncio.Event]]",
-    key: int,
-    woken: asyncio.Event,
-) -> None:
-    found: dict[int, set[asyncio.Event]] = waiting  # type: ignore[assignment]
-    with suppress(KeyError):
-        found[key].discard(woken)
-        if not found[key]:
-            del found[key]

@@ -98,7 +98,7 @@ class EventStream:
                 return Chunk(start, end, events)
             at = end
             if end.pos >= up_to:
-                await parts.activity.wait(reader.user, scope.waited, up_to, left, stopping)
+                await parts.activity.wait(reader.user, scope.waited, up_to, left)
 
     async def _reader(self, wish: Wish) -> Reader:
         return await self._parts.ignoring.reader(wish.who)

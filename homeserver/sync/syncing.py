@@ -11,7 +11,9 @@ from federation.canonical_json import JsonObject
 from federation.identifiers import UserID
 from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.presence import Presence
+from homeserver.storage.batch import Membership
 from homeserver.storage.memberships import RoomOf
+from homeserver.storage.numbers import RoomNid
 from homeserver.storage.process import Process
 from homeserver.storage.raw_json import RawJson
 from homeserver.storage.stream_tokens import StreamToken
@@ -76,14 +78,42 @@ class Syncing:
             await parts.activity.catch_up(wish.after)
             await parts.process.tail.catch_up()
             up_to, stamp = max(parts.activity.position, wish.after), parts.stamp()
-            answer = await self._answer(wish, up_to, stamp)
+            rooms = await parts.user_rooms.of(wish.who.user)
+            joined = [room.room for room in rooms if room.membership is Membership.JOIN]
+            if self._is_quiet(wish, joined):
+                answer = await self._nothing(wish, up_to, stamp)
+            else:
+                answer = await self._answer(wish, up_to, stamp)
             left = ends - loop.time()
             is_over = left <= 0 or stopping.is_set()
             if is_over or wish.since is None or wish.full_state or answer.keys() - _ALWAYS:
                 return await self._finished(wish, answer)
-            rooms = await parts.user_rooms.of(wish.who.user)
-            waited = [room.room for room in rooms if room.membership.name == "JOIN"]
-            await parts.activity.wait(wish.who.user, waited, up_to, left, stopping)
+            await parts.activity.wait(wish.who.user, joined, up_to, left)
+
+    def _is_quiet(self, wish: Wish, joined: Sequence[RoomNid]) -> bool:
+        """Whether nothing can be new, as far as memory tells: most of those who wait find so."""
+        since, user = wish.since, wish.who.user
+        if since is None or since.sticky is not None or wish.full_state:
+            return False
+        parts, activity, means = self.parts, self.parts.activity, self.parts.means
+        return not (
+            activity.user_changed(user, since.pos)
+            or activity.changed(joined, since.pos)
+            or activity.with_receipts(joined, since.pos)
+            or activity.devices_changed(since.pos)
+            or parts.to_device.known_empty(user, wish.who.device, since.to_device) is None
+            or means.typing.since(joined, since.ephemeral)
+            or (parts.presence.enabled and parts.presence.changed_after(since.ephemeral))
+        )
+
+    async def _nothing(self, wish: Wish, up_to: int, stamp: int) -> JsonObject:
+        """An answer without sections."""
+        answer: JsonObject = {}
+        last = await self._to_device(wish, answer, up_to)
+        before = wish.since.ephemeral if wish.since else 0
+        return answer | {
+            "next_batch": str(StreamToken(self.parts.epoch, up_to, last, max(stamp, before)))
+        }
 
     async def _answer(self, wish: Wish, up_to: int, stamp: int) -> JsonObject:
         """The sections that are not empty, and the token."""

@@ -36,9 +36,8 @@ class ToDevice:
         self, user: UserNid, device: int, after: int, up_to: int, limit: int = PAGE
     ) -> Page:
         """The first messages after a position; no query where there can be none."""
-        first, last = self._empty.get(device, (0, 0))
-        known = last if first <= after < last else after
-        if not self._activity.user_changed(user, known):
+        known = self.known_empty(user, device, after)
+        if known is not None:
             return Page((), known)
         waiting = await self._keys.pending(device, after, up_to)
         if not waiting:
@@ -47,6 +46,12 @@ class ToDevice:
         if len(messages) == len(waiting) < PAGE:
             return Page(messages, up_to)
         return Page(messages, messages[-1].pos if messages else after)
+
+    def known_empty(self, user: UserNid, device: int, after: int) -> int | None:
+        """The position up to which no message waits; `None` if there may be one."""
+        first, last = self._empty.get(device, (0, 0))
+        known = last if first <= after < last else after
+        return None if self._activity.user_changed(user, known) else known
 
     def _note_empty(self, device: int, after: int, up_to: int) -> None:
         if len(self._empty) > _REMEMBERED:

@@ -120,7 +120,7 @@ class SlidingSync:
             if is_over or wish.pos is None or answer.has_news:
                 return await self._finished(wish, position, answer)
             waited = [room.room for room in rooms if room.membership is Membership.JOIN]
-            await parts.activity.wait(wish.who.user, waited, up_to, left, stopping)
+            await parts.activity.wait(wish.who.user, waited, up_to, left)
 
     async def _begin(self, wish: SlidingWish) -> Position:
         """What the connection was sent; what the client has got is noted."""
