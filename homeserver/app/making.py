@@ -235,6 +235,7 @@ def make_rooms(base: Base) -> Rooms:
         now=process.now,
         opaque_ids=_opaque_ids(),
         committed=process.clock.advance,
+        wrote=process.wrote,
         keep_redacted=base.settings.redaction.keep.milliseconds,
     )
     return Rooms(

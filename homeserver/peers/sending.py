@@ -21,12 +21,14 @@ from federation.net.transport import Limits
 from homeserver.config.settings import Federation
 from homeserver.ending import end
 from homeserver.logs import get_logger
+from homeserver.peers.company import Company
 from homeserver.peers.pauses import Pace, Pauses
 from homeserver.peers.peers import Peers
 from homeserver.storage import destinations, outgoing, sticky
 from homeserver.storage.bus import Bus, Message
 from homeserver.storage.destinations import LocalEvent, Standing
 from homeserver.storage.holding import Duty, Lost
+from homeserver.storage.log import MOST_AT_ONCE
 from homeserver.storage.numbers import RoomNid, ServerNid
 from homeserver.storage.process import Process
 from homeserver.storage.state_groups import EventNid
@@ -73,6 +75,7 @@ class Sending:
         self._more: dict[ServerNid, asyncio.Event] = {}
         self._pauses = Pauses(process)
         self._pace = Pace()
+        self._company = Company()
         self._away: set[ServerNid] = set()
         """For whom nothing is queued, because they have not answered for long."""
         self._barred: set[ServerNid] = set()
@@ -106,6 +109,8 @@ class Sending:
 
     async def _work(self) -> None:
         self._is_mine = True
+        # What was learnt while the duty was ours before may not be true any more.
+        self._company = Company()
         watching = asyncio.create_task(self._pauses.watch())
         try:
             async with self._process.database.reader() as conn:
@@ -124,19 +129,35 @@ class Sending:
         """Put what the log has in store into queues."""
         target, duty = self._process.clock.position, self._duty
         while duty.pos < target:
-            async with self._queueing, self._process.database.reader() as conn:
-                me = await self._me_as_server(conn)
-                news = await destinations.news(conn, duty.pos, target, _READ, me)
-                rows = await self._addressed(conn, news.events)
-                await self._bring(conn, news.events)
-                queued = [(server, e.pos, e.room, e.event) for e, server in rows]
-                # Where nothing was found there is nothing to find again: that need not be noted.
-                if queued and not await outgoing.queue_events(
-                    conn, queued, DUTY, duty.holder, news.reached
-                ):
-                    raise Lost
-                duty.pos = news.reached
-            self._wake({server for _, server in rows} | set(news.told))
+            rows = await self._process.tail.log.after(duty.pos)
+            reached = rows[-1].pos if len(rows) == MOST_AT_ONCE else target
+            if self._company.may_concern(rows) or await self._has_company():
+                while duty.pos < reached:
+                    await self._queue(reached)
+            duty.pos = reached
+
+    async def _has_company(self) -> bool:
+        if not self._company.is_unsure:
+            return False
+        async with self._process.database.reader() as conn:
+            return await self._company.ask(conn, await self._me_as_server(conn))
+
+    async def _queue(self, target: int) -> None:
+        """Queue what others must know of the next stretch of the log."""
+        duty = self._duty
+        async with self._queueing, self._process.database.reader() as conn:
+            me = await self._me_as_server(conn)
+            news = await destinations.news(conn, duty.pos, target, _READ, me)
+            rows = await self._addressed(conn, news.events)
+            await self._bring(conn, news.events)
+            queued = [(server, e.pos, e.room, e.event) for e, server in rows]
+            # Where nothing was found there is nothing to find again: that need not be noted.
+            if queued and not await outgoing.queue_events(
+                conn, queued, DUTY, duty.holder, news.reached
+            ):
+                raise Lost
+            duty.pos = news.reached
+        self._wake({server for _, server in rows} | set(news.told))
 
     async def _me_as_server(self, conn: Any) -> ServerNid:
         name = self._process.server

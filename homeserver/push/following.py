@@ -13,13 +13,7 @@ from homeserver.push.delivering import LASTS, Delivering
 from homeserver.push.selecting import Selecting
 from homeserver.storage import push_queue
 from homeserver.storage.holding import Duty, Lost
-from homeserver.storage.log import (
-    MOST_AT_ONCE,
-    Entry,
-    Kind,
-    read_log,
-    read_log_without_events,
-)
+from homeserver.storage.log import MOST_AT_ONCE, Entry, Kind
 from homeserver.storage.process import Process
 
 DUTY = "tell push gateways"
@@ -95,16 +89,15 @@ class Following:
 
     async def _next(self, target: int) -> _Read:
         """The next rows; of events only if somebody may be told of them."""
-        async with self._process.database.reader() as conn:
-            if self._selecting.has_any:
-                entries = await read_log(conn, self._duty.pos)
-                return _Read(entries, _reached(entries, target))
-            entries = await read_log_without_events(conn, self._duty.pos)
-        first = next((n for n, e in enumerate(entries) if e.kind == Kind.PUSHER), None)
+        rows = await self._process.tail.log.after(self._duty.pos)
+        if self._selecting.has_any:
+            return _Read(rows, _reached(rows, target))
+        first = next((n for n, e in enumerate(rows) if e.kind == Kind.PUSHER), None)
         if first is None:
-            return _Read((), _reached(entries, target))
+            return _Read((), _reached(rows, target))
         # What happened after the first pusher was set is read again, with events.
-        return _Read(entries[: first + 1], entries[first].pos)
+        before = [row for row in rows[: first + 1] if row.kind != Kind.EVENT]
+        return _Read(before, rows[first].pos)
 
 
 def _reached(entries: Sequence[Entry], target: int) -> int:

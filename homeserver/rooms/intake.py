@@ -28,9 +28,10 @@ from homeserver.rooms.heads import Head, Heads
 from homeserver.rooms.interning import intern
 from homeserver.rooms.rows import RoomRows
 from homeserver.storage import sticky
-from homeserver.storage.batch import Batch, append
+from homeserver.storage.batch import Batch, append, logged
 from homeserver.storage.clearings import note_clearings
 from homeserver.storage.events import claim_rooms, get_sent, release_rooms
+from homeserver.storage.log import Entry
 from homeserver.storage.numbers import Numbers, RoomNid
 from homeserver.storage.pool import OUTAGES, Connection
 from homeserver.storage.received import by_ids
@@ -112,6 +113,8 @@ class Means:
     committed: Callable[[int], None] = lambda _: None
     """Told of each position that was written, before anybody gets an answer: who was answered
     must find what they did."""
+    wrote: Callable[[Sequence[Entry]], None] = lambda _: None
+    """Told the same by rows of the log, where they are at hand."""
     clearing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when somebody was put out whose events are to be redacted."""
     keep_redacted: int = 0
@@ -326,7 +329,7 @@ class Intake:
         await note_clearings(self._conn, batch, self._means.now())
         positions = await append(self._conn, batch)
         if positions:
-            self._means.committed(max(positions.values()))
+            self._means.wrote(logged(batch, positions))
         if batch.clearings:
             self._means.clearing.set()
         for room, head in zip(rooms, heads, strict=True):

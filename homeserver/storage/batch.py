@@ -4,11 +4,12 @@ The one exception to "SQL stands in the function that runs it": the stored funct
 (see its comment in the migration) locks, takes positions and writes in a single round trip.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from homeserver.storage.log import Entry, Kind
 from homeserver.storage.numbers import RoomNid, ServerNid, UserNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid
@@ -244,6 +245,18 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
     ]
     rows = await conn.fetch(_APPEND, *columns)
     return {EventNid(row[0]): row[1] for row in rows}
+
+
+def logged(batch: Batch, positions: Mapping[EventNid, int]) -> list[Entry]:
+    """The rows of the log that were written with a batch; `positions` are what `append` answered.
+
+    Events of one batch have successive positions.
+    """
+    return [
+        Entry(positions[row.event], Kind.EVENT, row.room, row.member, row.event)
+        for row in batch.events
+        if row.event in positions
+    ]
 
 
 _APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 63))})"  # noqa: S608

@@ -1,11 +1,11 @@
 """What every duty of a process works with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from federation.identifiers import ServerName, UserID
 from homeserver.storage.clock import Clock
-from homeserver.storage.log import Tail
+from homeserver.storage.log import Entry, Tail
 from homeserver.storage.numbers import Numbers, UserNid
 from homeserver.storage.pool import Database
 
@@ -36,6 +36,14 @@ class Process:
             return False
         self.clock.advance(position)
         return True
+
+    def wrote(self, entries: Sequence[Entry]) -> None:
+        """Tell everybody on this host of rows of the log that this process has committed.
+
+        They have successive positions.
+        """
+        self.tail.log.note(entries)
+        self.clock.advance(entries[-1].pos)
 
     async def number_of(self, user_id: UserID) -> UserNid:
         """The user's number, given now if need be."""

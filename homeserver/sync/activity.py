@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 
 from homeserver.storage.clock import read_position
-from homeserver.storage.log import MOST_AT_ONCE, Apply, Entry, Kind, read_log
+from homeserver.storage.log import MOST_AT_ONCE, Apply, Entry, Kind
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.process import Process
 from homeserver.sync.waiting import Waiters
@@ -130,15 +130,14 @@ class Activity:
         self._waiters.wake_all()
 
     async def _read_to(self, target: int) -> None:
-        async with self._process.database.reader() as conn:
-            while self.position < target:
-                entries = await read_log(conn, self.position)
-                if not entries:
-                    self.position = target
-                    return
-                self._apply(entries)
-                full = len(entries) == MOST_AT_ONCE
-                self.position = entries[-1].pos if full else max(target, entries[-1].pos)
+        while self.position < target:
+            entries = await self._process.tail.log.after(self.position)
+            if not entries:
+                self.position = target
+                return
+            self._apply(entries)
+            full = len(entries) == MOST_AT_ONCE
+            self.position = entries[-1].pos if full else max(target, entries[-1].pos)
 
     def _apply(self, entries: list[Entry]) -> None:
         for apply in self._appliers:

@@ -17,7 +17,7 @@ from homeserver.rooms.standings import Reader, Standings
 from homeserver.storage import outgoing
 from homeserver.storage.clock import Clock
 from homeserver.storage.freshness import SharedPositions
-from homeserver.storage.log import Kind, Tail, read_log_without_events
+from homeserver.storage.log import Kind, Tail, read_log
 from homeserver.storage.numbers import Numbers, RoomNid
 from homeserver.storage.pool import Database
 from homeserver.storage.process import Process
@@ -72,7 +72,7 @@ class Scene:
 
     async def positions(self) -> list[int]:
         async with self.database.reader() as conn:
-            entries = await read_log_without_events(conn, 0)
+            entries = await read_log(conn, 0)
         return [entry.pos for entry in entries if entry.kind == Kind.RECEIPT]
 
 
