@@ -74,46 +74,48 @@ class Syncing:
         ends = loop.time() + min(seconds, LONGEST_WAIT)
         if wish.since and wish.since.to_device:
             await parts.to_device.acknowledge(wish.who.device, wish.since.to_device)
+        known = wish.since
         while True:
             await parts.activity.catch_up(wish.after)
             await parts.process.tail.catch_up()
             up_to, stamp = max(parts.activity.position, wish.after), parts.stamp()
             rooms = await parts.user_rooms.of(wish.who.user)
             joined = [room.room for room in rooms if room.membership is Membership.JOIN]
-            if self._is_quiet(wish, joined):
-                answer = await self._nothing(wish, up_to, stamp)
+            if known is not None and self._is_quiet(wish, known, joined):
+                answer = await self._nothing(wish, known, up_to, stamp)
             else:
                 answer = await self._answer(wish, up_to, stamp)
             left = ends - loop.time()
             is_over = left <= 0 or stopping.is_set()
             if is_over or wish.since is None or wish.full_state or answer.keys() - _ALWAYS:
                 return await self._finished(wish, answer)
+            # There was nothing up to there: what comes next is looked for from there on.
+            known = StreamToken.parse(answer["next_batch"])
             await parts.activity.wait(wish.who.user, joined, up_to, left)
+            if stopping.is_set():
+                return await self._finished(wish, answer)
 
-    def _is_quiet(self, wish: Wish, joined: Sequence[RoomNid]) -> bool:
+    def _is_quiet(self, wish: Wish, known: StreamToken, joined: Sequence[RoomNid]) -> bool:
         """Whether nothing can be new, as far as memory tells: most of those who wait find so."""
-        since, user = wish.since, wish.who.user
-        if since is None or since.sticky is not None or wish.full_state:
+        if known.sticky is not None or wish.full_state:
             return False
-        parts, activity, means = self.parts, self.parts.activity, self.parts.means
+        parts, activity, user, after = self.parts, self.parts.activity, wish.who.user, known.pos
         return not (
-            activity.user_changed(user, since.pos)
-            or activity.changed(joined, since.pos)
-            or activity.with_receipts(joined, since.pos)
-            or activity.devices_changed(since.pos)
-            or parts.to_device.known_empty(user, wish.who.device, since.to_device) is None
-            or means.typing.since(joined, since.ephemeral)
-            or (parts.presence.enabled and parts.presence.changed_after(since.ephemeral))
+            activity.user_changed(user, after)
+            or activity.changed(joined, after)
+            or activity.with_receipts(joined, after)
+            or activity.devices_changed(after)
+            or parts.to_device.known_empty(user, wish.who.device, known.to_device) is None
+            or parts.means.typing.since(joined, known.ephemeral)
+            or (parts.presence.enabled and parts.presence.changed_after(known.ephemeral))
         )
 
-    async def _nothing(self, wish: Wish, up_to: int, stamp: int) -> JsonObject:
+    async def _nothing(self, wish: Wish, known: StreamToken, up_to: int, stamp: int) -> JsonObject:
         """An answer without sections."""
         answer: JsonObject = {}
-        last = await self._to_device(wish, answer, up_to)
-        before = wish.since.ephemeral if wish.since else 0
-        return answer | {
-            "next_batch": str(StreamToken(self.parts.epoch, up_to, last, max(stamp, before)))
-        }
+        last = await self._to_device(wish, known.to_device, answer, up_to)
+        token = StreamToken(self.parts.epoch, up_to, last, max(stamp, known.ephemeral))
+        return answer | {"next_batch": str(token)}
 
     async def _answer(self, wish: Wish, up_to: int, stamp: int) -> JsonObject:
         """The sections that are not empty, and the token."""
@@ -131,7 +133,8 @@ class Syncing:
         if any(sections.values()):
             answer["rooms"] = {name: found for name, found in sections.items() if found}
         answer |= await parts.account.read(wish, data, up_to)
-        last = await self._to_device(wish, answer, up_to)
+        after = wish.since.to_device if wish.since else 0
+        last = await self._to_device(wish, after, answer, up_to)
         met = await self._device_lists(wish, rooms, answer, up_to)
         if parts.presence.enabled:
             answer |= await parts.account.presence(wish, since, met)
@@ -139,9 +142,8 @@ class Syncing:
         answer["next_batch"] = str(token)
         return answer
 
-    async def _to_device(self, wish: Wish, answer: JsonObject, up_to: int) -> int:
+    async def _to_device(self, wish: Wish, after: int, answer: JsonObject, up_to: int) -> int:
         """Add messages for the device; up to which position it has them all then."""
-        after = wish.since.to_device if wish.since else 0
         page = await self.parts.to_device.page(wish.who.user, wish.who.device, after, up_to)
         if page.messages:
             answer["to_device"] = {"events": [RawJson(message.json) for message in page.messages]}

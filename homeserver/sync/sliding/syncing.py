@@ -121,6 +121,8 @@ class SlidingSync:
                 return await self._finished(wish, position, answer)
             waited = [room.room for room in rooms if room.membership is Membership.JOIN]
             await parts.activity.wait(wish.who.user, waited, up_to, left)
+            if stopping.is_set():
+                return await self._finished(wish, position, answer)
 
     async def _begin(self, wish: SlidingWish) -> Position:
         """What the connection was sent; what the client has got is noted."""
