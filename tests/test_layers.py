@@ -28,7 +28,7 @@ ROW_OF = {package: number for number, packages in enumerate(ROWS) for package in
 SEES_ALL = frozenset({"app", "cli", "commands", "demo", "__main__"})
 """What puts the parts of `homeserver` together; nobody imports it but itself."""
 
-SEEN_BY_ALL = frozenset({"errors", "config", "logs", "ending"})
+SEEN_BY_ALL = frozenset({"errors", "config", "logs", "ending", "portions"})
 """What is below every row of `homeserver`, and knows only its own kind of it."""
 
 PURE_IMPORTS = """
