@@ -160,6 +160,12 @@ class UserSuspended(MatrixError):
     status, errcode, says = 403, "M_USER_SUSPENDED", "this account has been suspended"
 
 
+class ResourceLimitExceeded(MatrixError):
+    """https://spec.matrix.org/v1.19/client-server-api/#common-error-codes"""
+
+    status, errcode, says = 403, "M_RESOURCE_LIMIT_EXCEEDED", "the server has reached a limit"
+
+
 class UserDeactivated(MatrixError):
     """The account has ended."""
 

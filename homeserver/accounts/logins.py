@@ -9,6 +9,7 @@ from federation.identifiers import UserID
 from homeserver.accounts.credentials import Credentials, Named
 from homeserver.accounts.device_names import check_device_id, first_name, new_device_id
 from homeserver.accounts.issuing import Tokens, Validity, issue_lasting, issue_refreshable
+from homeserver.accounts.resource_limits import ResourceLimits
 from homeserver.accounts.tokens import hash_of, new_login_token, new_session
 from homeserver.errors import Forbidden, UserLocked
 from homeserver.storage import accounts, devices, tokens
@@ -43,9 +44,16 @@ class LoggedIn(NamedTuple):
 
 
 class Logins:
-    """Lets people in who have shown who they are."""
+    """Lets people in who have shown who they are, while the server is open."""
 
-    def __init__(self, process: Process, credentials: Credentials, validity: Validity) -> None:
+    def __init__(
+        self,
+        process: Process,
+        credentials: Credentials,
+        validity: Validity,
+        resource_limits: ResourceLimits,
+    ) -> None:
+        self.resource_limits = resource_limits
         self._process = process
         self._credentials = credentials
         self._validity = validity
@@ -113,6 +121,7 @@ class Logins:
                 raise Forbidden("wrong user name or password")
             if account.locked:
                 raise UserLocked
+            self.resource_limits.check(is_admin=account.is_admin)
             login, new = await self._prepare(conn, account.user, wish)
             login = login._replace(password_hash=password_hash)
             if written := await tokens.log_in(conn, login):

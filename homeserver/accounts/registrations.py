@@ -82,6 +82,7 @@ class Registrations:
 
         Raises:
             Forbidden: registration is closed.
+            ResourceLimitExceeded: so is the server.
             InvalidUsername, Exclusive, UserInUse: see `NewAccounts.check_username`.
             WeakPassword, InvalidParam: the password, or the device's id, cannot be one.
             MissingParam: all stages are completed, and there is no password.
@@ -89,6 +90,7 @@ class Registrations:
         """
         if not self._flows:
             raise Forbidden("registration is closed")
+        self._logins.resource_limits.check()
         operation = Operation("register", body, may_change=True)
         before = await self._auth.find_finished(operation, auth)
         if before is None:
@@ -111,6 +113,7 @@ class Registrations:
         """
         if not self._guests:
             raise Forbidden("guests are not let in here")
+        self._logins.resource_limits.check()
         user = await self._new_accounts.add_guest()
         return await self.finish(user, Wish(None, None, DeviceWish(None, display_name)))
 

@@ -72,6 +72,7 @@ class ServiceLogins:
         """
         if wish.username is None:
             raise MissingParam("username is missing")
+        self._logins.resource_limits.check()
         self._services.check_user(self._new_accounts.user_id(wish.username), service)
         user = await self._new_accounts.add(wish.username, appservice=service.id)
         return await self._registrations.finish(user, wish)

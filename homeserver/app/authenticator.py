@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from federation.identifiers import ServerName
 from homeserver.accounts.masquerading import Masquerading
+from homeserver.accounts.resource_limits import ResourceLimits
 from homeserver.accounts.sessions import Session, Sessions
 from homeserver.errors import (
     Forbidden,
@@ -29,10 +30,12 @@ class Authenticator:
         sessions: Sessions,
         masquerading: Masquerading,
         verify_server: VerifyServer,
+        resource_limits: ResourceLimits,
     ) -> None:
         self._sessions = sessions
         self._masquerading = masquerading
         self._verify_server = verify_server
+        self._resource_limits = resource_limits
 
     async def user(self, request: Request, token: str) -> Caller:
         """Somebody with an access token, if the endpoint is for such as they are."""
@@ -42,6 +45,8 @@ class Authenticator:
         else:
             session = await self._masquerading.session(service, *_named(request))
         _check_allowed(session, request)
+        if "locked" not in request.route.allows:
+            self._resource_limits.check(is_admin=session.is_admin)
         return Caller(session, session.user, is_limited=_is_limited(session))
 
     async def administrator(self, request: Request, token: str) -> Caller:

@@ -30,6 +30,7 @@ from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
 from homeserver.accounts.resetting import Resetting
+from homeserver.accounts.resource_limits import ResourceLimits
 from homeserver.accounts.service_logins import ServiceLogins
 from homeserver.accounts.sessions import Sessions
 from homeserver.accounts.stages import DUMMY, EMAIL, PASSWORD, REGISTRATION_TOKEN, Flow
@@ -162,7 +163,8 @@ def make_accounts(base: Base, bridging: Bridging) -> Accounts:
         },
     )
     new_accounts = NewAccounts(process, credentials, services.is_exclusive)
-    logins = Logins(process, credentials, validity)
+    resource_limits = ResourceLimits(settings.resource_limits)
+    logins = Logins(process, credentials, validity, resource_limits)
     devices, management = Devices(process), Management(process, credentials)
     registrations = Registrations(
         process,
@@ -181,6 +183,7 @@ def make_accounts(base: Base, bridging: Bridging) -> Accounts:
             process, services, masquerading, new_accounts, registrations, logins
         ),
         logins=logins,
+        resource_limits=resource_limits,
         registrations=registrations,
         registration_tokens=tokens,
         email_validations=validations,

@@ -22,6 +22,7 @@ from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registrations
 from homeserver.accounts.resetting import Resetting
+from homeserver.accounts.resource_limits import ResourceLimits
 from homeserver.accounts.service_logins import ServiceLogins
 from homeserver.accounts.sessions import Sessions
 from homeserver.admin import house as admin
@@ -129,6 +130,7 @@ class Accounts:
     masquerading: Masquerading
     service_logins: ServiceLogins
     logins: Logins
+    resource_limits: ResourceLimits
     registrations: Registrations
     registration_tokens: RegistrationTokens
     email_validations: EmailValidations

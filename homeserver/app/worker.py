@@ -207,6 +207,7 @@ class Worker:
                 parts.accounts.sessions,
                 parts.accounts.masquerading,
                 self._verifier(parts),
+                parts.accounts.resource_limits,
             ),
             limits=parts.base.limits,
             terms=Terms.of(self._settings),

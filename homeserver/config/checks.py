@@ -16,7 +16,7 @@ NOT_BUILT = (
     "rooms.expiry",
     "media.s3",
     "previews",
-    "resource_limits",
+    "resource_limits.monthly_active_users",
 )
 """Settings that are read and checked, and that belong to what is not built yet."""
 

@@ -657,7 +657,7 @@ class ResourceLimits:
     """How many people may use the server within thirty days. By default any number."""
 
     blocked: Annotated[str | None, Example("Moving house, back tomorrow")] = None
-    """If given, nobody can use the server, and this is what they are told."""
+    """If given, nobody but administrators can use the server, and this is what they are told."""
 
     admin_contact: Annotated[str | None, Example('"mailto:admin@example.org"')] = None
     """The URL that people are sent to who meet such a limit."""

@@ -21,6 +21,7 @@ from homeserver.accounts.profile_fields import Changeable
 from homeserver.accounts.profiles import Profiles
 from homeserver.accounts.registration_tokens import RegistrationTokens
 from homeserver.accounts.registrations import Registered, Registrations, Wish
+from homeserver.accounts.resource_limits import ResourceLimits
 from homeserver.accounts.sessions import Session, Sessions
 from homeserver.accounts.stages import (
     DUMMY,
@@ -29,6 +30,7 @@ from homeserver.accounts.stages import (
     Challenge,
     Flow,
 )
+from homeserver.config.settings import ResourceLimits as LimitSettings
 from homeserver.errors import UnknownToken
 from homeserver.storage.clock import Clock
 from homeserver.storage.freshness import SharedPositions
@@ -128,7 +130,7 @@ class Worker:
         self.validity = validity
         self.sessions = Sessions(process)
         self.credentials = Credentials(process, passwords, shortest=8)
-        self.logins = Logins(process, self.credentials, validity)
+        self.logins = Logins(process, self.credentials, validity, ResourceLimits(LimitSettings()))
         self.tokens = RegistrationTokens(process, unlimited)
         checks = {PASSWORD: self.credentials.check, REGISTRATION_TOKEN: self.tokens.check}
         self.auth = InteractiveAuth(process, checks)

@@ -6,6 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#retrieving-events
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -304,8 +305,9 @@ async def test_a_long_chain_costs_no_more_statements(scene: Scene, asked: Asked)
         said.append((await scene.ann.put(path, content)).ok()["event_id"])
     costs = []
     for count in (5, 59):
-        costs.append(await asked.by(lambda n=count: _missing(scene, said[-1], said[-2 - n])))
-        found = await _missing(scene, said[-1], said[-2 - count])
+        missing = partial(_missing, scene, said[-1], said[-2 - count])
+        costs.append(await asked.by(missing))
+        found = await missing()
         bodies = [event["content"]["body"] for event in found]
         assert bodies[-count:-2] == [str(number) for number in range(59 - count, 57)]
         assert len(bodies) == count
