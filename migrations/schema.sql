@@ -105,6 +105,10 @@ TABLE clearings
     CREATE INDEX clearings_by_room ON public.clearings USING btree (room_nid, user_nid)
     CREATE INDEX clearings_to_do ON public.clearings USING btree (event_nid) WHERE (NOT done)
 
+TABLE closing_rooms
+    room_nid bigint NOT NULL
+    CONSTRAINT closing_rooms_pkey PRIMARY KEY (room_nid)
+
 TABLE cross_signing_keys
     user_nid bigint NOT NULL
     usage text COLLATE "C" NOT NULL
@@ -245,7 +249,10 @@ TABLE forgotten
     user_nid bigint NOT NULL
     room_nid bigint NOT NULL
     pos bigint NOT NULL
+    forgotten_ts bigint NOT NULL
     CONSTRAINT forgotten_pkey PRIMARY KEY (user_nid, room_nid)
+    CREATE INDEX forgotten_by_room ON public.forgotten USING btree (room_nid)
+    CREATE INDEX forgotten_by_time ON public.forgotten USING btree (forgotten_ts)
 
 TABLE gone_devices
     device_nid bigint NOT NULL

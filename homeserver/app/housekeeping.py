@@ -5,6 +5,8 @@ import random
 
 from homeserver.accounts.cleaning import clean
 from homeserver.app.parts import Parts
+from homeserver.logs import get_logger
+from homeserver.rooms.purging import Purging
 from homeserver.storage import (
     admin_tasks,
     delayed_events,
@@ -16,12 +18,16 @@ from homeserver.storage import (
 )
 from homeserver.storage.process import DAY
 
+log = get_logger(__name__)
+
 _EVERY = 3600.0
 """Seconds, about: workers need not all begin at once."""
 _TRANSACTIONS_LAST = 7 * DAY
 """Milliseconds for which a repeated request is known, and what became of an administrator's."""
 _MOST_FINALISED = 1000
 """Delayed events of one user of which it is kept what became of them, and no longer than that."""
+_SOONEST = 3_600_000
+"""Milliseconds for which a forgotten room stays in any case: as long as any join may last."""
 _CONNECTIONS_LAST = 30
 """Days for which a connection of sliding sync is kept without being used."""
 
@@ -38,6 +44,7 @@ async def tidy(parts: Parts) -> None:
     process = parts.base.process
     await clean(process)
     await parts.federating.media.clean()
+    await _purge_forgotten(parts)
     before = process.now() - _TRANSACTIONS_LAST
     async with process.database.reader() as conn:
         await to_device.forget_done(conn, before)
@@ -47,3 +54,14 @@ async def tidy(parts: Parts) -> None:
         await admin_tasks.forget(conn, before)
         await redactions.forget_originals(conn, process.now())
         await sliding.forget_unused(conn, process.today - _CONNECTIONS_LAST)
+
+
+async def _purge_forgotten(parts: Parts) -> None:
+    """Delete rooms that nobody here wants any more, and those of which it was begun."""
+    settings, process = parts.base.settings, parts.base.process
+    after = settings.rooms.purge_forgotten_after.milliseconds
+    before = process.now() - max(after, _SOONEST) if after else 0
+    purging = Purging(process, federates=settings.federation.enabled)
+    count = await purging.purge_forgotten(before)
+    if count:
+        log.info("rooms that nobody here wants any more were deleted", count=count)

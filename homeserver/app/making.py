@@ -103,6 +103,7 @@ from homeserver.rooms.mutual_rooms import MutualRooms
 from homeserver.rooms.overview import Overview
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.presence import Presence
+from homeserver.rooms.purging import Purging
 from homeserver.rooms.putting_out import PuttingOut
 from homeserver.rooms.read_markers import ReadMarkers
 from homeserver.rooms.receipts import Receipts
@@ -293,6 +294,7 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
             rooms.means,
             completing,
             Wholeness(process),
+            Purging(process, federates=settings.federation.enabled),
         ),
         receiving=receiving,
         claims=claims,

@@ -519,6 +519,10 @@ class Rooms:
     forget_on_leave: bool = False
     """Whether leaving a room forgets it: its history is then gone for the one who left."""
 
+    purge_forgotten_after: Duration = Duration.parse("28d")
+    """How long after everybody here left and forgot a room it is deleted from this server, though
+    not within an hour. Who joins it again gets it from other servers. `0s`: never."""
+
     search: bool = True
     """Whether people can search unencrypted messages. The words are indexed in the database."""
 

@@ -16,6 +16,7 @@ from federation.events import Event, StateKey
 from federation.identifiers import EventID, RoomID, domain_of
 from federation.power_levels import PowerLevels
 from federation.verdict import Outcome, Ruling
+from homeserver.errors import NotFound
 from homeserver.rooms import clearing, lifetimes, notices, redacting, searchable, sticking
 from homeserver.rooms.claims import Claims
 from homeserver.rooms.drafting import Submission
@@ -129,6 +130,8 @@ class Absorbing:
                 room = await self._room(conn, nid, events, facts.policy)
                 if facts.is_fresh:
                     room.tips, room.group = {}, None
+                elif room.group is None:
+                    return _too_late(facts)
                 rulings = await self._add_all(conn, room, nids, events, facts.states)
                 if not room.batch.events:
                     return rulings
@@ -362,6 +365,13 @@ async def _overtaken(conn: Connection, room: _Room, event: Event) -> set[EventID
         pending = [i for s in hidden for i in s.event.prev_events if i not in found]
         found.update(pending)
     return found
+
+
+def _too_late(facts: _Facts) -> dict[EventID, Ruling]:
+    """The room was deleted meanwhile: nothing can happen in it. Raise if somebody here wants it."""
+    if facts.submission:
+        raise NotFound("there is no such room here")
+    return {}
 
 
 def refusal_of(ruling: Ruling | None) -> Denied | None:

@@ -53,11 +53,12 @@ from homeserver.rooms.current import CREATE, Current
 from homeserver.rooms.drafting import Submission, Work
 from homeserver.rooms.intake import Means
 from homeserver.rooms.policing import Policing
+from homeserver.rooms.purging import Purging
 from homeserver.rooms.receiving import Receiving
 from homeserver.rooms.remote_events import JoinAnswer, RemoteEvents, decoded
 from homeserver.rooms.stripped import KEYS
 from homeserver.rooms.wholeness import Wholeness
-from homeserver.storage import invites, partial_rooms, received
+from homeserver.storage import invites, memberships, partial_rooms, received
 from homeserver.storage.batch import Membership
 from homeserver.storage.process import Process
 
@@ -65,6 +66,8 @@ _JOIN = Limits(total=600.0, body=512 * 1024 * 1024)
 _V1 = ("_matrix", "federation", "v1")
 _V2 = ("_matrix", "federation", "v2")
 _MOST_CANDIDATES = 10
+_MOST_LEFT_THROUGH = 3
+"""Servers in a room that are asked to let somebody out who was invited from here."""
 _INVITATION_PAUSES = (0.05, 0.25, 1.0)
 """Seconds: a server tells the room of its invitation only once we have signed it."""
 _WHOLE_SECONDS = 0.5
@@ -91,7 +94,9 @@ class FederatedRooms:
         means: Means,
         completing: Completing,
         wholeness: Wholeness,
+        purging: Purging,
     ) -> None:
+        self._purging = purging
         self._completing = completing
         self._wholeness = wholeness
         self._policing = policing
@@ -131,9 +136,10 @@ class FederatedRooms:
         """Reject an invitation, or take back a knock; here in any case."""
         async with self._process.database.reader() as conn:
             found = await invites.find(conn, room_id, user)
-        if found is None:
-            raise NotFound("there is no such room here")
-        servers = dict.fromkeys([domain_of(found.sender), *_room_server(room_id)])
+            if found is None:
+                raise NotFound("there is no such room here")
+            others = await memberships.servers_in(conn, found.room, _MOST_LEFT_THROUGH)
+        servers = dict.fromkeys([domain_of(found.sender), *_room_server(room_id), *others])
         for server in [name for name in servers if name != self._process.server]:
             try:
                 _, event = await self._handshake("leave", server, user, room_id, content)
@@ -349,6 +355,8 @@ class FederatedRooms:
         chain = await verified(version, answer.auth_chain, room_id, sources, but=named)
         async with self._process.database.reader() as conn:
             room = (await self._process.numbers.rooms.intern(conn, [room_id]))[room_id]
+        await self._purging.make_way(room)
+        async with self._process.database.reader() as conn:
             await received.set_version(conn, room, version.name)
             await partial_rooms.forget(conn, room)
             await outliers.store(conn, self._process.numbers, room, [*chain, *state])

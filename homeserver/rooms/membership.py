@@ -307,7 +307,7 @@ class Memberships:
             room = await self._current.room(conn, room_id)
             if room is None:
                 raise NotFound("there is no such room here")
-            pos = await memberships.forget(conn, user, room)
+            pos = await memberships.forget(conn, user, room, self._process.now())
         if not self._process.committed(pos):
             raise MatrixError("only a room that was left can be forgotten")
 
@@ -317,7 +317,7 @@ class Memberships:
             return await memberships.joined_rooms(conn, user)
 
     async def leave_all(self, user: UserNid, user_id: UserID) -> None:
-        """Leave every room, as when an account ends; what fails is left as it is."""
+        """Leave and forget every room, as when an account ends; what fails is left as it is."""
         async with self._process.database.reader() as conn:
             rooms = await memberships.rooms_of(conn, user)
         for room in rooms:
@@ -326,6 +326,8 @@ class Memberships:
                     await self.leave(user_id, room.room_id, None, is_forced=True)
                 except MatrixError:
                     continue  # a room that cannot be left is no reason to stay in the others
+        async with self._process.database.reader() as conn:
+            self._process.committed(await memberships.forget_all(conn, user, self._process.now()))
 
     async def show_profile(
         self, user: UserNid, user_id: UserID, profile: Mapping[str, Any]

@@ -13,14 +13,17 @@ import orjson
 from federation.identifiers import EventID, RoomID, ServerName, domain_of
 from homeserver.errors import InvalidParam, MatrixError, NotFound
 from homeserver.peers.sending import DUTY
-from homeserver.storage import purging
+from homeserver.storage import forgotten_rooms, purging
 from homeserver.storage.history import LATEST
 from homeserver.storage.numbers import RoomNid
+from homeserver.storage.pool import OwnConnection
 from homeserver.storage.process import Process
 from homeserver.storage.purging import Old
 
 _AT_A_STRETCH = 500
 """Events of one transaction."""
+_MOST_FORGOTTEN = 1000
+"""Rooms that are deleted at a time."""
 _LOOKS, _LOOK_AGAIN = 200, 0.1
 """How often it is looked whether others are told, and after how many seconds again."""
 
@@ -125,10 +128,62 @@ class Purging:
             await self._wait_for_telling(room)
         async with self._process.database.reader() as conn:
             await purging.close_room(conn, room)
-        # What waits to be sent is how others learn that everybody left.
-        await self._purge(Boundary(room, LATEST), lambda old: old.is_waiting, progress)
+        await self.finish(room, progress)
+
+    async def purge_forgotten(self, before: int) -> int:
+        """Delete rooms that all people here left and forgot before a moment; how many.
+
+        So are those of which it was only begun. A room of which others are still to be told that
+        people left it is left for another time.
+
+        Args:
+            before: milliseconds since the epoch.
+
+        """
         async with self._process.database.reader() as conn:
-            await purging.sweep_room(conn, room)
+            found = await forgotten_rooms.find(conn, self._process.server, before, _MOST_FORGOTTEN)
+        count = 0
+        for room, is_closed in found:
+            if is_closed or await self._close_forgotten(room, before):
+                await self.finish(room)
+                count += 1
+        return count
+
+    async def make_way(self, room: RoomNid) -> None:
+        """Somebody is about to join a room: what is left of an old life of it must not be mixed in.
+
+        It is not begun to delete it from now on, and where it was, that is done first.
+        """
+        async with self._process.database.reader() as conn:
+            await forgotten_rooms.want(conn, room, self._process.now())
+            is_closing = await forgotten_rooms.is_closing(conn, room)
+        if is_closing:
+            await self.finish(room)
+
+    async def finish(self, room: RoomNid, progress: Progress = no_progress) -> None:
+        """Delete what is left of a closed room; any number of processes may, at any time."""
+        conn = await self._process.database.connect()
+        try:
+            while await _finish_part(conn, room):
+                await progress()
+        finally:
+            await conn.close()
+
+    async def _close_forgotten(self, room: RoomNid, before: int) -> bool:
+        """Begin to delete a room, unless somebody came to want it."""
+        conn = await self._process.database.connect()
+        try:
+            async with conn.transaction():
+                await forgotten_rooms.hold(conn, room)
+                server = self._process.server
+                if not await forgotten_rooms.find(conn, server, before, 1, room):
+                    return False
+                if self._federates and not await purging.others_are_told(conn, room, DUTY):
+                    return False
+                await purging.close_room(conn, room)
+                return True
+        finally:
+            await conn.close()
 
     async def _wait_for_telling(self, room: RoomNid) -> None:
         """Nobody could be told who the others in a room are once it is gone."""
@@ -160,6 +215,22 @@ class Purging:
         if found is None:
             raise NotFound("there is no such room here")
         return found
+
+
+async def _finish_part(conn: OwnConnection, room: RoomNid) -> bool:
+    """Delete a part of a closed room; whether there may be more."""
+    async with conn.transaction():
+        if not await forgotten_rooms.lock(conn, room):
+            return False
+        part = await purging.before(conn, room, LATEST, _AT_A_STRETCH)
+        if not part:
+            await purging.sweep_room(conn, room)
+            return False
+        # What waits to be sent is how others learn that everybody left.
+        kept = [old.event for old in part if old.is_waiting]
+        gone = [old.event for old in part if not old.is_waiting]
+        await purging.purge(conn, room, gone, kept)
+        return True
 
 
 def _stays(old: Old, server: ServerName | None) -> bool:

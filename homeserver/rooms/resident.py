@@ -291,7 +291,7 @@ class Resident:
                 conn, head.room, latest, earliest, most, min_depth
             )
             stored = await received.by_nids(conn, nids)
-            ordered = self._unexpired(head, [stored[nid] for nid in nids])
+            ordered = self._unexpired(head, [stored[nid] for nid in nids if nid in stored])
             return await self._views.shown(conn, origin, room_id, ordered)
 
     async def check_server(self, conn: Connection, room_id: RoomID, origin: ServerName) -> Head:

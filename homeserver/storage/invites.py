@@ -68,17 +68,21 @@ async def events(conn: Connection, rooms: Iterable[RoomNid], user: UserNid) -> d
 
 
 async def find(conn: Connection, room_id: RoomID, user_id: UserID) -> Known | None:
-    """What stands between a user and a room that we are not in."""
+    """What stands between a user and a room that we are not in, or are in no more."""
     row = await conn.fetchrow(
         """
-        SELECT i.room_nid, i.user_nid, i.json, i.version
-          FROM invites i
-          JOIN rooms r ON r.room_nid = i.room_nid
-          JOIN users u ON u.user_nid = i.user_nid
+        SELECT m.room_nid, m.user_nid, coalesce(i.json, e.json), coalesce(i.version, r.version)
+          FROM rooms r
+         CROSS JOIN users u
+          JOIN memberships m ON m.room_nid = r.room_nid AND m.user_nid = u.user_nid
+          LEFT JOIN invites i ON i.room_nid = m.room_nid AND i.user_nid = m.user_nid
+          LEFT JOIN events e ON e.event_nid = m.event_nid
          WHERE r.room_id = $1 AND u.user_id = $2
+           AND (i.room_nid IS NOT NULL OR m.membership = ANY ($3) AND e.event_nid IS NOT NULL)
         """,
         room_id,
         user_id,
+        [Membership.INVITE, Membership.KNOCK],
     )
     if row is None:
         return None
@@ -123,20 +127,23 @@ async def remove(conn: Connection, room: RoomNid, user: UserNid) -> int | None:
         """
         WITH gone AS (
             DELETE FROM invites WHERE room_nid = $1 AND user_nid = $2
-            RETURNING room_nid, user_nid
+        ), standing AS MATERIALIZED (
+            SELECT room_nid, user_nid FROM memberships
+             WHERE room_nid = $1 AND user_nid = $2 AND membership = ANY ($4)
         ), logged AS MATERIALIZED (
             SELECT room_nid, user_nid, append_log(ARRAY[$3::smallint], ARRAY[room_nid],
                                                   ARRAY[user_nid], ARRAY[NULL::bigint]) AS pos
-              FROM gone
+              FROM standing
         )
         UPDATE memberships m SET membership = 0, pos = l.pos
           FROM logged l
-         WHERE m.room_nid = l.room_nid AND m.user_nid = l.user_nid AND m.membership IN (2, 3)
+         WHERE m.room_nid = l.room_nid AND m.user_nid = l.user_nid AND m.membership = ANY ($4)
         RETURNING m.pos
         """,
         room,
         user,
         Kind.FORGOTTEN,
+        [Membership.INVITE, Membership.KNOCK],
     )
     return pos
 

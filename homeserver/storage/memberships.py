@@ -251,7 +251,7 @@ async def servers_in(conn: Connection, room: RoomNid, limit: int = 10_000) -> li
     return [ServerName(row[0]) for row in rows]
 
 
-async def forget(conn: Connection, user: UserNid, room: RoomNid) -> int | None:
+async def forget(conn: Connection, user: UserNid, room: RoomNid, now: int) -> int | None:
     """Note that the user forgets the room, if it was left; the position, or `None`."""
     pos: int | None = await conn.fetchval(
         """
@@ -263,14 +263,44 @@ async def forget(conn: Connection, user: UserNid, room: RoomNid) -> int | None:
                               ARRAY[NULL::bigint]) AS pos
               FROM left_behind
         )
-        INSERT INTO forgotten (user_nid, room_nid, pos) SELECT $1, $2, pos FROM logged
-        ON CONFLICT (user_nid, room_nid) DO UPDATE SET pos = excluded.pos
+        INSERT INTO forgotten (user_nid, room_nid, pos, forgotten_ts)
+        SELECT $1, $2, pos, $5 FROM logged
+        ON CONFLICT (user_nid, room_nid) DO UPDATE
+           SET pos = excluded.pos, forgotten_ts = excluded.forgotten_ts
         RETURNING pos
         """,
         user,
         room,
         [Membership.LEAVE, Membership.BAN],
         Kind.FORGOTTEN,
+        now,
+    )
+    return pos
+
+
+async def forget_all(conn: Connection, user: UserNid, now: int) -> int | None:
+    """Note that the user forgets all rooms that were left; the position, or `None`."""
+    pos: int | None = await conn.fetchval(
+        """
+        WITH left_behind AS MATERIALIZED (
+            SELECT m.room_nid FROM memberships m
+             WHERE m.user_nid = $1 AND m.membership = ANY ($2)
+        ), logged AS MATERIALIZED (
+            SELECT append_log(array_agg($3::smallint), array_agg(room_nid), array_agg($1::bigint),
+                              array_agg(NULL::bigint)) AS pos
+              FROM left_behind HAVING count(*) > 0
+        ), forgotten_ AS (
+            INSERT INTO forgotten (user_nid, room_nid, pos, forgotten_ts)
+            SELECT $1, b.room_nid, l.pos, $4 FROM left_behind b, logged l
+            ON CONFLICT (user_nid, room_nid) DO UPDATE
+               SET pos = excluded.pos, forgotten_ts = excluded.forgotten_ts
+        )
+        SELECT pos FROM logged
+        """,
+        user,
+        [Membership.LEAVE, Membership.BAN],
+        Kind.FORGOTTEN,
+        now,
     )
     return pos
 

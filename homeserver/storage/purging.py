@@ -146,13 +146,16 @@ async def others_are_told(conn: Connection, room: RoomNid, duty: str) -> bool:
 async def close_room(conn: Connection, room: RoomNid) -> None:
     """Make nothing of a room: nobody is in it, and nothing can happen in it.
 
-    Whoever has built on its head will find that out. Names stay, and events, for `purge`.
+    Whoever has built on its head will find that out. Names stay, and events, for `purge`, and it is
+    noted that it is being deleted until `sweep_room`.
     """
     await conn.execute(
         """
         WITH closed AS (
             UPDATE rooms SET head = head + 1, group_nid = NULL, extremities = '{}'
              WHERE room_nid = $1
+        ), noted AS (
+            INSERT INTO closing_rooms (room_nid) VALUES ($1) ON CONFLICT DO NOTHING
         ), state AS (
             DELETE FROM current_state WHERE room_nid = $1
         ), members AS (
@@ -200,10 +203,14 @@ async def sweep_room(conn: Connection, room: RoomNid) -> None:
             DELETE FROM state_changes WHERE room_nid = $1
         ), states AS (
             DELETE FROM state_groups WHERE room_nid = $1
+        ), done AS (
+            DELETE FROM closing_rooms WHERE room_nid = $1
         )
-        UPDATE rooms r SET head = r.head + 1, version = NULL
-         WHERE r.room_nid = $1 AND r.group_nid IS NULL
-           AND NOT EXISTS (SELECT FROM outgoing_events o WHERE o.room_nid = $1)
+        UPDATE rooms r
+           SET head = r.head + 1, group_nid = NULL, extremities = '{}',
+               version = CASE WHEN EXISTS (SELECT FROM outgoing_events o WHERE o.room_nid = $1)
+                              THEN r.version END
+         WHERE r.room_nid = $1
         """,
         room,
     )
