@@ -2,7 +2,7 @@
 
 import pytest
 
-from federation.identifiers import EventID, RoomID
+from federation.identifiers import EventID, RoomID, UserID
 from homeserver.app.housekeeping import tidy
 from homeserver.rooms.purging import Purging
 from homeserver.storage import forgotten_rooms, purging, received
@@ -74,8 +74,8 @@ async def test_whose_account_ends_forgets(hearth: Hearth) -> None:
     ann = await hearth.user("ann")
     room = await staged(ann)
     memberships = hearth.parts.writing.memberships
-    user = await hearth.parts.base.process.number_of(ann.user_id)
-    await memberships.leave_all(user, ann.user_id)
+    user_id = UserID(ann.user_id)
+    await memberships.leave_all(await hearth.parts.base.process.number_of(user_id), user_id)
     assert await _purge(hearth) == 1
     assert await _left(hearth, room) == NOTHING_LEFT
 
