@@ -29,6 +29,7 @@ async def brief_state(
     members = [joiner]
     named = await numbers.state_keys.find(conn, _NAMED)
     if not any(key in entries for key in named.values()):
-        members += (await sync.heroes(conn, [room], user, _HEROES)).get(room, [])
+        heroes = (await sync.heroes(conn, [room], user, _HEROES)).get(room, [])
+        members += [hero.user_id for hero in heroes]
     keys = await numbers.state_keys.find(conn, [("m.room.member", str(m)) for m in members])
     return [entries[key] for key in {*kept, *keys.values()} if key in entries]

@@ -31,6 +31,14 @@ class Count(NamedTuple):
     users: int
 
 
+class Hero(NamedTuple):
+    """A member that a room may be named after."""
+
+    user_id: UserID
+    event: EventNid
+    """Of their membership; another one if none says so any more."""
+
+
 async def states_at(
     conn: Connection, rooms: Mapping[RoomNid, int]
 ) -> dict[RoomNid, dict[KeyNid, EventNid]]:
@@ -163,11 +171,11 @@ async def counts(conn: Connection, rooms: Iterable[RoomNid]) -> list[Count]:
 
 async def heroes(
     conn: Connection, rooms: Iterable[RoomNid], user: UserNid, most: int
-) -> dict[RoomNid, list[UserID]]:
+) -> dict[RoomNid, list[Hero]]:
     """Some members that a room without a name may be named after: who is there, else who was."""
     rows = await conn.fetch(
         """
-        SELECT w.room_nid, h.user_id
+        SELECT w.room_nid, h.user_id, h.event_nid
           FROM unnest($1::bigint[]) AS w (room_nid)
          CROSS JOIN LATERAL (
                SELECT u.user_id, m.membership, m.event_nid
@@ -182,7 +190,7 @@ async def heroes(
         user,
         most,
     )
-    found: dict[RoomNid, list[UserID]] = {}
-    for room, user_id in rows:
-        found.setdefault(room, []).append(UserID(user_id))
+    found: dict[RoomNid, list[Hero]] = {}
+    for room, user_id, event in rows:
+        found.setdefault(room, []).append(Hero(UserID(user_id), event))
     return found

@@ -497,7 +497,8 @@ def _summary(summary: Summary) -> JsonObject:
         "m.joined_member_count": summary.joined,
         "m.invited_member_count": summary.invited,
     }
-    return {**counted, "m.heroes": list(summary.heroes)} if summary.heroes else counted
+    heroes = [hero.user_id for hero in summary.heroes]
+    return {**counted, "m.heroes": heroes} if heroes else counted
 
 
 def _says_something(section: JsonObject, room: Room, wish: Wish) -> bool:

@@ -6,11 +6,11 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing, `RoomSummary`
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from federation.identifiers import UserID
 from homeserver.storage import sync
 from homeserver.storage.batch import Membership
 from homeserver.storage.numbers import Numbers, RoomNid, UserNid
 from homeserver.storage.pool import Connection
+from homeserver.storage.sync import Hero
 
 HEROES = 5
 
@@ -20,7 +20,7 @@ class Summary(NamedTuple):
 
     joined: int = 0
     invited: int = 0
-    heroes: Sequence[UserID] = ()
+    heroes: Sequence[Hero] = ()
     """Empty where the room has a name."""
 
 

@@ -12,13 +12,14 @@ from federation.events import StateKey
 from federation.identifiers import UserID
 from homeserver.accounts.filters import Filter
 from homeserver.rooms.standings import Reader
-from homeserver.storage import history, sync
+from homeserver.storage import history
 from homeserver.storage.batch import Membership
 from homeserver.storage.history import Placed
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
-from homeserver.storage.state_groups import EventNid, KeyNid
+from homeserver.storage.state_groups import EventNid
 from homeserver.storage.stream_tokens import StreamToken
+from homeserver.storage.sync import Hero
 from homeserver.sync import shown
 from homeserver.sync.invitations import stripped_states
 from homeserver.sync.joined import Means
@@ -64,7 +65,6 @@ class _Material:
 
     events: Mapping[EventNid, Placed]
     summaries: Mapping[RoomNid, Summary]
-    heroes: Mapping[RoomNid, list[JsonObject]]
     bumps: Mapping[RoomNid, int]
 
 
@@ -175,42 +175,23 @@ class Sections:
         self, conn: Connection, wish: SlidingWish, lines: Sequence[Line]
     ) -> _Material:
         events = {event.nid: event for line in lines for event in line.news.events}
-        wanted = {nid for line in lines for nid in wanted_events(line)} - events.keys()
-        if wanted:
-            events |= await history.by_nid(conn, wanted)
-        counted = [ln.room for ln in lines if ln.is_joined and _moves_people(ln, events)]
-        found: Mapping[RoomNid, Summary] = {}
-        heroes: Mapping[RoomNid, list[JsonObject]] = {}
-        if counted:
-            numbers = self._means.process.numbers
-            found = await summaries(conn, numbers, wish.who.user, counted)
-            heroes = await self._heroes(conn, found)
-        return _Material(events, found, heroes, await bump_stamps(conn, lines))
+        found = await self._summaries(conn, wish, [line for line in lines if line.is_initial])
+        wanted = {nid for line in lines for nid in wanted_events(line)} | _of_heroes(found)
+        await _read_more(conn, events, wanted)
+        known = [line for line in lines if not line.is_initial and _moves_people(line, events)]
+        if known:
+            found |= await self._summaries(conn, wish, known)
+            await _read_more(conn, events, _of_heroes(found))
+        return _Material(events, found, await bump_stamps(conn, lines))
 
-    async def _heroes(
-        self, conn: Connection, found: Mapping[RoomNid, Summary]
-    ) -> dict[RoomNid, list[JsonObject]]:
-        """Heroes with their names and pictures in the room."""
-        users = {user for summary in found.values() for user in summary.heroes}
-        if not users:
+    async def _summaries(
+        self, conn: Connection, wish: SlidingWish, lines: Sequence[Line]
+    ) -> dict[RoomNid, Summary]:
+        rooms = [line.room for line in lines if line.is_joined]
+        if not rooms:
             return {}
         numbers = self._means.process.numbers
-        keys = await numbers.state_keys.find(conn, [(MEMBER, str(user)) for user in users])
-        pairs = [
-            (room, keys[MEMBER, str(user)])
-            for room, summary in found.items()
-            for user in summary.heroes
-            if (MEMBER, str(user)) in keys
-        ]
-        entries = await sync.current_entries(conn, pairs) if pairs else {}
-        events = await history.by_nid(conn, set(entries.values())) if entries else {}
-        heroes: dict[RoomNid, list[JsonObject]] = {}
-        for room, summary in found.items():
-            for user in summary.heroes:
-                nid = entries.get((room, keys.get((MEMBER, str(user)), _NO_KEY)))
-                event = events.get(nid) if nid is not None else None
-                heroes.setdefault(room, []).append(_hero(user, event))
-        return heroes
+        return await summaries(conn, numbers, wish.who.user, rooms)
 
     def _section(
         self,
@@ -239,7 +220,7 @@ class Sections:
         if summary is not None:
             section |= {"joined_count": summary.joined, "invited_count": summary.invited}
             if summary.heroes:
-                section["heroes"] = material.heroes[line.room]
+                section["heroes"] = [_hero(one, material.events) for one in summary.heroes]
         return section
 
     def _timeline(
@@ -297,8 +278,25 @@ def _text(placed: Placed | None, name: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _hero(user: str, placed: Placed | None) -> JsonObject:
-    found: JsonObject = {"user_id": user}
+async def _read_more(
+    conn: Connection, events: dict[EventNid, Placed], wanted: set[EventNid]
+) -> None:
+    """Add those of the events that are wanted and not there yet."""
+    missing = wanted - events.keys()
+    if missing:
+        events |= await history.by_nid(conn, missing)
+
+
+def _of_heroes(found: Mapping[RoomNid, Summary]) -> set[EventNid]:
+    return {hero.event for summary in found.values() for hero in summary.heroes}
+
+
+def _hero(hero: Hero, events: Mapping[EventNid, Placed]) -> JsonObject:
+    """A hero with their name and picture in the room."""
+    found: JsonObject = {"user_id": hero.user_id}
+    placed = events.get(hero.event)
+    if placed is None or placed.event.state_key != hero.user_id or placed.event.type != MEMBER:
+        return found
     for name in ("displayname", "avatar_url"):
         text = _text(placed, name)
         if text is not None:
@@ -308,8 +306,6 @@ def _hero(user: str, placed: Placed | None) -> JsonObject:
 
 def _moves_people(line: Line, events: Mapping[EventNid, Placed]) -> bool:
     """Whether the counts of members or the heroes may be others than before."""
-    if line.is_initial:
-        return True
     return any(key[0] == MEMBER or key in {NAME, _ALIAS} for key in changed_keys(line, events))
 
 
@@ -325,4 +321,3 @@ def _says_something(section: JsonObject, line: Line) -> bool:
 
 
 _TELLING = frozenset({"required_state", "name", "avatar", "joined_count", "heroes", "is_dm"})
-_NO_KEY = KeyNid(-1)
