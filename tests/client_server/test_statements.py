@@ -59,5 +59,5 @@ async def test_rooms_and_events_cost_no_statements(hearth: Hearth, asked: Asked)
         "members": 2,
         "sync": 12,
         "nothing": 0,
-        "sliding": 11,
+        "sliding": 10,
     }

@@ -40,11 +40,10 @@ from homeserver.sync.sliding.required_state import (
 )
 from homeserver.sync.sliding.state_wishes import MEMBER
 from homeserver.sync.sliding.wishes import SlidingWish
-from homeserver.sync.summaries import Summary, summaries
+from homeserver.sync.summaries import NAMES, Summary, summaries
 from homeserver.sync.unread import room_total
 
 _UNFILTERED = Filter()
-_ALIAS: StateKey = ("m.room.canonical_alias", "")
 
 
 @dataclass(slots=True)
@@ -191,7 +190,8 @@ class Sections:
         if not rooms:
             return {}
         numbers = self._means.process.numbers
-        return await summaries(conn, numbers, wish.who.user, rooms)
+        states = {line.room: line.state for line in lines if line.is_initial}
+        return await summaries(conn, numbers, wish.who.user, rooms, states)
 
     def _section(
         self,
@@ -306,7 +306,7 @@ def _hero(hero: Hero, events: Mapping[EventNid, Placed]) -> JsonObject:
 
 def _moves_people(line: Line, events: Mapping[EventNid, Placed]) -> bool:
     """Whether the counts of members or the heroes may be others than before."""
-    return any(key[0] == MEMBER or key in {NAME, _ALIAS} for key in changed_keys(line, events))
+    return any(key[0] == MEMBER or key in NAMES for key in changed_keys(line, events))
 
 
 def _says_something(section: JsonObject, line: Line) -> bool:
