@@ -176,7 +176,7 @@ async def thread_roots(
     With a participant, of those threads only of which they said something, the root included.
     """
     rows = await conn.fetch(
-        """
+        r"""
         SELECT l.parent_nid, max(l.room_order) AS latest
           FROM relations l
           JOIN events e ON e.event_nid = l.parent_nid AND e.room_nid = $1
@@ -184,7 +184,9 @@ async def thread_roots(
          GROUP BY l.parent_nid, e.json
         HAVING max(l.room_order) <= $2
            AND ($4::text IS NULL OR bool_or(l.sender = $4)
-                OR convert_from(e.json, 'UTF8')::json ->> 'sender' = $4)
+                -- The database knows no NUL; an escaped backslash is none.
+                OR regexp_replace(convert_from(e.json, 'UTF8'), '(\\\\)|\\u0000', '\1', 'g')::json
+                   ->> 'sender' = $4)
          ORDER BY latest DESC
          LIMIT $3
         """,

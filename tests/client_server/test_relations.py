@@ -249,3 +249,16 @@ async def test_filters_by_relation(
     rooms = (await ann.get("/_matrix/client/v3/sync", filter=whole)).ok()["rooms"]["join"]
     timeline = rooms[stage.room_id]["timeline"]["events"]
     assert [names[event["event_id"]] for event in timeline] == shown
+
+
+async def test_a_nul_in_what_a_thread_is_about(hearth: Hearth) -> None:
+    ann, ben = await hearth.user("ann"), await hearth.user("ben")
+    room = await staged(ann)
+    (await ben.post(f"{room.path}/join")).ok()
+    path = f"{room.path}/send/m.room.message"
+    root = (await ann.put(f"{path}/1", {"msgtype": "m.text", "body": "\x00"})).ok()["event_id"]
+    relation = {"rel_type": "m.thread", "event_id": root}
+    (await ben.put(f"{path}/2", {"body": "x", "m.relates_to": relation})).ok()
+    threads = room.path.replace("/v3/", "/v1/") + "/threads"
+    found = (await ann.get(threads, include="participated")).ok()["chunk"]
+    assert [event["event_id"] for event in found] == [root]
