@@ -8,8 +8,8 @@ from homeserver.http import Json, Request, Routes
 
 routes = Routes("client")
 
-VERSIONS = ("r0.6.1", *(f"v1.{minor}" for minor in range(1, 12)))
-"""Not later ones yet: clients would ask for what they brought."""
+VERSIONS = ("r0.6.1", *(f"v1.{minor}" for minor in range(1, 20)))
+"""What is left out is optional, or says so: OAuth 2.0 (v1.15) answers 404."""
 
 FEATURES = (
     "org.matrix.msc1763",

@@ -93,7 +93,7 @@ class Serving:
                 start_new_session=True,
             )
 
-    async def answers(self, within: float = 15.0) -> float:
+    async def answers(self, within: float = 90.0) -> float:
         """Wait until it answers; how many seconds that took."""
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -121,7 +121,7 @@ class Serving:
         pid = self.process.pid
         return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
-    async def ended(self, within: float = 12.0) -> int:
+    async def ended(self, within: float = 30.0) -> int:
         """Wait until it has ended; its exit status."""
         assert self.process
         loop = asyncio.get_running_loop()

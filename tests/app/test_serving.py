@@ -19,7 +19,7 @@ from tests.bridge import AS_TOKEN, registration
 from tests.servers import eventually
 
 
-async def gone(pids: list[int], within: float = 10.0) -> bool:
+async def gone(pids: list[int], within: float = 30.0) -> bool:
     """Whether all of these end in time."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
