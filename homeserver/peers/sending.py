@@ -332,7 +332,7 @@ class Sending:
         async with self._queueing, self._process.database.reader() as conn:
             standing = await destinations.find(conn, server)
             pause = most if gone else min(max(standing.pause * 2, least), most)
-            is_away = pause >= min(_AWAY, most)
+            is_away = pause >= _AWAY
             retry_ts = self._process.now() + pause
             behind = self._duty.pos if is_away else None
             await destinations.fail(conn, server, pause, retry_ts, behind)

@@ -25,6 +25,7 @@ from tests.server_server.peer import Peer, Room
 from tests.servers import Client, Hearth, eventually, federating
 
 _WHILE = Duration(1_800_000)
+_HOUR = Duration(3_600_000)
 _DAY = Duration(86_400_000)
 
 
@@ -57,10 +58,10 @@ async def _room(ann: Client, peer: Peer) -> Room:
 
 @asynccontextmanager
 async def _patient(
-    postgres: Server, folder: Path, authority: Authority, most: Duration
+    postgres: Server, folder: Path, authority: Authority, least: Duration, most: Duration
 ) -> AsyncIterator[Scene]:
-    """A scene whose server leaves others alone for half an hour at first."""
-    federation = Federation(retry_minimum=_WHILE, retry_maximum=most)
+    """A scene whose server leaves others alone for long."""
+    federation = Federation(retry_minimum=least, retry_maximum=most)
     made = federating(postgres, folder, authority, federation=federation)
     async with made as hearth, peering(hearth, authority) as peer:
         ann = await hearth.user("ann")
@@ -129,7 +130,7 @@ async def test_who_does_not_answer_is_left_alone_until_it_shows_life(
     postgres: Server, tmp_path: Path, loopback_authority: Authority
 ) -> None:
     """Then the same transaction is repeated, and nothing is lost."""
-    async with _patient(postgres, tmp_path, loopback_authority, _DAY) as scene:
+    async with _patient(postgres, tmp_path, loopback_authority, _WHILE, _DAY) as scene:
         failing = await _say_and_fail(scene, "one")
         assert await _row(scene.hearth, "pause") == _WHILE.milliseconds
         await scene.say("two")
@@ -149,7 +150,7 @@ async def test_who_does_not_answer_is_left_alone_until_it_shows_life(
 async def test_who_was_away_for_long_gets_the_newest_of_each_room(
     postgres: Server, tmp_path: Path, loopback_authority: Authority
 ) -> None:
-    async with _patient(postgres, tmp_path, loopback_authority, _WHILE) as scene:
+    async with _patient(postgres, tmp_path, loopback_authority, _HOUR, _HOUR) as scene:
         other = Scene(*scene[:3], await _room(scene.ann, scene.peer))
         await _say_and_fail(scene, "before")
         for number in range(5):
@@ -169,7 +170,7 @@ async def test_who_was_away_for_long_gets_the_newest_of_each_room(
 async def test_who_is_away_is_told_if_its_own_people_are_put_out(
     postgres: Server, tmp_path: Path, loopback_authority: Authority
 ) -> None:
-    async with _patient(postgres, tmp_path, loopback_authority, _WHILE) as scene:
+    async with _patient(postgres, tmp_path, loopback_authority, _HOUR, _HOUR) as scene:
         await _say_and_fail(scene, "before")
         eve = scene.peer.user("eve")
         (await scene.ann.post(f"{scene.path}/kick", {"user_id": eve})).ok()
@@ -189,7 +190,7 @@ async def test_who_is_away_is_told_if_its_own_people_are_put_out(
 async def test_who_says_that_it_is_gone_is_believed_for_long(
     postgres: Server, tmp_path: Path, loopback_authority: Authority
 ) -> None:
-    async with _patient(postgres, tmp_path, loopback_authority, _DAY) as scene:
+    async with _patient(postgres, tmp_path, loopback_authority, _WHILE, _DAY) as scene:
         await _say_and_fail(scene, "hello?", 410)
         assert await _row(scene.hearth, "pause") == _DAY.milliseconds
 
