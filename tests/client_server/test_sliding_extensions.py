@@ -4,8 +4,6 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/4186
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,13 @@ import pytest
 
 from homeserver.app.housekeeping import tidy
 from homeserver.storage import history
-from homeserver.storage.pool import Connection, Database
+from homeserver.storage.pool import Connection
 from homeserver.storage.process import DAY
 from tests.client_server.test_sliding_sync import ALL, V3, asked, listing, sliding, texts
 from tests.client_server.test_sync import room_of, say
 from tests.database import Server
 from tests.servers import Client, Hearth, own_database, serving, test_settings
+from tests.statements import Asked
 
 
 @pytest.fixture
@@ -288,26 +287,7 @@ async def test_what_cannot_be_asked(ann: Client) -> None:
         assert (answer.status, answer.errcode) == (400, errcode), body
 
 
-@asynccontextmanager
-async def counting(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[int]]:
-    """Count how often a connection to the database is taken."""
-    counts: list[int] = []
-    reader = Database.reader
-
-    @asynccontextmanager
-    async def counted(self: Database) -> AsyncIterator[Connection]:
-        counts.append(1)
-        async with reader(self) as conn:
-            yield conn
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Database, "reader", counted)
-        yield counts
-
-
-async def test_nothing_new_costs_no_query(
-    ann: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nothing_new_costs_no_query(ann: Client, bob: Client, asked: Asked) -> None:
     for _ in range(3):
         await room_of(ann, bob)
     names = ("to_device", "e2ee", "account_data", "receipts", "typing")
@@ -317,10 +297,10 @@ async def test_nothing_new_costs_no_query(
     pos, since = found["pos"], found["extensions"]["to_device"]["next_batch"]
     body["extensions"]["to_device"]["since"] = since
     pos = (await sliding(bob, body, pos))["pos"]
-    async with counting(monkeypatch) as counts:
-        for _ in range(3):
-            pos = (await sliding(bob, body, pos))["pos"]
-    assert not counts
+    asked.statements.clear()
+    for _ in range(3):
+        pos = (await sliding(bob, body, pos))["pos"]
+    assert asked.statements == []
 
 
 async def test_a_position_outlives_its_process(postgres: Server, tmp_path: Path) -> None:
