@@ -66,6 +66,8 @@ def test_well_formed(oracle: Oracle, version: RoomVersion) -> None:
         (key, value, reason, theirs)
         for (key, value, fields), theirs in zip(cases, answers, strict=True)
         if ((reason := _refusal(fields, version)) is None) != (theirs is None)
+        # Synapse finds that out when its database cannot take it.
+        and "NUL" not in (reason or "")
     ]
     assert not wrong
     assert 0.2 < sum(theirs is None for theirs in answers) / len(answers) < 0.8
