@@ -26,9 +26,13 @@ class Pauses:
         self._back: dict[ServerNid, asyncio.Event] = {}
         """Of servers that are left alone: whether they show life."""
 
+    def begin(self, server: ServerNid) -> None:
+        """Listen for life from here on: before it is written down that the server is left alone."""
+        self._back[server] = asyncio.Event()
+
     async def leave_alone(self, server: ServerNid, seconds: float) -> bool:
         """Return once the time is over, or the server shows life; answers whether it does."""
-        back = self._back[server] = asyncio.Event()
+        back = self._back.setdefault(server, asyncio.Event())
         try:
             async with asyncio.timeout(seconds):
                 return await back.wait()

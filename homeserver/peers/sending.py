@@ -50,6 +50,8 @@ _AWAY = 3_600_000
 gets each room's newest event."""
 BACK = "server back"
 """Of the message that a server which was left alone shows life."""
+_SILENT = "server silent"
+"""Of the message that a server did not answer: a sign of life from before says nothing more."""
 _MOST_TRIES = 7
 """To bring what sticks to a server that does not take it, in some two minutes."""
 _LIMITS = Limits(total=60.0)
@@ -92,6 +94,7 @@ class Sending:
         self._bus = bus
         bus.hear("edu", self._hear)
         bus.hear(BACK, self._hear_back)
+        bus.hear(_SILENT, self._hear_silence)
 
     async def run(self) -> None:
         """Have the duty for as long as it is ours, again and again."""
@@ -325,7 +328,7 @@ class Sending:
         self, server: ServerNid, name: ServerName, error: FederationError
     ) -> tuple[int, Standing]:
         """Leave the server alone for longer than last time; for how many milliseconds."""
-        self._heard.pop(name, None)  # that it was alive just before says nothing any more
+        self._pauses.begin(server)
         least = self._settings.retry_minimum.milliseconds
         most = self._settings.retry_maximum.milliseconds
         gone = isinstance(error, HttpError) and error.status == 410
@@ -338,6 +341,7 @@ class Sending:
             await destinations.fail(conn, server, pause, retry_ts, behind)
             if is_away:
                 self._away.add(server)
+        self._bus.tell(_SILENT, {"server": name})
         log.debug("another server does not answer", server=name, reason=str(error), pause=pause)
         return pause, standing._replace(pause=pause)
 
@@ -400,6 +404,9 @@ class Sending:
 
     def _hear_back(self, message: Message) -> None:
         self._pauses.note_life(message["server"])
+
+    def _hear_silence(self, message: Message) -> None:
+        self._heard.pop(message["server"], None)
 
     async def _wake_named(self, names: list[str]) -> None:
         async with self._process.database.reader() as conn:

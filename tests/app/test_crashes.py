@@ -172,10 +172,22 @@ async def must_agree(people: list[Talker], room_id: str) -> None:
     ends = time.monotonic() + SETTLES_WITHIN
     for person in people:
         while said - set(person.timeline):
-            missing = len(said - set(person.timeline))
-            assert time.monotonic() < ends, f"{missing} never came\n{person.server.log}"
+            assert time.monotonic() < ends, await what_is_missing(person, people, room_id)
             await person.listen(room_id)
         assert len(person.timeline) == len(set(person.timeline)), "shown twice"
         history = await person.history(room_id)
         assert len(history) == len(set(history)), "twice in the room"
         assert said <= set(history)
+
+
+async def what_is_missing(person: Talker, people: list[Talker], room_id: str) -> str:
+    """Who said it, as the how-manieth thing, and whether the room has it; then what was logged."""
+    seen, history = set(person.timeline), set(await person.history(room_id))
+    lines = [
+        f"{person.user_id} lacks what {one.user_id} said as {number} of {len(one.acknowledged)}"
+        f", which is {'in' if event_id in history else 'not in'} the room there"
+        for one in people
+        for number, event_id in enumerate(one.acknowledged)
+        if event_id not in seen
+    ]
+    return "\n".join([*lines, *(one.server.log for one in people)])
