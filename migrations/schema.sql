@@ -265,7 +265,6 @@ TABLE incoming_transactions
     answer bytea NOT NULL
     received_ts bigint NOT NULL
     CONSTRAINT incoming_transactions_pkey PRIMARY KEY (origin, txn_id)
-    CREATE INDEX incoming_transactions_by_time ON public.incoming_transactions USING btree (received_ts)
 
 TABLE installation
     only_row boolean NOT NULL DEFAULT true

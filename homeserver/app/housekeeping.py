@@ -9,6 +9,7 @@ from homeserver.logs import get_logger
 from homeserver.rooms.purging import Purging
 from homeserver.storage import (
     admin_tasks,
+    answered,
     delayed_events,
     events,
     redactions,
@@ -52,6 +53,7 @@ async def tidy(parts: Parts) -> None:
         await delayed_events.forget_finalised(conn, before, _MOST_FINALISED)
         await sticky.forget_expired(conn, process.now())
         await admin_tasks.forget(conn, before)
+        await answered.trim(conn, process.now())
         await redactions.forget_originals(conn, process.now())
         await sliding.forget_unused(conn, process.today - _CONNECTIONS_LAST)
 

@@ -16,6 +16,7 @@ from homeserver.app.parts import (
 from homeserver.appservices.third_parties import ThirdParties
 from homeserver.client_server import house as client_server
 from homeserver.media.quarantine import Quarantine
+from homeserver.peers.answers import Answers
 from homeserver.push.pushers import Pushers
 from homeserver.push.rulesets import Rulesets
 from homeserver.rooms.purging import Purging
@@ -188,6 +189,7 @@ def server_house(
         settings=base.settings,
         process=base.process,
         limits=base.limits,
+        answers=Answers(base.process),
         signing_key=base.signing_key,
         old_keys=base.old_keys,
         peers=federating.peers,

@@ -16,6 +16,7 @@ from homeserver.e2ee.remote_updates import RemoteUpdates
 from homeserver.http.limits import Limits
 from homeserver.http.turns import Turns
 from homeserver.media.repository import Repository
+from homeserver.peers.answers import Answers
 from homeserver.peers.peers import Peers
 from homeserver.rooms.aliases import Aliases
 from homeserver.rooms.directory import Directory
@@ -38,6 +39,8 @@ class House:
     limits: Limits
     transactions: Turns = field(default_factory=lambda: Turns(5, 25))
     """Of each server, which should send one after the other."""
+    answers: Answers
+    """To transactions, for when they come again."""
     signing_key: SigningKey
     old_keys: Sequence[OldKey]
     peers: Peers

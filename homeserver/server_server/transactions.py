@@ -14,7 +14,7 @@ import orjson
 from federation.canonical_json import JsonObject, decode_object, encode
 from federation.errors import CanonicalJSONError, EventFormatError, IdentifierError
 from federation.events import parse
-from federation.identifiers import EventID, RoomID, ServerName, parse_room_id
+from federation.identifiers import MAX_BYTES, EventID, RoomID, ServerName, parse_room_id
 from federation.room_versions import ROOM_VERSIONS
 from homeserver.e2ee.remote_updates import device_update, signing_keys
 from homeserver.errors import BadJson
@@ -22,7 +22,6 @@ from homeserver.http import Auth, Reply, Request, Routes
 from homeserver.logs import error_id, get_logger
 from homeserver.rooms.receiving import Results
 from homeserver.server_server.house import House
-from homeserver.storage import federation_reads
 from homeserver.storage.events import get_rooms
 from homeserver.storage.pool import may_succeed
 
@@ -31,6 +30,8 @@ routes = Routes("federation", limit="federation_requests")
 
 MOST_EVENTS = 50
 MOST_EDUS = 100
+LONGEST_REASON = 500
+"""Characters that say why an event was refused."""
 MOST_ROOMS = 500
 """Of which ephemeral data of one transaction may tell."""
 
@@ -54,8 +55,7 @@ async def send_transaction(
 
 async def _answer(house: House, origin: ServerName, txn_id: str, body: bytes) -> bytes:
     """Take a transaction, unless it was taken before; what is answered."""
-    async with house.process.database.reader() as conn:
-        before = await federation_reads.find_answer(conn, origin, txn_id)
+    before = await house.answers.find(origin, txn_id)
     if before is not None:
         return before
     found = _read(body)
@@ -63,8 +63,7 @@ async def _answer(house: House, origin: ServerName, txn_id: str, body: bytes) ->
         _take_events(house, origin, found.pdus), _take_edus(house, origin, found.edus)
     )
     answer = orjson.dumps({"pdus": results})
-    async with house.process.database.reader() as conn:
-        await federation_reads.keep_answer(conn, origin, txn_id, answer, house.process.now())
+    await house.answers.keep(origin, txn_id, answer)
     return answer
 
 
@@ -95,7 +94,7 @@ async def _take_events(house: House, origin: ServerName, pdus: list[Any]) -> dic
             found = await house.receiving.receive(origin, room_id, pdus)
             if found is None:
                 found = await _elsewhere(house, origin, room_id, pdus)
-            results.update({i: {"error": why} if why else {} for i, why in found.items()})
+            results.update({i: _result(why) for i, why in found.items()})
         except Exception as error:
             if may_succeed(error):
                 raise  # not acknowledged: it is sent again
@@ -106,6 +105,11 @@ async def _take_events(house: House, origin: ServerName, pdus: list[Any]) -> dic
 
     await asyncio.gather(*map(take, by_room))
     return results
+
+
+def _result(why: str | None) -> JsonObject:
+    """What became of an event; why it was refused may be in words of its sender."""
+    return {"error": why[:LONGEST_REASON]} if why else {}
 
 
 async def _elsewhere(
@@ -128,8 +132,9 @@ async def _names(house: House, room_id: RoomID, pdus: list[JsonObject]) -> list[
             raw = encode(pdu, strict=False)
             names.append(parse(raw, ROOM_VERSIONS[version or "12"]).event.event_id)
         except (CanonicalJSONError, EventFormatError):
-            if isinstance(pdu.get("event_id"), str):
-                names.append(EventID(pdu["event_id"]))
+            name = pdu.get("event_id")
+            if isinstance(name, str) and len(name) <= MAX_BYTES:
+                names.append(EventID(name))
     return names
 
 

@@ -144,39 +144,6 @@ async def missing(
     return [EventNid(row[0]) for row in rows]
 
 
-async def find_answer(conn: Connection, origin: str, txn_id: str) -> bytes | None:
-    """What a transaction of another server was answered before."""
-    found: bytes | None = await conn.fetchval(
-        "SELECT answer FROM incoming_transactions WHERE origin = $1 AND txn_id = $2",
-        origin,
-        txn_id,
-    )
-    return found
-
-
-async def keep_answer(conn: Connection, origin: str, txn_id: str, answer: bytes, now: int) -> None:
-    """Keep what a transaction was answered; those of more than a day ago are forgotten.
-
-    The disk is not waited for: without it, the same is found out again.
-    """
-    await conn.execute(
-        """
-        WITH old AS (
-            DELETE FROM incoming_transactions
-             WHERE origin = $1 AND received_ts < $4::bigint - 86400000
-        )
-        INSERT INTO incoming_transactions (origin, txn_id, answer, received_ts)
-        SELECT $1, $2, $3, $4
-          FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
-        ON CONFLICT DO NOTHING
-        """,
-        origin,
-        txn_id,
-        answer,
-        now,
-    )
-
-
 async def forward(
     conn: Connection, room: RoomNid, event: EventNid, but: Collection[str], kind: int
 ) -> int | None:

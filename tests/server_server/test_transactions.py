@@ -9,8 +9,12 @@ from typing import Any
 
 from federation.auth import select
 from federation.building import Place
-from federation.identifiers import EventID, UserID
+from federation.identifiers import EventID, ServerName, UserID
 from federation.signing import SigningKey
+from homeserver.peers.answers import TRIMMED_AFTER, Answers
+from homeserver.storage import answered
+from homeserver.storage.answered import MOST_OF_ORIGIN
+from homeserver.storage.process import DAY
 from tests.server_server.conftest import V3, Scene
 from tests.server_server.peer import V1
 from tests.servers import eventually
@@ -31,6 +35,53 @@ async def test_a_transaction_again_is_not_taken_again(scene: Scene) -> None:
     other = peer.say(scene.room, "more", eve)
     assert await peer.send([other], txn="same") == first
     assert await scene.texts() == ["hello"]
+
+
+async def test_answers_take_little_room(scene: Scene) -> None:
+    """Of one server and of all, the newest are kept; whoever comes late is answered the same."""
+    peer, eve, process = scene.peer, scene.peer.user("eve"), scene.hearth.parts.base.process
+    good, bad = peer.say(scene.room, "hello", eve), peer.say(scene.room, "hi", peer.user("nobody"))
+    message = {"sender": eve, "type": "t", "message_id": "once", "messages": {
+        scene.ann.user_id: {scene.ann.device_id: {"body": "psst"}}}}  # fmt: skip
+    edus = [{"edu_type": "m.direct_to_device", "content": message}]
+    first = await peer.send([good, bad], edus, txn="first")
+    assert first[good.event_id] == {}
+    assert first[bad.event_id]["error"]
+    answers = Answers(process)
+    await answers.keep(ServerName("other.test"), "1", b"other")
+    for number in range(2 * MOST_OF_ORIGIN // 50_000):
+        await answers.keep(peer.name, f"{number}", b"x" * 50_000)
+    async with process.database.reader() as conn:
+        count = "SELECT count(*), sum(octet_length(answer)) FROM incoming_transactions"
+        kept, size = await conn.fetchrow(f"{count} WHERE origin = $1", peer.name)
+    assert kept > 10
+    assert size <= MOST_OF_ORIGIN + TRIMMED_AFTER
+    assert await answers.find(peer.name, "first") is None
+    assert await answers.find(peer.name, f"{number}") == b"x" * 50_000
+    assert await answers.find(ServerName("other.test"), "1") == b"other"
+    again = await peer.send([good, bad], edus, txn="first")
+    assert again[good.event_id] == {}
+    assert await scene.texts() == ["hello"]
+    synced = (await scene.ann.get(f"{V3}/sync", timeout=0)).ok()
+    assert [one["content"]["body"] for one in synced["to_device"]["events"]] == ["psst"]
+    async with process.database.reader() as conn:
+        await answered.trim(conn, process.now(), MOST_OF_ORIGIN, 200_000)
+        kept, size = await conn.fetchrow(count)
+    assert kept > 1
+    assert size <= 200_000
+    # Those of a server that is never heard of again go, too.
+    async with process.database.reader() as conn:
+        await answered.trim(conn, process.now() + DAY + 1)
+        assert await conn.fetchval("SELECT count(*) FROM incoming_transactions") == 0
+
+
+async def test_a_refusal_is_short(scene: Scene) -> None:
+    """However long what names the refused event is."""
+    raw = {"room_id": scene.room.room_id, "event_id": "$" + "x" * 100_000, "type": "y" * 50_000}
+    elsewhere = raw | {"room_id": f"!elsewhere:{scene.peer.name}"}
+    status, answer = await scene.peer.ask("PUT", f"{V1}/send/long", {"pdus": [raw, elsewhere]})
+    assert status == 200
+    assert len(json.dumps(answer)) < 2000
 
 
 async def test_the_same_at_the_same_moment(scene: Scene) -> None:
