@@ -327,11 +327,13 @@ TABLE media
     used_day integer NOT NULL
     quarantined_by bigint
     is_protected boolean NOT NULL DEFAULT false
+    is_preview boolean NOT NULL DEFAULT false
     CONSTRAINT media_origin_media_id_key UNIQUE (origin, media_id)
     CONSTRAINT media_pkey PRIMARY KEY (media_nid)
     CREATE INDEX media_announced ON public.media USING btree (user_nid) WHERE (file_id IS NULL)
     CREATE INDEX media_by_use ON public.media USING btree (used_day)
     CREATE INDEX media_by_user ON public.media USING btree (user_nid) WHERE (user_nid IS NOT NULL)
+    CREATE INDEX media_of_previews ON public.media USING btree (created_ts) WHERE is_preview
 
 TABLE memberships WITH (fillfactor=80)
     room_nid bigint NOT NULL

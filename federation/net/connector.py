@@ -1,4 +1,4 @@
-"""How connections come about: name to addresses, policy, socket, perhaps a proxy, then TLS.
+"""How connections come about: name to addresses, policy, socket, perhaps a proxy, mostly TLS.
 
 This is the one place where sockets to other servers are opened, so it is the one place where
 `AddressPolicy` is kept: addresses are looked up here, judged here, and connected to as they are.
@@ -95,7 +95,8 @@ class Connector(aiohttp.BaseConnector):
 
     async def _connected(self, req: aiohttp.ClientRequest) -> ResponseHandler:
         host, port = req.url.raw_host, req.url.port
-        if host is None or port is None or not isinstance(req.ssl, ssl.SSLContext):
+        context = req.ssl if isinstance(req.ssl, ssl.SSLContext) else None
+        if host is None or port is None or (req.is_ssl() and context is None):
             raise TypeError("a request without host or TLS")
         name = req.server_hostname or host
         _check_names(host, name)
@@ -108,9 +109,9 @@ class Connector(aiohttp.BaseConnector):
         _, protocol = await asyncio.get_running_loop().create_connection(
             self._factory,
             sock=sock,
-            ssl=req.ssl,
-            server_hostname=name.rstrip("."),
-            ssl_shutdown_timeout=_TLS_SHUTDOWN,
+            ssl=context,
+            server_hostname=name.rstrip(".") if context else None,
+            ssl_shutdown_timeout=_TLS_SHUTDOWN if context else None,
         )
         return protocol
 

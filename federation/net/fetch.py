@@ -1,11 +1,11 @@
-"""Plain HTTPS requests, unsigned: for `.well-known`, and for whoever is no homeserver.
+"""Requests without a signature: for `.well-known`, and for whoever is no homeserver.
 
-Only over HTTPS: a redirect cannot take a request out of it.
+Only over HTTPS, unless whoever asks says otherwise: a redirect cannot take a request out of it.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from yarl import URL
 
@@ -18,27 +18,44 @@ MAX_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """Where a GET may lead, and what it says of itself at each stop."""
+
+    redirects: int = MAX_REDIRECTS
+    is_plain: bool = False
+    """Whether it may go over plain HTTP."""
+    passes: Callable[[str], bool] = lambda _host: True
+    """Whether a host may be asked, by its name in lower case."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+HTTPS_ONLY = Way()
+
+
 @asynccontextmanager
 async def fetch(
-    transport: Transport, url: str, limits: Limits, *, redirects: int = MAX_REDIRECTS
+    transport: Transport, url: str, limits: Limits, way: Way = HTTPS_ONLY
 ) -> AsyncIterator[Reply]:
-    """GET `url`, over at most `redirects` redirects; the answer may have any other status.
+    """GET `url`, over redirects as `way` allows; the answer may have any other status.
 
     Raises:
-        ResponseFormatError: the redirects lead in a circle, nowhere, out of HTTPS, or too far.
+        ResponseFormatError: the redirects lead in a circle, nowhere, too far, or where they may
+            not.
         RequestError: of any other kind, as `Transport.send`.
 
     """
-    here = _checked(URL(url))
+    here = _first(url, way)
     visited: set[URL] = set()
     async with deadline(limits.total):
-        while here not in visited and len(visited) <= redirects:
+        while here not in visited and len(visited) <= way.redirects:
             visited.add(here)
-            async with transport.send(_get(here), limits) as reply:
+            request = replace(_get(here), headers=way.headers)
+            async with transport.send(request, limits) as reply:
                 if reply.status not in _REDIRECTS:
-                    yield reply
+                    yield replace(reply, url=str(here))
                     return
-                here = _next(here, reply.headers.get("Location", ""))
+                here = _next(here, reply.headers.get("Location", ""), way)
         raise ResponseFormatError("a circle of redirects, or too many of them")
 
 
@@ -68,10 +85,7 @@ async def ask(
         RequestError: of any other kind, as `Transport.send`.
 
     """
-    try:
-        there = _checked(URL(url))
-    except ValueError as error:
-        raise ResponseFormatError("not a URL") from error
+    there = _first(url, HTTPS_ONLY)
     sent = {"Accept": "application/json", **(headers or {})}
     if content is not None:
         sent["Content-Type"] = "application/json"
@@ -84,27 +98,37 @@ def _get(url: URL) -> Outgoing:
     host = (url.raw_host or "").lower()
     return Outgoing(
         method="GET",
-        endpoint=Endpoint(host, url.port or 443),
+        endpoint=Endpoint(host, url.port or 443),  # `port` knows the one of plain HTTP
         target=url.raw_path_qs,
         host_header=(url.host_port_subcomponent or host).lower(),
-        tls_name=host,
+        tls_name=None if url.scheme == "http" else host,
     )
 
 
-def _next(here: URL, location: str) -> URL:
+def _first(url: str, way: Way) -> URL:
+    try:
+        return _checked(URL(url), way)
+    except ValueError as error:
+        raise ResponseFormatError("not a URL") from error
+
+
+def _next(here: URL, location: str, way: Way) -> URL:
     try:
         # `encoded`: targets that hold signatures of their own must not be written differently.
         there = URL(location, encoded=True)
         if not location or (there.scheme and not there.raw_host):
             raise ResponseFormatError("a redirect that does not say where to")
-        return _checked(here.join(there))
+        return _checked(here.join(there), way)
     except ValueError as error:
         raise ResponseFormatError("a redirect to something that is no URL") from error
 
 
-def _checked(url: URL) -> URL:
-    if url.scheme != "https" or not url.raw_host or url.raw_user or url.raw_password:
+def _checked(url: URL, way: Way) -> URL:
+    schemes = {"https", "http"} if way.is_plain else {"https"}
+    if url.scheme not in schemes or not url.raw_host or url.raw_user or url.raw_password:
         raise ResponseFormatError("a redirect out of plain HTTPS")
+    if not way.passes(url.raw_host.lower()):
+        raise ResponseFormatError("a redirect to a host that is not asked")
     if not is_target(url.raw_path_qs):
         raise ResponseFormatError("a redirect to a target that cannot be sent")
     return url.with_fragment(None)

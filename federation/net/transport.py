@@ -1,4 +1,4 @@
-"""One HTTPS request to one endpoint, and its answer: TLS, pooling, limits.
+"""One request to one endpoint, and its answer: TLS, pooling, limits.
 
 Everything that aiohttp can raise ends here. What is asked, of whom, and what is tried next is for
 the callers: `client` for federation requests, `fetch` for plain ones.
@@ -58,8 +58,9 @@ class Outgoing:
     target: str
     """Path and query, encoded; sent as they are."""
     host_header: str
-    tls_name: str
-    """The name, or IP address, for which the certificate must be valid."""
+    tls_name: str | None
+    """The name, or IP address, for which the certificate must be valid; `None` where it goes over
+    plain HTTP, so that whoever is on the way can read and write it."""
     names: tuple[str, ...] = ()
     """Further names of the server, for the choice of a proxy."""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -76,6 +77,8 @@ class Reply:
     chunks: AsyncIterator[bytes]
     """The body, inflated; can be read once. Raises `TransportError`, `ResponseTooLargeError`,
     `ResponseFormatError`."""
+    url: str = ""
+    """Where it came from, if redirects were followed."""
 
     async def read(self) -> bytes:
         """The whole body; errors as `chunks`."""
@@ -148,14 +151,15 @@ class Transport:
 
     async def _start(self, request: Outgoing, limits: Limits) -> aiohttp.ClientResponse:
         proxy = choose_proxy(self._proxies, request.endpoint.host, *request.names)
+        name = request.tls_name
         return await self._session(proxy).request(
             request.method,
             _url(request),
             data=request.body,
             headers={**self._headers, **request.headers, "Host": request.host_header},
             allow_redirects=False,
-            ssl=self._tls.context_for(request.tls_name),
-            server_hostname=request.tls_name,
+            ssl=True if name is None else self._tls.context_for(name),
+            server_hostname=name,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=limits.connect, sock_read=limits.idle
             ),
@@ -204,4 +208,5 @@ def _url(request: Outgoing) -> URL:
     """`encoded`: what is signed must be what is sent, to the letter."""
     host, port = request.endpoint
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return URL(f"https://{authority}{request.target}", encoded=True)
+    scheme = "http" if request.tls_name is None else "https"
+    return URL(f"{scheme}://{authority}{request.target}", encoded=True)

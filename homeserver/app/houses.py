@@ -92,6 +92,7 @@ def client_house(
         carrying_over=writing.carrying_over,
         remote_profile=federating.federated.profile,
         media=federating.media,
+        previews=federating.previews,
         uploads=encryption.uploads,
         key_queries=encryption.queries,
         cross_signing=encryption.cross_signing,

@@ -64,6 +64,8 @@ from homeserver.e2ee.remote_updates import RemoteUpdates
 from homeserver.e2ee.telling import Telling
 from homeserver.e2ee.uploads import Uploads
 from homeserver.media.folder import Folder
+from homeserver.media.pages import WebPages
+from homeserver.media.previews import Previews
 from homeserver.media.remote import Remote
 from homeserver.media.repository import Repository
 from homeserver.peers.identity import IdentityServers
@@ -275,6 +277,13 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
     rejudging = Rejudging(rooms.means, resolving)
     completing = Completing(process, receiving, claims, rejudging, rooms.means)
     largest = int(settings.media.max_remote)
+    media = Repository(
+        process,
+        settings.media,
+        Folder(settings.media_folder),
+        Remote(peers.client, peers.fetch, largest),
+    )
+    pages = WebPages(peers.fetch, settings.previews)
     return Federating(
         peers=peers,
         identity=IdentityServers(peers, settings.accounts.identity_servers),
@@ -299,12 +308,8 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
         receiving=receiving,
         claims=claims,
         backfilling=Backfilling(process, remote, receiving, claims, rooms.means, resolving),
-        media=Repository(
-            process,
-            settings.media,
-            Folder(settings.media_folder),
-            Remote(peers.client, peers.fetch, largest),
-        ),
+        media=media,
+        previews=Previews(settings.previews, pages, media.keep_preview, process.now),
     )
 
 

@@ -43,6 +43,7 @@ from homeserver.e2ee.queries import Queries
 from homeserver.e2ee.remote_updates import RemoteUpdates
 from homeserver.e2ee.uploads import Uploads
 from homeserver.http.limits import Limits
+from homeserver.media.previews import Previews
 from homeserver.media.repository import Repository
 from homeserver.peers.identity import IdentityServers
 from homeserver.peers.peers import Peers
@@ -177,6 +178,7 @@ class Federating:
     claims: Claims
     backfilling: Backfilling
     media: Repository
+    previews: Previews
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,6 +104,7 @@ class Worker:
         if self.parts is not None:
             await self.parts.admin_house.tasks.close()
             await self.parts.encryption.fetching.close()
+            await self.parts.federating.previews.close()
             await self.parts.federating.peers.close()
             await self.parts.federating.claims.close()
             await self.parts.bridging.bridges.close()

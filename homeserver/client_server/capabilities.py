@@ -39,6 +39,7 @@ def capabilities(settings: Settings, *, is_admin: bool) -> dict[str, object]:
         "m.forget_forced_upon_leave": {"enabled": settings.rooms.forget_on_leave},
         # COMPAT(clients from before it was in the specification) MSC4267
         "org.matrix.msc4267.forget_forced_upon_leave": {"enabled": settings.rooms.forget_on_leave},
+        "io.element.msc4452.preview_url": {"enabled": settings.previews.enabled},
         "org.matrix.msc4140.delayed_events": {
             "max_delay_ms": delayed.max_delay.milliseconds,
             "max_scheduled": delayed.max_scheduled,

@@ -32,6 +32,7 @@ from homeserver.e2ee.messages import DeviceMessages
 from homeserver.e2ee.queries import Queries
 from homeserver.e2ee.uploads import Uploads
 from homeserver.http.limits import Limits
+from homeserver.media.previews import Previews
 from homeserver.media.repository import Repository
 from homeserver.push.pushers import Pushers
 from homeserver.push.rulesets import Rulesets
@@ -167,3 +168,4 @@ class House:
     presence: Presence
 
     media: Repository
+    previews: Previews

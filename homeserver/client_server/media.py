@@ -11,6 +11,7 @@ from homeserver.http import BodyStream, Json, Request, Routes, Stream
 from homeserver.media.headers import for_file
 from homeserver.media.queries import (
     DownloadQuery,
+    PreviewQuery,
     ThumbnailQuery,
     UploadQuery,
     parse_media_id,
@@ -62,6 +63,22 @@ async def get_config(request: Request, house: House) -> Json:
     return {"m.upload.size": int(house.settings.media.max_upload)}
 
 
+@routes.get("/_matrix/client/v1/media/preview_url", auth=True)
+async def get_url_preview_authed(
+    request: Request, house: House, *, query: PreviewQuery, who: Session
+) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediapreview_url"""
+    return await _preview(request, house, query, who)
+
+
+@routes.get("/_matrix/media/v3/preview_url", auth=True)
+async def get_url_preview(
+    request: Request, house: House, *, query: PreviewQuery, who: Session
+) -> Json:
+    """https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3preview_url"""
+    return await _preview(request, house, query, who)
+
+
 @routes.get("/_matrix/client/v1/media/download/{serverName}/{mediaId}", auth=True, allows=["guest"])
 async def get_content_authed(request: Request, house: House, *, query: DownloadQuery) -> Stream:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediadownloadservernamemediaid"""
@@ -111,6 +128,14 @@ async def get_content_thumbnail(request: Request, house: House, *, query: Thumbn
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3thumbnailservernamemediaid"""
     _check_legacy(house)
     return await _thumbnail(request, house, query)
+
+
+async def _preview(request: Request, house: House, query: PreviewQuery, who: Session) -> Json:
+    def admit() -> None:
+        if request.caller is not None and request.caller.is_limited:
+            house.limits.check("previews", who.user)
+
+    return dict(await house.previews.preview(query.url, admit))
 
 
 async def _download(request: Request, house: House, query: DownloadQuery) -> Stream:

@@ -1,5 +1,6 @@
 """What no single setting shows: those that contradict each other, and those that cost much."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import reduce
@@ -15,7 +16,6 @@ NOT_BUILT = (
     "captcha",
     "rooms.expiry",
     "media.s3",
-    "previews",
     "resource_limits.monthly_active_users",
 )
 """Settings that are read and checked, and that belong to what is not built yet."""
@@ -29,6 +29,8 @@ def contradictions(settings: Settings) -> Iterator[Problem]:
     yield from _ranges(settings)
     yield from _notices(settings)
     yield from _calls(settings)
+    if not re.fullmatch(r"[\w ,;=.*-]*", settings.previews.accept_language, re.ASCII):
+        yield Problem("previews.accept_language", "not languages", example='"de, en;q=0.5"')
     limits = settings.resource_limits
     if (limits.monthly_active_users or limits.blocked) and not limits.admin_contact:
         # "admin_contact" is required in the error that such limits bring.

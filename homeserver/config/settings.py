@@ -618,7 +618,7 @@ class Previews:
     also from encrypted rooms, and those pages learn of this server."""
 
     max_page: Annotated[Size, Within(Size.parse("1K"), Size.parse("100M"))] = Size.parse("5M")
-    """How much of a page is read."""
+    """How much of a page is read, and how large its picture may be."""
 
     denied_hosts: Annotated[tuple[str, ...], Example('["*.example.net"]')] = ()
     """Hosts that are never asked; * stands for anything."""

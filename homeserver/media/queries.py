@@ -43,6 +43,14 @@ class ThumbnailQuery(msgspec.Struct):
         return Shape(self.width, self.height, self.method == "crop")
 
 
+class PreviewQuery(msgspec.Struct):
+    """Of which page a preview is wanted."""
+
+    url: Annotated[str, msgspec.Meta(max_length=8000)]
+    ts: int = 0
+    """"The preferred point in time to return a preview for": there is only the present one."""
+
+
 def parse_media_id(text: str) -> str:
     """The name of a file, or raise `InvalidParam`."""
     if not 0 < len(text) <= _LONGEST_ID or "\0" in text or not text.isascii():

@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#content-repository
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dataclasses import dataclass
 
 from federation.identifiers import ServerName
@@ -20,6 +20,7 @@ from homeserver.errors import (
 )
 from homeserver.media.folder import Folder
 from homeserver.media.headers import clean_name, clean_type
+from homeserver.media.pages import Picture
 from homeserver.media.remote import Remote
 from homeserver.media.thumbnails import make, shape_for
 from homeserver.storage import media
@@ -33,6 +34,12 @@ MOST_ANNOUNCED = 50
 """Names that one person may have announced at a time."""
 LONGEST_WAIT = 60_000
 """Milliseconds that somebody may wait for a file that was announced."""
+PREVIEWS_LAST = 2 * DAY
+"""Milliseconds for which the picture of a page stays."""
+MOST_OF_PREVIEWS = 2 * 1024**3
+"""Bytes of all such pictures; then the oldest go sooner."""
+_PREVIEWS_AT_A_STRETCH = 64 * 1024**2
+"""Bytes of them after which it is seen to that they are not too many."""
 _LOOK_AGAIN = 0.25
 
 
@@ -78,6 +85,7 @@ class Repository:
         self._remote = remote
         self._fetching: dict[Mxc, asyncio.Task[None]] = {}
         self._drawing = asyncio.Semaphore(2)
+        self._previews_since = 0
 
     async def upload(
         self, user: UserNid, chunks: AsyncIterable[bytes], kind: str | None, name: str | None
@@ -85,6 +93,18 @@ class Repository:
         """Keep a file of somebody's, under a name of our choice."""
         mxc = self._new_name()
         await self._keep(mxc, user, chunks, kind, name)
+        return mxc
+
+    async def keep_preview(self, picture: Picture) -> Mxc:
+        """Keep the picture of a page for a while; nobody's, so nobody is known by it."""
+        mxc = self._new_name()
+        await self._keep(
+            mxc, None, one_chunk(picture.data), picture.content_type, None, is_preview=True
+        )
+        self._previews_since += len(picture.data)
+        if self._previews_since >= _PREVIEWS_AT_A_STRETCH:
+            self._previews_since = 0
+            await self._clean_previews()
         return mxc
 
     async def announce(self, user: UserNid) -> tuple[Mxc, int]:
@@ -165,9 +185,19 @@ class Repository:
         announced = self._process.now() - UNUSED_EXPIRES
         async with self._process.database.reader() as conn:
             files = await media.take_unused(conn, self._process.server, before, announced)
+        await self._delete(files)
+        return len(files) + await self._clean_previews()
+
+    async def _clean_previews(self) -> int:
+        before = self._process.now() - PREVIEWS_LAST
+        async with self._process.database.reader() as conn:
+            files = await media.take_previews(conn, before, MOST_OF_PREVIEWS)
+        await self._delete(files)
+        return len(files)
+
+    async def _delete(self, files: Sequence[str]) -> None:
         for file_id in files:
             await self._folder.delete(file_id)
-        return len(files)
 
     def _new_name(self) -> Mxc:
         return Mxc(self._process.server, secrets.token_urlsafe(18))
@@ -179,6 +209,8 @@ class Repository:
         chunks: AsyncIterable[bytes],
         kind: str | None,
         name: str | None,
+        *,
+        is_preview: bool = False,
     ) -> None:
         kept = await self._folder.write(chunks)
         async with self._process.database.reader() as conn:
@@ -191,6 +223,7 @@ class Repository:
                 clean_type(kind),
                 clean_name(name),
                 self._process.now(),
+                is_preview=is_preview,
             )
         if not is_first:
             await self._folder.delete(kept.file_id)
@@ -243,19 +276,20 @@ class Repository:
             await self._keep(mxc, None, file.chunks, file.content_type, file.name)
 
     async def _draw(self, item: Item, shape: Shape) -> Thumbnail:
-        async def one_chunk() -> AsyncGenerator[bytes, None]:
-            yield data
-
         path = self._folder.path(item.file_id or "")
         async with self._drawing:
             made = await asyncio.to_thread(make, path, shape, self._settings.max_pixels)
         if made is None:
             raise MatrixError("no thumbnail can be made of this file")
-        data = made.data
-        kept = await self._folder.write(one_chunk())
+        kept = await self._folder.write(one_chunk(made.data))
         thumbnail = Thumbnail(kept.file_id, kept.size, made.content_type)
         async with self._process.database.reader() as conn:
             if await media.add_thumbnail(conn, item.media, shape, thumbnail):
                 return thumbnail
             await self._folder.delete(kept.file_id)
             return await media.find_thumbnail(conn, item.media, shape) or thumbnail
+
+
+async def one_chunk(data: bytes) -> AsyncGenerator[bytes, None]:
+    """Bytes as a file is written from them."""
+    yield data

@@ -16,7 +16,7 @@ from federation.net.addresses import AddressPolicy
 from federation.net.client import FederationClient
 from federation.net.discovery import Discovery
 from federation.net.dns import AioDnsResolver
-from federation.net.fetch import ask, fetch, post
+from federation.net.fetch import HTTPS_ONLY, Way, ask, fetch, post
 from federation.net.key_fetcher import FederationKeyFetcher
 from federation.net.key_ring import KeyRing
 from federation.net.proxies import ProxyRule
@@ -96,9 +96,11 @@ class Peers:
         """Whether the settings let us deal with a server."""
         return is_allowed(self._settings.federation, server)
 
-    def fetch(self, url: str, limits: Limits) -> AbstractAsyncContextManager[Reply]:
+    def fetch(
+        self, url: str, limits: Limits, way: Way = HTTPS_ONLY
+    ) -> AbstractAsyncContextManager[Reply]:
         """GET something from anywhere that may be reached."""
-        return fetch(self._transport, url, limits)
+        return fetch(self._transport, url, limits, way)
 
     def post(self, url: str, content: bytes, limits: Limits) -> AbstractAsyncContextManager[Reply]:
         """POST JSON to anybody who may be reached."""

@@ -99,13 +99,15 @@ async def add(
     content_type: str | None,
     file_name: str | None,
     now: int,
+    *,
+    is_preview: bool = False,
 ) -> bool:
     """Note a file that was written; false if one of that name is there already."""
     made = await conn.fetchval(
         """
         INSERT INTO media AS old (origin, media_id, user_nid, file_id, size, sha256, content_type,
-                                  file_name, created_ts, used_day)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::bigint, ($9::bigint / 86400000)::integer)
+                                  file_name, created_ts, used_day, is_preview)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::bigint, ($9::bigint / 86400000)::integer, $10)
         ON CONFLICT (origin, media_id) DO UPDATE
            SET file_id = excluded.file_id, size = excluded.size, sha256 = excluded.sha256,
                content_type = excluded.content_type, file_name = excluded.file_name
@@ -119,6 +121,7 @@ async def add(
         content_type,
         file_name,
         now,
+        is_preview,
     )
     return made is not None
 
@@ -169,26 +172,50 @@ async def take_unused(
 
     Answers the files to delete, thumbnails too.
     """
-    rows = await conn.fetch(
+    found = """
+        SELECT media_nid FROM media
+         WHERE ((origin <> $1 AND used_day < $2) OR (file_id IS NULL AND created_ts < $3))
+           AND quarantined_by IS NULL
+         LIMIT $4
         """
+    return await _take(conn, found, server, before_day, announced_before, limit)
+
+
+async def take_previews(conn: Connection, before: int, most: int) -> Sequence[str]:
+    """Forget pictures of pages from before a time, and the oldest where all are too large.
+
+    Answers the files to delete, thumbnails too.
+
+    Args:
+        conn: to write with.
+        before: milliseconds since the epoch.
+        most: bytes of all that may stay.
+
+    """
+    found = """
+        SELECT media_nid
+          FROM (SELECT media_nid, created_ts,
+                       sum(size) OVER (ORDER BY created_ts DESC, media_nid DESC) AS held
+                  FROM media
+                 WHERE is_preview AND quarantined_by IS NULL) p
+         WHERE created_ts < $1 OR held > $2
+        """
+    return await _take(conn, found, before, most)
+
+
+async def _take(conn: Connection, found: str, *given: object) -> Sequence[str]:
+    """Forget the files that a query finds; answers their names in the store."""
+    rows = await conn.fetch(
+        f"""
         WITH gone AS (
-            DELETE FROM media WHERE media_nid IN (
-                SELECT media_nid FROM media
-                 WHERE ((origin <> $1 AND used_day < $2)
-                        OR (file_id IS NULL AND created_ts < $3))
-                   AND quarantined_by IS NULL
-                 LIMIT $4
-            ) RETURNING media_nid, file_id
+            DELETE FROM media WHERE media_nid IN ({found}) RETURNING media_nid, file_id
         ), smaller AS (
             DELETE FROM thumbnails t USING gone
              WHERE t.media_nid = gone.media_nid RETURNING t.file_id
         )
         SELECT file_id FROM gone WHERE file_id IS NOT NULL UNION ALL SELECT file_id FROM smaller
-        """,
-        server,
-        before_day,
-        announced_before,
-        limit,
+        """,  # noqa: S608 - the query is one of those above
+        *given,
     )
     return [row[0] for row in rows]
 

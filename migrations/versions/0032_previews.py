@@ -1,0 +1,11 @@
+"""Pictures of previewed pages are known, and deleted."""
+
+from migrations.running import run_sql
+
+revision = "0032"
+down_revision = "0031"
+
+
+def upgrade() -> None:
+    """Run the SQL beside this file."""
+    run_sql(__file__)
