@@ -3,7 +3,7 @@
 from migrations.running import run_sql
 
 revision = "0032"
-down_revision = "0031"
+down_revision = "0036"
 
 
 def upgrade() -> None:
