@@ -32,6 +32,13 @@ TABLE accounts WITH (fillfactor=80)
     appservice text COLLATE "C"
     CONSTRAINT accounts_pkey PRIMARY KEY (user_nid)
 
+TABLE active_users
+    user_nid bigint NOT NULL
+    seen_day integer NOT NULL
+    notice text COLLATE "C"
+    CONSTRAINT active_users_pkey PRIMARY KEY (user_nid)
+    CREATE INDEX active_users_by_day ON public.active_users USING btree (seen_day)
+
 TABLE admin_tasks
     task_id text COLLATE "C" NOT NULL
     kind smallint NOT NULL
@@ -711,6 +718,26 @@ TABLE users
     CONSTRAINT users_pkey PRIMARY KEY (user_nid)
     CONSTRAINT users_user_id_key UNIQUE (user_id)
 
+CREATE OR REPLACE FUNCTION public.admit_active(p_user bigint, p_today integer, p_since integer, p_most bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    UPDATE active_users SET seen_day = greatest(seen_day, p_today)
+     WHERE user_nid = p_user AND seen_day >= p_since;
+    IF FOUND THEN
+        RETURN true;
+    END IF;
+    PERFORM pg_advisory_xact_lock(7310868735949794664);  -- who comes next is counted
+    IF count_active(p_since) >= p_most THEN
+        RETURN false;
+    END IF;
+    INSERT INTO active_users AS old (user_nid, seen_day) VALUES (p_user, p_today)
+    ON CONFLICT (user_nid) DO UPDATE SET seen_day = greatest(old.seen_day, excluded.seen_day);
+    RETURN true;
+END
+$function$
+
 CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], m_own bigint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[], t_txn_id text[], x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[], x_until bigint[], l_event bigint[], l_parent bigint[], l_rel_type text[], l_type text[], l_sender text[], l_key text[], n_event bigint[], n_sender bigint[], n_thread bigint[], n_flags smallint[], n_mentioned text[], f_event bigint[], f_key smallint[], f_text text[], p_room bigint[], p_lifetime bigint[])
  RETURNS TABLE(event_nid bigint, pos bigint)
  LANGUAGE plpgsql
@@ -902,6 +929,16 @@ EXCEPTION WHEN lock_not_available THEN
         AND a.state = 'idle' AND a.state_change < clock_timestamp() - interval '500 ms';
     RETURN false;
 END
+$function$
+
+CREATE OR REPLACE FUNCTION public.count_active(p_since integer)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT count(*)
+      FROM active_users u JOIN accounts a ON a.user_nid = u.user_nid
+     WHERE u.seen_day >= p_since AND NOT a.deactivated
 $function$
 
 CREATE OR REPLACE FUNCTION public.forget_keys_of_device()

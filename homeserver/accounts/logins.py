@@ -9,7 +9,7 @@ from federation.identifiers import UserID
 from homeserver.accounts.credentials import Credentials, Named
 from homeserver.accounts.device_names import check_device_id, first_name, new_device_id
 from homeserver.accounts.issuing import Tokens, Validity, issue_lasting, issue_refreshable
-from homeserver.accounts.resource_limits import ResourceLimits
+from homeserver.accounts.resource_limits import Person, ResourceLimits
 from homeserver.accounts.tokens import hash_of, new_login_token, new_session
 from homeserver.errors import Forbidden, UserLocked
 from homeserver.storage import accounts, devices, tokens
@@ -121,7 +121,9 @@ class Logins:
                 raise Forbidden("wrong user name or password")
             if account.locked:
                 raise UserLocked
-            self.resource_limits.check(is_admin=account.is_admin)
+            is_counted = account.appservice is None and not account.is_guest
+            who = Person(account.user, account.is_admin, is_counted)
+            await self.resource_limits.admit(conn, who)
             login, new = await self._prepare(conn, account.user, wish)
             login = login._replace(password_hash=password_hash)
             if written := await tokens.log_in(conn, login):

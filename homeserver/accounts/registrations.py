@@ -70,6 +70,10 @@ class Registrations:
         self._flows = flows
         self._guests = guests
 
+    async def check_place(self) -> None:
+        """Raise `ResourceLimitExceeded` if nobody new can use the server."""
+        await self._logins.resource_limits.check_new()
+
     async def register(
         self, wish: Wish, body: Mapping[str, Any], auth: AuthData | None
     ) -> Registered | Challenge:
@@ -82,7 +86,7 @@ class Registrations:
 
         Raises:
             Forbidden: registration is closed.
-            ResourceLimitExceeded: so is the server.
+            ResourceLimitExceeded: so is the server, or it is full.
             InvalidUsername, Exclusive, UserInUse: see `NewAccounts.check_username`.
             WeakPassword, InvalidParam: the password, or the device's id, cannot be one.
             MissingParam: all stages are completed, and there is no password.
@@ -90,7 +94,7 @@ class Registrations:
         """
         if not self._flows:
             raise Forbidden("registration is closed")
-        self._logins.resource_limits.check()
+        await self.check_place()
         operation = Operation("register", body, may_change=True)
         before = await self._auth.find_finished(operation, auth)
         if before is None:
@@ -113,7 +117,7 @@ class Registrations:
         """
         if not self._guests:
             raise Forbidden("guests are not let in here")
-        self._logins.resource_limits.check()
+        await self.check_place()
         user = await self._new_accounts.add_guest()
         return await self.finish(user, Wish(None, None, DeviceWish(None, display_name)))
 
@@ -124,10 +128,12 @@ class Registrations:
 
         Raises:
             Forbidden: the account is not a guest's.
+            ResourceLimitExceeded: there is no place for one more.
             WeakPassword, InvalidParam: the password cannot be one.
 
         """
         self._credentials.check_new(password)
+        await self.check_place()
         password_hash = await self._credentials.hash(password)
         async with self._process.database.reader() as conn:
             pos = await accounts.upgrade_guest(conn, guest, password_hash)

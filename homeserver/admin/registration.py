@@ -45,6 +45,8 @@ async def register_with_shared_secret(request: Request, house: House, body: Regi
     asked = Asked(body.nonce, body.username, body.password, body.admin, body.user_type)
     if not is_right(secret, asked, body.mac):
         raise Forbidden("the MAC is not right")
+    if not body.admin:
+        await house.registrations.check_place()
     user = await house.new_accounts.add(body.username, body.password, is_admin=body.admin)
     if body.displayname:
         await house.profiles.set_field(user, "displayname", body.displayname)

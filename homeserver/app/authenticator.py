@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from federation.identifiers import ServerName
 from homeserver.accounts.masquerading import Masquerading
-from homeserver.accounts.resource_limits import ResourceLimits
+from homeserver.accounts.resource_limits import Person, ResourceLimits
 from homeserver.accounts.sessions import Session, Sessions
 from homeserver.errors import (
     Forbidden,
@@ -46,7 +46,7 @@ class Authenticator:
             session = await self._masquerading.session(service, *_named(request))
         _check_allowed(session, request)
         if "locked" not in request.route.allows:
-            self._resource_limits.check(is_admin=session.is_admin)
+            await self._resource_limits.let_in(_person(session))
         return Caller(session, session.user, is_limited=_is_limited(session))
 
     async def administrator(self, request: Request, token: str) -> Caller:
@@ -81,6 +81,11 @@ def _is_limited(session: Session) -> bool:
     if service is not None and (not service.rate_limited or session.user_id == service.sender):
         return False
     return not session.is_admin
+
+
+def _person(session: Session) -> Person:
+    is_bridged = session.service is not None or session.appservice is not None
+    return Person(session.user, session.is_admin, not is_bridged and not session.is_guest)
 
 
 def _check_allowed(session: Session, request: Request) -> None:

@@ -44,6 +44,7 @@ async def tidy(parts: Parts) -> None:
     """Remove what has expired, and what nobody wants any more."""
     process = parts.base.process
     await clean(process)
+    await parts.accounts.resource_limits.clean()
     await parts.federating.media.clean()
     await _purge_forgotten(parts)
     before = process.now() - _TRANSACTIONS_LAST

@@ -22,7 +22,6 @@ from homeserver.push.rulesets import Rulesets
 from homeserver.rooms.purging import Purging
 from homeserver.rooms.resident import Resident
 from homeserver.rooms.reviewing import Reviewing
-from homeserver.rooms.server_notices import ServerNotices
 from homeserver.rooms.server_views import ServerViews
 from homeserver.rooms.shutting_down import ShuttingDown
 from homeserver.rooms.tasks import Tasks
@@ -151,16 +150,7 @@ def admin_house(
         taking_charge=writing.taking_charge,
         overview=reading.overview,
         reviewing=Reviewing(base.process),
-        server_notices=ServerNotices(
-            base.process,
-            base.settings.server_notices,
-            accounts.new_accounts,
-            accounts.profiles,
-            accounts.account_data,
-            writing.creation,
-            writing.memberships,
-            writing.sending,
-        ),
+        server_notices=writing.server_notices,
         purging=purging,
         shutting_down=ShuttingDown(
             base.process,

@@ -118,6 +118,7 @@ from homeserver.rooms.resolving import Resolving
 from homeserver.rooms.room_states import RoomStates
 from homeserver.rooms.searching import Searching
 from homeserver.rooms.sending import Sending
+from homeserver.rooms.server_notices import ServerNotices
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
@@ -128,6 +129,7 @@ from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.unredacting import Unredacting
 from homeserver.rooms.upgrading import Upgrading
+from homeserver.rooms.usage_notices import UsageNotices
 from homeserver.rooms.user_directory import UserDirectory
 from homeserver.rooms.visibility import Visibility
 from homeserver.rooms.welcoming import Welcoming
@@ -166,7 +168,7 @@ def make_accounts(base: Base, bridging: Bridging) -> Accounts:
         },
     )
     new_accounts = NewAccounts(process, credentials, services.is_exclusive)
-    resource_limits = ResourceLimits(settings.resource_limits)
+    resource_limits = ResourceLimits(process, settings.resource_limits)
     logins = Logins(process, credentials, validity, resource_limits)
     devices, management = Devices(process), Management(process, credentials)
     registrations = Registrations(
@@ -345,6 +347,26 @@ def make_writing(
         spaces.lets_guests_in,
     )
     sending = Sending(process, rooms.intake, current, aliases, blocking, rooms.ignoring)
+    creation = Creation(
+        process,
+        rooms.intake,
+        accounts.profiles,
+        federated,
+        rooms.means.signer,
+        settings,
+        lambda: secrets.token_urlsafe(18),
+        rooms.ignoring,
+    )
+    server_notices = ServerNotices(
+        process,
+        base.settings.server_notices,
+        accounts.new_accounts,
+        accounts.profiles,
+        accounts.account_data,
+        creation,
+        memberships,
+        sending,
+    )
     delayed = DelayedSending(
         process, sending, base.bus, lambda user: base.limits.check("messages", user)
     )
@@ -374,15 +396,15 @@ def make_writing(
         sending=sending,
         delayed_sending=delayed,
         delayed_events=DelayedEvents(process, delayed, settings.delayed_events),
-        creation=Creation(
+        creation=creation,
+        server_notices=server_notices,
+        usage_notices=UsageNotices(
             process,
-            rooms.intake,
-            accounts.profiles,
-            federated,
-            rooms.means.signer,
-            settings,
-            lambda: secrets.token_urlsafe(18),
-            rooms.ignoring,
+            accounts.resource_limits,
+            server_notices,
+            current,
+            sending,
+            base.settings,
         ),
         upgrading=Upgrading(
             process,

@@ -87,6 +87,7 @@ from homeserver.rooms.reporting import Reporting
 from homeserver.rooms.room_states import RoomStates
 from homeserver.rooms.searching import Searching
 from homeserver.rooms.sending import Sending
+from homeserver.rooms.server_notices import ServerNotices
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.spaces import Spaces
 from homeserver.rooms.standings import Standings
@@ -97,6 +98,7 @@ from homeserver.rooms.timestamps import Timestamps
 from homeserver.rooms.typing import Typing
 from homeserver.rooms.unredacting import Unredacting
 from homeserver.rooms.upgrading import Upgrading
+from homeserver.rooms.usage_notices import UsageNotices
 from homeserver.rooms.user_directory import UserDirectory
 from homeserver.rooms.visibility import Visibility
 from homeserver.rooms.welcoming import Welcoming
@@ -195,6 +197,8 @@ class Writing:
     delayed_sending: DelayedSending
     delayed_events: DelayedEvents
     creation: Creation
+    server_notices: ServerNotices
+    usage_notices: UsageNotices
     directory: Directory
     spaces: Spaces
     user_directory: UserDirectory

@@ -78,6 +78,7 @@ class Worker:
         self._database = await open_database(self._where, readers=max(1, readers))
         base = await self._base(self._database)
         self.parts = assemble(base)
+        await self.parts.accounts.resource_limits.begin()
         self._keep_working(self.parts, self._database)
         self._http = self._server(doors, self.parts)
         await self._http.start()
@@ -172,6 +173,8 @@ class Worker:
         self._background.keep("clearing", parts.writing.clearing.run)
         self._background.keep("old messages", parts.writing.expiring.run)
         self._background.keep("application services", parts.deliveries.run)
+        if self._settings.server_notices is not None:
+            self._background.keep("usage notices", parts.writing.usage_notices.run)
         if self._settings.federation.enabled:
             self._background.keep("sending", parts.federating.sending.run)
             self._background.keep("members of rooms", parts.federating.completing.run)

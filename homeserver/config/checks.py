@@ -16,7 +16,6 @@ NOT_BUILT = (
     "captcha",
     "rooms.expiry",
     "media.s3",
-    "resource_limits.monthly_active_users",
 )
 """Settings that are read and checked, and that belong to what is not built yet."""
 

@@ -658,7 +658,9 @@ class ResourceLimits:
     """What the server bears in all."""
 
     monthly_active_users: Annotated[int | None, Within(1, 10**9), Example("500")] = None
-    """How many people may use the server within thirty days. By default any number."""
+    """How many people may use the server within thirty days; while that many do, nobody else can
+    register, log in or use it. Bridged users and guests do not count; administrators always get
+    in. With `server_notices`, people are told. By default any number."""
 
     blocked: Annotated[str | None, Example("Moving house, back tomorrow")] = None
     """If given, nobody but administrators can use the server, and this is what they are told."""

@@ -87,16 +87,15 @@ class ServerNotices:
             BadJson, TooLarge: it cannot be an event.
 
         """
-        if self._settings is None:
-            raise MatrixError("server notices are not enabled: see server_notices in the settings")
+        settings = self._given()
         async with self._process.database.reader() as conn:
             said = (await get_sent(conn, [transaction.once])).get(transaction.once)
         if said is not None:
             return said  # nor are they invited again who have left since
         user = await self._target(target)
-        speaker = await self._speaker(self._settings)
+        speaker = await self.speaker()
         async with self._making[target]:
-            room_id = await self._room(self._settings, speaker, user, target)
+            room_id = await self._room(settings, speaker, user, target)
         sending = self._means.sending
         if notice.state_key is not None:
             return await sending.set_state(
@@ -104,17 +103,9 @@ class ServerNotices:
             )
         return await sending.send(speaker, room_id, notice.type, notice.content, transaction)
 
-    async def _target(self, user_id: UserID) -> UserNid:
-        if domain_of(user_id) != self._process.server:
-            raise InvalidParam("server notices are for people of this server")
-        async with self._process.database.reader() as conn:
-            account = await accounts.find(conn, user_id)
-        if account is None or account.deactivated:
-            raise NotFound("there is no such account")
-        return account.user
-
-    async def _speaker(self, settings: Settings) -> UserID:
+    async def speaker(self) -> UserID:
         """Who speaks; made when it is first needed."""
+        settings = self._given()
         user_id = self._means.new_accounts.user_id(settings.localpart)
         async with self._process.database.reader() as conn:
             account = await accounts.find(conn, user_id)
@@ -125,6 +116,20 @@ class ServerNotices:
                 return user_id  # another process was quicker
             await self._means.profiles.impose_field(user, "displayname", settings.display_name)
         return user_id
+
+    def _given(self) -> Settings:
+        if self._settings is None:
+            raise MatrixError("server notices are not enabled: see server_notices in the settings")
+        return self._settings
+
+    async def _target(self, user_id: UserID) -> UserNid:
+        if domain_of(user_id) != self._process.server:
+            raise InvalidParam("server notices are for people of this server")
+        async with self._process.database.reader() as conn:
+            account = await accounts.find(conn, user_id)
+        if account is None or account.deactivated:
+            raise NotFound("there is no such account")
+        return account.user
 
     async def _room(
         self, settings: Settings, speaker: UserID, user: UserNid, target: UserID

@@ -130,7 +130,8 @@ class Worker:
         self.validity = validity
         self.sessions = Sessions(process)
         self.credentials = Credentials(process, passwords, shortest=8)
-        self.logins = Logins(process, self.credentials, validity, ResourceLimits(LimitSettings()))
+        limits = ResourceLimits(process, LimitSettings())
+        self.logins = Logins(process, self.credentials, validity, limits)
         self.tokens = RegistrationTokens(process, unlimited)
         checks = {PASSWORD: self.credentials.check, REGISTRATION_TOKEN: self.tokens.check}
         self.auth = InteractiveAuth(process, checks)

@@ -1,0 +1,11 @@
+"""It is known how many use the server, where so many may only."""
+
+from migrations.running import run_sql
+
+revision = "0033"
+down_revision = "0032"
+
+
+def upgrade() -> None:
+    """Run the SQL beside this file."""
+    run_sql(__file__)
