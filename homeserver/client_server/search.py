@@ -15,7 +15,7 @@ from homeserver.client_server.house import House
 from homeserver.client_server.reading import reader_of_messages, token
 from homeserver.errors import InvalidParam
 from homeserver.http import Json, Request, Routes
-from homeserver.rooms.searching import Criteria, Result
+from homeserver.rooms.searching import MOST_AROUND, Criteria, Result
 from homeserver.storage.batch import SearchKey
 
 routes = Routes("client")
@@ -27,14 +27,14 @@ _KEYS = {
     "content.name": SearchKey.NAME,
     "content.topic": SearchKey.TOPIC,
 }
-Few = Annotated[int, msgspec.Meta(ge=0, le=20)]
+Limit = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class EventContext(msgspec.Struct):
     """How much around each result."""
 
-    before_limit: Few = 5
-    after_limit: Few = 5
+    before_limit: Limit = 5
+    after_limit: Limit = 5
     include_profile: bool = False
 
 
@@ -115,8 +115,8 @@ def _criteria(asked: RoomEvents) -> Criteria:
         keys=[_KEYS[key] for key in asked.keys] if asked.keys else list(_KEYS.values()),
         by_rank=asked.order_by == "rank",
         filter=asked.filter,
-        before=around.before_limit if around else None,
-        after=around.after_limit if around else 0,
+        before=min(around.before_limit, MOST_AROUND) if around else None,
+        after=min(around.after_limit, MOST_AROUND) if around else 0,
         with_profiles=around is not None and around.include_profile,
         with_state=asked.include_state,
     )

@@ -6,16 +6,21 @@ https://spec.matrix.org/v1.19/client-server-api/#server-side-search
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from federation.canonical_json import JsonObject
+from federation.identifiers import RoomID
 from homeserver.accounts.filters import RoomEventFilter
+from homeserver.rooms.current import CREATE
 from homeserver.rooms.filtering import matcher
 from homeserver.rooms.moments import Moments
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.standings import Reader
 from homeserver.rooms.visibility import Visibility
-from homeserver.storage import history, memberships, searches, sync
+from homeserver.storage import history, memberships, public_rooms, searches, sync
 from homeserver.storage.batch import Fate, Membership, SearchKey
 from homeserver.storage.history import Placed
+from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 from homeserver.storage.searches import Words
@@ -24,8 +29,12 @@ from homeserver.storage.stream_tokens import StreamToken
 
 MOST = 50
 """Results of one page."""
+MOST_AROUND = 20
+"""Events before a result, and after it."""
 _LOOKED_AT = 500
 """Events with the words that are looked at; the best, or the latest."""
+_MOST_BEFORE = 8
+"""How often a room may have been replaced, to be searched from its beginning."""
 
 
 class Criteria(NamedTuple):
@@ -115,18 +124,13 @@ class Searching:
     async def _matches(
         self, conn: Connection, reader: Reader, wanted: Criteria, until: StreamToken
     ) -> tuple[Mapping[EventNid, float], list[Placed]]:
-        rooms = await memberships.rooms_of(conn, reader.user)
-        words = Words(
-            wanted.term,
-            wanted.keys,
-            [room.room for room in rooms if not room.is_forgotten],
-            until.room_order,
-        )
+        rooms = await self._rooms(conn, reader, wanted.filter)
+        words = Words(wanted.term, wanted.keys, rooms, until.room_order)
         matches = await searches.find(conn, words, _LOOKED_AT, by_rank=wanted.by_rank)
         if not matches:
             return {}, []
         events = await history.by_nid(conn, [match.event for match in matches])
-        test = matcher(wanted.filter)
+        test = matcher(msgspec.structs.replace(wanted.filter, rooms=None))
         fitting = [
             event
             for match in matches
@@ -135,6 +139,38 @@ class Searching:
         ]
         seen = await self._visibility.visible(conn, reader, fitting)
         return {match.event: match.rank for match in matches}, seen
+
+    async def _rooms(
+        self, conn: Connection, reader: Reader, wanted: RoomEventFilter
+    ) -> list[RoomNid]:
+        """Those of the reader's rooms that are wanted, and those that they replace."""
+        theirs = {
+            room.room_id: room.room
+            for room in await memberships.rooms_of(conn, reader.user)
+            if not room.is_forgotten and room.room_id not in (wanted.not_rooms or ())
+        }
+        if wanted.rooms is None:
+            return list(theirs.values())
+        found: set[RoomNid] = set()
+        new = {theirs[room] for room in map(RoomID, wanted.rooms) if room in theirs}
+        for _ in range(_MOST_BEFORE):
+            found |= new
+            if not new:
+                break
+            before = await self._replaced(conn, new)
+            new = {theirs[room] for room in before if room in theirs} - found
+        return list(found)
+
+    async def _replaced(self, conn: Connection, rooms: Collection[RoomNid]) -> list[RoomID]:
+        """The rooms that some rooms say they replace."""
+        keys = await self._process.numbers.state_keys.find(conn, [CREATE])
+        states = await public_rooms.states(conn, rooms, keys.values())
+        named = [state[CREATE].content.get("predecessor") for state in states.values() if state]
+        return [
+            RoomID(before["room_id"])
+            for before in named
+            if isinstance(before, dict) and isinstance(before.get("room_id"), str)
+        ]
 
     async def _results(
         self,

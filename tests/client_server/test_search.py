@@ -1,9 +1,12 @@
 """Search: by words, of what one may see, until it is redacted."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from federation.identifiers import RoomID
+from homeserver.rooms import searching
 from tests.client_server.stage import Stage, staged
 from tests.servers import Client, Hearth
 
@@ -96,9 +99,37 @@ async def test_pages_filters_and_groups(room: Stage, ann: Client, bob: Client) -
     assert len(groups["room_id"][room.room_id]["results"]) == 4
 
 
+async def test_a_room_is_searched_with_those_that_it_replaced(room: Stage, ann: Client) -> None:
+    old = await room.say(ann, "cats of old")
+    elsewhere = await staged(ann)
+    await elsewhere.say(ann, "cats elsewhere")
+    here = room
+    for version in ("11", "12"):
+        upgrade = await ann.post(f"{here.path}/upgrade", {"new_version": version})
+        here = replace(here, room_id=RoomID(upgrade.ok()["replacement_room"]))
+    new = await here.say(ann, "cats")
+    found = await search(ann, "cats", filter={"rooms": [here.room_id]}, order_by="recent")
+    assert ids(found) == [new, old]
+    assert ids(await search(ann, "cats", filter={"rooms": [room.room_id]})) == [old]
+
+
+async def test_what_is_found_elsewhere_hides_nothing(
+    room: Stage, ann: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "_LOOKED_AT", 2)
+    wanted = await room.say(ann, "cats")
+    elsewhere = await staged(ann)
+    for _ in range(3):
+        await elsewhere.say(ann, "cats, cats, cats")
+    assert ids(await search(ann, "cats", filter={"rooms": [room.room_id]})) == [wanted]
+    assert ids(await search(ann, "cats", filter={"not_rooms": [elsewhere.room_id]})) == [wanted]
+
+
 async def test_context(room: Stage, ann: Client) -> None:
     said = [await room.say(ann, text) for text in ("1", "2", "cats", "3", "4")]
     around = {"before_limit": 2, "after_limit": 1}
+    far = (await search(ann, "cats", event_context={"before_limit": 1000}))["results"]
+    assert len(far[0]["context"]["events_before"]) == 8
     (found,) = (await search(ann, "cats", event_context=around))["results"]
     context = found["context"]
     assert [e["event_id"] for e in context["events_before"]] == [said[1], said[0]]
