@@ -3,6 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#spaces
 """
 
+import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -101,10 +102,11 @@ class Spaces:
 
         Raises:
             Forbidden: the viewer may not see the room, or there is none.
-            InvalidParam: `start` is not of a hierarchy.
+            InvalidParam: `start` is not of this hierarchy.
 
         """
-        start, limit = _read(wish.start), max(1, min(wish.limit, MOST))
+        digest = _digest(room_id, wish)
+        start, limit = _read(wish.start, digest), max(1, min(wish.limit, MOST))
         rooms: list[JsonObject] = []
         pending: list[tuple[RoomID, Sequence[ServerName], int]] = [(room_id, (), 0)]
         told: dict[RoomID, JsonObject] = {}
@@ -126,7 +128,7 @@ class Spaces:
                 pending += [(child.room_id, child.via, depth + 1) for child in reversed(below)]
         answer: JsonObject = {"rooms": rooms[start : start + limit]}
         if len(rooms) > start + limit:
-            answer["next_batch"] = str(start + limit)
+            answer["next_batch"] = f"{start + limit}.{digest}"
         return answer
 
     async def summary(
@@ -320,10 +322,17 @@ def _child(state: Mapping[str, Any]) -> Child | None:
         return None
     try:
         room_id = parse_room_id(str(state.get("state_key")))
-        servers = [parse_server_name(name) for name in via[:20] if isinstance(name, str)]
     except IdentifierError:
         return None
+    servers = [server for name in via[:20] if (server := _server(name))]
     return Child(room_id, servers, content.get("suggested") is True, dict(state))
+
+
+def _server(name: object) -> ServerName | None:
+    try:
+        return parse_server_name(name) if isinstance(name, str) else None
+    except IdentifierError:
+        return None
 
 
 def _place(child: Child) -> tuple[bool, str, int, str]:
@@ -368,9 +377,19 @@ def _summary(room: Mapping[str, Any]) -> JsonObject:
     return {"world_readable": False, "guest_can_join": False, **kept}
 
 
-def _read(start: str | None) -> int:
+def _digest(room_id: RoomID, wish: Wish) -> str:
+    """Says which tree a token is of.
+
+    "If specified, max_depth and suggested_only cannot be changed from the first request."
+    """
+    text = f"{wish.suggested_only} {wish.max_depth} {room_id}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _read(start: str | None, digest: str) -> int:
     if not start:
         return 0
-    if not start.isascii() or not start.isdecimal() or len(start) > 6:
-        raise InvalidParam("from is not a token of a hierarchy")
-    return int(start)
+    number, _, of = start.partition(".")
+    if not number.isascii() or not number.isdecimal() or len(number) > 6 or of != digest:
+        raise InvalidParam("from is not a token of this hierarchy")
+    return int(number)

@@ -67,8 +67,20 @@ async def test_a_tree_in_its_order(hearth: Hearth) -> None:
     )
     answer = await eve.get(f"{V1}/rooms/{secret}/hierarchy")
     assert (answer.status, answer.errcode) == (403, "M_FORBIDDEN")
-    answer = await eve.get(f"{V1}/rooms/{top}/hierarchy", **{"from": "nothing"})
-    assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM")
+    path = f"{V1}/rooms/{top}/hierarchy"
+    token = (await eve.get(path, limit=2, max_depth=1)).ok()["next_batch"]
+    for changed in ({"from": "nothing"}, {"from": token}, {"from": token, "max_depth": 2}):
+        answer = await eve.get(path, limit=2, **changed)
+        assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM"), changed
+
+
+async def test_names_of_servers_that_are_none_hide_no_child(hearth: Hearth) -> None:
+    ann = await hearth.user("ann")
+    top, child = await space(ann, "top"), await room(ann, "child")
+    await hold(ann, top, child, via=["no server!", 5, "one.test"])
+    assert await tree(ann, top) == ["top", "child"]
+    await hold(ann, top, child, via="one.test")
+    assert await tree(ann, top) == ["top"]
 
 
 async def test_restricted_rooms_for_who_may_join_them(hearth: Hearth) -> None:
