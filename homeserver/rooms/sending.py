@@ -237,22 +237,32 @@ class Sending:
 
         https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias
         """
-        named = content.get("alias")
-        others = content.get("alt_aliases", [])
-        wanted = [named] if named is not None else []
-        if not isinstance(others, list):
-            raise BadJson("alt_aliases must be a list")
         known = await self._aliases.canonical(room_id)
-        for alias in [*wanted, *others]:
+        for alias in _named(content):
             if alias not in known and not await self._leads_to(alias, room_id):
                 raise BadAlias(f"{alias} does not lead to this room")
 
-    async def _leads_to(self, alias: object, room_id: RoomID) -> bool:
+    async def _leads_to(self, alias: str, room_id: RoomID) -> bool:
         try:
-            parsed: RoomAlias = parse_room_alias(str(alias))
+            parsed: RoomAlias = parse_room_alias(alias)
         except IdentifierError as error:
             raise InvalidParam("not a room alias") from error
         return await self._aliases.leads_to(parsed, room_id)
+
+
+def _named(content: Mapping[str, Any]) -> list[str]:
+    """The aliases that a canonical alias names.
+
+    "If not present, null, or empty the room should be considered to not have a canonical alias."
+    """
+    others = content.get("alt_aliases", [])
+    if not isinstance(others, list):
+        raise BadJson("alt_aliases must be a list")
+    alias = content.get("alias")
+    named = [*others] if alias is None or alias == "" else [alias, *others]
+    if not all(isinstance(alias, str) for alias in named):
+        raise InvalidParam("an alias is a string")
+    return named
 
 
 def _redacts(content: Mapping[str, Any]) -> EventID:

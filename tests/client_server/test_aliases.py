@@ -50,8 +50,9 @@ async def test_who_made_an_alias_deletes_it_whatever_the_room_says(hearth: Heart
         ("#x:nowhere.invalid", "M_BAD_ALIAS"),
         ("nonsense", "M_INVALID_PARAM"),
         ("@x:one.test", "M_INVALID_PARAM"),
-        ("", "M_INVALID_PARAM"),
         (5, "M_INVALID_PARAM"),
+        ({}, "M_INVALID_PARAM"),
+        ([], "M_INVALID_PARAM"),
     ],
 )
 async def test_an_alias_leads_to_its_room(hearth: Hearth, alias: Any, errcode: str) -> None:
@@ -61,3 +62,14 @@ async def test_an_alias_leads_to_its_room(hearth: Hearth, alias: Any, errcode: s
     for content in ({"alias": alias}, {"alt_aliases": [alias]}):
         answer = await ann.put(path, content)
         assert (answer.status, answer.errcode) == (400, errcode)
+
+
+async def test_a_room_need_not_have_a_canonical_alias(hearth: Hearth) -> None:
+    ann = await hearth.user("ann")
+    _, path = await named(ann)
+    for content in ({"alias": ""}, {"alias": None}, {}):
+        (await ann.put(path, content)).ok()
+        assert (await ann.get(path)).ok() == content
+    for wrong in ({"alt_aliases": [""]}, {"alt_aliases": [None]}):
+        answer = await ann.put(path, wrong)
+        assert (answer.status, answer.errcode) == (400, "M_INVALID_PARAM")
