@@ -69,6 +69,8 @@ async def set_room_state_with_key(
     event = await house.sending.set_state(
         who.user_id, room, kind, key, body, ts=_time(query, who), sticky=query.sticky
     )
+    if (kind, key) == ("m.room.tombstone", ""):
+        await house.carrying_over.replaced(body.get("replacement_room"))
     return {"event_id": event}
 
 

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 
-from federation.identifiers import RoomID
+from federation.errors import IdentifierError
+from federation.identifiers import RoomID, parse_room_id
 from homeserver.accounts.account_data import AccountData
 from homeserver.errors import NotFound, TooLarge
 from homeserver.rooms.current import CREATE, Current
@@ -22,6 +23,8 @@ from homeserver.storage.process import Process
 
 TAGS = "m.tag"
 DIRECT = "m.direct"
+_MOST_EARLY = 50
+"""People who are in a room before it replaces another."""
 
 
 CopyRules = Callable[[UserNid, RoomID, RoomID], Awaitable[None]]
@@ -64,24 +67,39 @@ class CarryingOver:
         await self._copy_rules(user, before, room_id)
         await self._move_names(before, room_id)
 
+    async def replaced(self, by: object) -> None:
+        """A room is said to be replaced by another: the same for who is in that already.
+
+        Who upgrades a room by hand joins the new one before the old one names it.
+        """
+        new_id = _room_id(by)
+        if new_id is None:
+            return
+        async with self._process.database.reader() as conn:
+            room = await self._current.room(conn, new_id)
+            people = await memberships.local_members(conn, room) if room else ()
+            users = await self._process.numbers.users.find(conn, people[:_MOST_EARLY])
+        for user in users.values():
+            await self.joined(user, new_id)
+
     async def _predecessor(self, user: UserNid, room_id: RoomID) -> RoomID | None:
         """The room that this one replaces, and says so itself, if the user is or was in it."""
         async with self._process.database.reader() as conn:
             state = await self._current.read(conn, room_id, [CREATE])
             named = state[CREATE].content.get("predecessor") if CREATE in state else None
-            before = named.get("room_id") if isinstance(named, dict) else None
-            if not isinstance(before, str) or before == room_id:
+            before = _room_id(named.get("room_id")) if isinstance(named, dict) else None
+            if before is None or before == room_id:
                 return None
             tombstone = ("m.room.tombstone", "")
-            old = await self._current.read(conn, RoomID(before), [tombstone])
+            old = await self._current.read(conn, before, [tombstone])
             # Otherwise anybody could make a room that claims to be what replaces another.
             if old.get(tombstone) is None:
                 return None
             if old[tombstone].content.get("replacement_room") != room_id:
                 return None
-            room = await self._current.room(conn, RoomID(before))
+            room = await self._current.room(conn, before)
             found = await memberships.membership_of(conn, room, user) if room else None
-        return RoomID(before) if found in {Membership.JOIN, Membership.LEAVE} else None
+        return before if found in {Membership.JOIN, Membership.LEAVE} else None
 
     async def _copy_tags(self, user: UserNid, before: RoomID, room_id: RoomID) -> None:
         try:
@@ -114,6 +132,14 @@ class CarryingOver:
             nids = await self._process.numbers.rooms.find(conn, [before, room_id])
             if len(nids) == 2:
                 await move_names(conn, nids[before], nids[room_id])
+
+
+def _room_id(named: object) -> RoomID | None:
+    """What a room says is another's ID, if it can be one."""
+    try:
+        return parse_room_id(named) if isinstance(named, str) else None
+    except IdentifierError:
+        return None
 
 
 async def move_names(conn: Connection, before: RoomNid, room: RoomNid) -> None:

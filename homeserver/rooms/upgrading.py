@@ -175,7 +175,8 @@ class Upgrading:
         # Who is in charge of the upgrade is, until all is copied, in charge of everything.
         meanwhile = levels
         if not version.privileged_creators:
-            meanwhile = {**levels, "users": {**levels.get("users", {}), user: _ALL}}
+            users = levels.get("users", {})
+            meanwhile = {**levels, "users": {**users, user: _above_all(levels)}}
         drafts = [
             state("m.room.member", {**shown, "membership": "join"}, user),
             state("m.room.power_levels", meanwhile),
@@ -238,10 +239,17 @@ def _levels(state: Mapping[StateKey, Event], created: Event, version: RoomVersio
             users.pop(creator, None)
     elif state[CREATE].version.privileged_creators:
         # Who stood above all levels has one now.
-        users[created.sender] = _ALL
+        users[created.sender] = _above_all({**content, "users": users})
     elif POWER_LEVELS not in state:
         users[created.sender] = _ALL
     return {**content, "users": users}
+
+
+def _above_all(content: Mapping[str, Any]) -> int:
+    """A level that suffices for whatever the room asks for, and is nobody's below it."""
+    named = [content.get(name) for name in ("users", "events")]
+    asked = [level for table in named if isinstance(table, dict) for level in table.values()]
+    return max([_ALL, *(level for level in asked if type(level) is int)])
 
 
 def _closed(content: Mapping[str, Any]) -> JsonObject:

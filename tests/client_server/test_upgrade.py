@@ -61,7 +61,8 @@ async def test_what_goes_along(hearth: Hearth, before: str, after: str) -> None:
     assert ("m.room.member", ben.user_id) not in state
     levels = state["m.room.power_levels", ""]
     assert (levels["users_default"], levels["ban"]) == (3, 40)
-    assert levels["users"] == ({} if after == "12" else {ann.user_id: 100})
+    highest = 150 if before == "12" else 100
+    assert levels["users"] == ({} if after == "12" else {ann.user_id: highest})
     old = await state_of(ann, room)
     assert old["m.room.tombstone", ""]["replacement_room"] == new
     assert old["m.room.power_levels", ""]["events_default"] == 50
@@ -131,6 +132,46 @@ async def test_what_people_set_goes_with_them(hearth: Hearth) -> None:
     claim = await make(ann, preset="public_chat", **before)
     (await ben.post(f"{V3}/join/{claim}")).ok()
     assert (await ben.get(f"{V3}/user/{ben.user_id}/rooms/{claim}/tags")).ok()["tags"] == {}
+
+
+async def test_a_room_is_replaced_by_hand(hearth: Hearth) -> None:
+    ann, ben = await hearth.user("ann"), await hearth.user("ben")
+    room = await make(ann, preset="public_chat", room_alias_name="hall")
+    (await ben.post(f"{V3}/join/{room}")).ok()
+    for who in (ann, ben):
+        (await who.put(f"{V3}/user/{who.user_id}/rooms/{room}/tags/m.favourite", {})).ok()
+    before = {"creation_content": {"predecessor": {"room_id": room, "event_id": "$x"}}}
+    new = await make(ann, preset="public_chat", **before)
+    (await ben.post(f"{V3}/join/{new}")).ok()
+    path = f"{V3}/rooms/{room}/state/m.room.tombstone"
+    for wrong in (5, "nonsense", "!nothing:one.test", "\0"):
+        (await ann.put(path, {"body": "", "replacement_room": wrong})).ok()
+    (await ann.put(path, {"body": "", "replacement_room": new})).ok()
+    for who in (ann, ben):
+        tags = (await who.get(f"{V3}/user/{who.user_id}/rooms/{new}/tags")).ok()["tags"]
+        assert tags == {"m.favourite": {}}
+    assert (await ann.get(f"{V3}/directory/room/%23hall:one.test")).ok()["room_id"] == new
+
+
+@pytest.mark.parametrize("before", [{"room_id": "\0"}, {"room_id": 5}, {"room_id": "x"}, {}, 5])
+async def test_a_room_that_replaces_nothing_is_joined_like_others(
+    hearth: Hearth, before: Any
+) -> None:
+    ann, ben = await hearth.user("ann"), await hearth.user("ben")
+    room = await make(ann, preset="public_chat", creation_content={"predecessor": before})
+    (await ben.post(f"{V3}/join/{room}")).ok()
+    found = {
+        "search_categories": {"room_events": {"search_term": "x", "filter": {"rooms": [room]}}}
+    }
+    (await ben.post(f"{V3}/search", found)).ok()
+
+
+async def test_who_upgrades_a_room_may_do_so_again(hearth: Hearth) -> None:
+    ann = await hearth.user("ann")
+    room = await make(ann, room_version="12")
+    for version in ("11", "10", "12", "12"):
+        upgraded = await ann.post(f"{V3}/rooms/{room}/upgrade", {"new_version": version})
+        room = upgraded.ok()["replacement_room"]
 
 
 async def test_a_room_is_not_replaced_by_itself(hearth: Hearth) -> None:
