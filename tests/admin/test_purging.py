@@ -99,7 +99,11 @@ async def test_an_old_token_leads_to_what_is_left(root: Client, ann: Client) -> 
     synced = (await ann.get("/_matrix/client/v3/sync", since=since)).ok()
     events = synced["rooms"]["join"][room.room_id]["timeline"]["events"]
     assert [event["content"]["body"] for event in events] == ["three"]
-    reply = {"m.relates_to": {"rel_type": "m.thread", "event_id": target}, "body": "x"}
+    reply = {
+        "m.relates_to": {"rel_type": "m.thread", "event_id": target},
+        "body": "x",
+        "msgtype": "m.text",
+    }
     await room.send(ann, "m.room.message", {"msgtype": "m.text", **reply})
     assert (await room.texts(ann))[0] == "x"
 

@@ -185,7 +185,7 @@ async def test_rate_limits(postgres: Server, tmp_path: Path, limited: bool) -> N
 
         async def say(number: int, **who: str) -> int:
             path = f"{V3}/rooms/{room}/send/m.room.message/{number}"
-            return (await irc.put(path, {"body": "x"}, **who)).status
+            return (await irc.put(path, {"msgtype": "m.text", "body": "x"}, **who)).status
 
         assert [await say(number, user_id=ann) for number in range(3)] == [
             200,

@@ -174,7 +174,9 @@ async def test_state_that_is_so_already_is_no_new_event(hearth: Hearth) -> None:
     before = (await ann.put(path, {"a": 1})).ok()["event_id"]
     delay_id = (await ann.put(path, {"a": 1}, **{DELAY: LONG})).ok()["delay_id"]
     send = ann.post(f"{MSC}/delayed_events/{delay_id}/send")
-    message = ann.put(f"{V3}/rooms/{room}/send/m.room.message/t", {"body": "x"})
+    message = ann.put(
+        f"{V3}/rooms/{room}/send/m.room.message/t", {"msgtype": "m.text", "body": "x"}
+    )
     for answer in await asyncio.gather(send, message):
         answer.ok()
     assert (await one(ann, delay_id))["event_id"] == before

@@ -131,7 +131,11 @@ async def test_guests_take_part_where_they_may(hearth: Hearth) -> None:
     guest, owner = await guest_of(hearth), await hearth.user("owner")
     room = await room_of(owner)
     (await guest.post(f"{V3}/rooms/{room}/join")).ok()
-    (await guest.put(f"{V3}/rooms/{room}/send/m.room.message/1", {"body": "hi"})).ok()
+    (
+        await guest.put(
+            f"{V3}/rooms/{room}/send/m.room.message/1", {"msgtype": "m.text", "body": "hi"}
+        )
+    ).ok()
     (await guest.get(f"{V3}/rooms/{room}/messages", dir="b")).ok()
     (await guest.post(f"{V3}/rooms/{room}/leave")).ok()
     assert await membership(owner, room, guest) == "leave"

@@ -69,7 +69,9 @@ async def test_who_may(house: House, what: str, allowed: set[str], kind: str) ->
         body = {"user_id": house.people[target[what]].user_id, "reason": "why"}
         answer = await somebody.post(f"{path}/{what}", body)
     elif what == "send":
-        answer = await somebody.put(f"{path}/send/m.room.message/1", {"body": "x"})
+        answer = await somebody.put(
+            f"{path}/send/m.room.message/1", {"msgtype": "m.text", "body": "x"}
+        )
     elif what == "state":
         answer = await somebody.put(f"{path}/state/m.room.name", {"name": "x"})
     else:

@@ -64,7 +64,11 @@ async def test_edits_by_the_author_only(hearth: Hearth, stage: Stage) -> None:
     await stage.send(
         ann,
         "m.room.message",
-        {"body": "no new content", "m.relates_to": {"rel_type": "m.replace", "event_id": original}},
+        {
+            "msgtype": "m.text",
+            "body": "no new content",
+            "m.relates_to": {"rel_type": "m.replace", "event_id": original},
+        },
     )
     found = await bundle(stage, ben, original)
     assert found["m.replace"]["event_id"] == last
@@ -80,9 +84,11 @@ async def test_edits_by_the_author_only(hearth: Hearth, stage: Stage) -> None:
 
 async def test_edits_of_what_is_encrypted(stage: Stage) -> None:
     ann = stage.owner
-    original = str(await stage.send(ann, "m.room.encrypted", {"ciphertext": "1"}))
+    cipher = {"algorithm": "m.megolm.v1.aes-sha2", "session_id": "s"}
+    original = str(await stage.send(ann, "m.room.encrypted", {**cipher, "ciphertext": "1"}))
     relation = {"rel_type": "m.replace", "event_id": original}
-    edit = await stage.send(ann, "m.room.encrypted", {"ciphertext": "2", "m.relates_to": relation})
+    changed = {**cipher, "ciphertext": "2", "m.relates_to": relation}
+    edit = await stage.send(ann, "m.room.encrypted", changed)
     assert (await bundle(stage, ann, original))["m.replace"]["event_id"] == edit
 
 
@@ -168,7 +174,7 @@ async def test_what_may_not_be_sent(stage: Stage) -> None:
 
     async def send(txn: str, kind: str, relation: dict[str, str]) -> Any:
         path = f"{stage.path}/send/{kind}/{txn}"
-        return await ann.put(path, {"body": "x", "m.relates_to": relation})
+        return await ann.put(path, {"msgtype": "m.text", "body": "x", "m.relates_to": relation})
 
     thumb = {"rel_type": "m.annotation", "event_id": event, "key": "+"}
     first = (await send("1", "m.reaction", thumb)).ok()
@@ -258,7 +264,8 @@ async def test_a_nul_in_what_a_thread_is_about(hearth: Hearth) -> None:
     path = f"{room.path}/send/m.room.message"
     root = (await ann.put(f"{path}/1", {"msgtype": "m.text", "body": "\x00"})).ok()["event_id"]
     relation = {"rel_type": "m.thread", "event_id": root}
-    (await ben.put(f"{path}/2", {"body": "x", "m.relates_to": relation})).ok()
+    content = {"msgtype": "m.text", "body": "x", "m.relates_to": relation}
+    (await ben.put(f"{path}/2", content)).ok()
     threads = room.path.replace("/v3/", "/v1/") + "/threads"
     found = (await ann.get(threads, include="participated")).ok()["chunk"]
     assert [event["event_id"] for event in found] == [root]

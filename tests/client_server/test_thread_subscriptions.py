@@ -39,7 +39,11 @@ def path(stage: Stage, root: str) -> str:
 
 async def reply(stage: Stage, root: str, **more: Any) -> str:
     content = {"m.relates_to": {"rel_type": "m.thread", "event_id": root}, **more}
-    return str(await stage.send(stage.owner, "m.room.message", {"body": "x", **content}))
+    return str(
+        await stage.send(
+            stage.owner, "m.room.message", {"msgtype": "m.text", "body": "x", **content}
+        )
+    )
 
 
 async def test_following_by_hand_and_of_itself(stage: Stage, ben: Client) -> None:

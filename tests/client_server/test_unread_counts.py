@@ -109,8 +109,9 @@ async def test_what_is_taken_back_counts_no_more(stage: Stage, ben: Follower) ->
 async def test_edits_count_nothing(stage: Stage, ben: Follower) -> None:
     event = await stage.say(stage.owner, "first")
     edit = {
+        "msgtype": "m.text",
         "body": "* second",
-        "m.new_content": {"body": "second"},
+        "m.new_content": {"msgtype": "m.text", "body": "second"},
         "m.relates_to": {"rel_type": "m.replace", "event_id": event},
     }
     await stage.send(stage.owner, "m.room.message", edit)
