@@ -14,6 +14,7 @@ from homeserver.sync.joined import JoinedRooms
 from homeserver.sync.joined import Means as SyncMeans
 from homeserver.sync.notifications import Notifications
 from homeserver.sync.other_rooms import OtherRooms
+from homeserver.sync.room_memory import RoomMemory
 from homeserver.sync.rousing import Rousing
 from homeserver.sync.sliding.connections import Connections
 from homeserver.sync.sliding.departures import Departures
@@ -54,6 +55,7 @@ def make_syncing(
         epoch=epoch,
         activity=activity,
         timelines=Timelines(process.server),
+        memory=RoomMemory(process.server, activity, process.numbers.state_keys),
         standings=reading.standings,
         visibility=reading.visibility,
         showing=reading.showing,

@@ -46,7 +46,7 @@ _WORKERS_SECONDS = 5.0
 _KEEPER_SECONDS = 12.0
 _SHORT_LIFE = 5.0
 """A worker that lived for less, in seconds, is started again more slowly."""
-_COLLECTING = (10_000, 10, 10)
+_COLLECTING = (100_000, 10, 10)
 """After how many new objects, and collections of younger ones, cycles are looked for."""
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP}
 
@@ -237,8 +237,8 @@ def _run_worker(worker: Worker, doors: Sequence[Door], lifeline: int, read: Read
 def _leave_to_itself() -> None:
     """What a worker has made by now stays: the collector of cycles need not look at it again.
 
-    Little of what comes later is in cycles, and answers of thousands of events are soon gone: it
-    looks less often than it would by itself.
+    Little of what comes later is in cycles, and what one answer is made from is soon gone: it looks
+    so seldom that an answer of hundreds of events is over before.
     """
     gc.collect()
     gc.freeze()

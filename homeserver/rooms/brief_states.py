@@ -25,11 +25,12 @@ async def brief_state(
     """
     entries = group.entries()
     kept = await federation_reads.not_members(conn, entries)
-    user = (await numbers.users.intern(conn, [joiner]))[joiner]
-    members = [joiner]
+    members = {joiner}
     named = await numbers.state_keys.find(conn, _NAMED)
     if not any(key in entries for key in named.values()):
-        heroes = (await sync.heroes(conn, [room], user, _HEROES)).get(room, [])
-        members += [hero.user_id for hero in heroes]
+        # One of them may be who joins.
+        heroes = (await sync.heroes(conn, [room], _HEROES + 1)).get(room, [])
+        others = [hero.user_id for hero in heroes if hero.user_id != joiner]
+        members.update(others[:_HEROES])
     keys = await numbers.state_keys.find(conn, [("m.room.member", str(m)) for m in members])
     return [entries[key] for key in {*kept, *keys.values()} if key in entries]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from federation.identifiers import UserID
 from homeserver.storage.batch import Membership
-from homeserver.storage.numbers import RoomNid, UserNid
+from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, KeyNid
 
@@ -170,7 +170,7 @@ async def counts(conn: Connection, rooms: Iterable[RoomNid]) -> list[Count]:
 
 
 async def heroes(
-    conn: Connection, rooms: Iterable[RoomNid], user: UserNid, most: int
+    conn: Connection, rooms: Iterable[RoomNid], most: int
 ) -> dict[RoomNid, list[Hero]]:
     """Some members that a room without a name may be named after: who is there, else who was."""
     rows = await conn.fetch(
@@ -180,14 +180,13 @@ async def heroes(
          CROSS JOIN LATERAL (
                SELECT u.user_id, m.membership, m.event_nid
                  FROM memberships m JOIN users u ON u.user_nid = m.user_nid
-                WHERE m.room_nid = w.room_nid AND m.user_nid <> $2
+                WHERE m.room_nid = w.room_nid
                 ORDER BY m.membership NOT IN (1, 2), m.event_nid
-                LIMIT $3
+                LIMIT $2
                ) h
          ORDER BY w.room_nid, h.membership NOT IN (1, 2), h.event_nid
         """,
         list(rooms),
-        user,
         most,
     )
     found: dict[RoomNid, list[Hero]] = {}

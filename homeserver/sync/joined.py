@@ -29,6 +29,7 @@ from homeserver.storage.unread import MAIN
 from homeserver.sync import shown
 from homeserver.sync.account import AccountSections, room_data, wants, wants_room
 from homeserver.sync.activity import Activity
+from homeserver.sync.room_memory import RoomMemory
 from homeserver.sync.seeing import Seeing
 from homeserver.sync.states import SentMembers, after_timeline, before_timeline
 from homeserver.sync.sticky import Asked, StickyEvents
@@ -48,6 +49,7 @@ class Means(NamedTuple):
     epoch: int
     activity: Activity
     timelines: Timelines
+    memory: RoomMemory
     standings: Standings
     visibility: Visibility
     showing: Showing
@@ -394,8 +396,7 @@ class JoinedRooms:
         wanted = [room.of.room for room in rooms if room.members_changed]
         if not wanted:
             return {}
-        numbers = self._means.process.numbers
-        read = await summaries(conn, numbers, wish.who.user, wanted)
+        read = await summaries(conn, self._means.memory, wish.who.user_id, wanted)
         return {room: _summary(summary) for room, summary in read.items()}
 
     async def _add_counts(

@@ -89,18 +89,24 @@ class Lines:
         rooms = [due.room for due in live]
         found = await self._means.timelines.since(conn, rooms, after, up_to, limit) if live else {}
         if rest:
-            found |= await self._rest(conn, rest, untils)
+            found |= await self._rest(conn, rest, untils, up_to)
         return [Line(due, untils[due.room], found[due.room]) for due in dues]
 
     async def _rest(
-        self, conn: Connection, dues: Sequence[Due], untils: dict[RoomNid, int]
+        self, conn: Connection, dues: Sequence[Due], untils: dict[RoomNid, int], up_to: int
     ) -> dict[RoomNid, News]:
         """The news of rooms since a position of each one's own."""
-        spans = {
-            due.room: (None if due.is_expanded else due.base, untils[due.room]) for due in dues
-        }
+        new = [due for due in dues if _is_whole(due, untils, up_to)]
         limits = {due.room: due.match.config.limit for due in dues}
-        found = await last_events(conn, spans, limits, self._means.process.server)
+        memory = self._means.memory
+        found = await memory.last_events(conn, {due.room: limits[due.room] for due in new}, up_to)
+        spans = {
+            due.room: (None if due.is_expanded else due.base, untils[due.room])
+            for due in dues
+            if due.room not in found
+        }
+        if spans:
+            found |= await last_events(conn, spans, limits, self._means.process.server)
         known = {due.room: due.base for due in dues if due.base is not None}
         if not known:
             return found
@@ -135,6 +141,11 @@ class Lines:
 def _until(due: Due, up_to: int) -> int:
     room = due.match.room
     return up_to if room.membership is Membership.JOIN else min(room.pos, up_to)
+
+
+def _is_whole(due: Due, untils: dict[RoomNid, int], up_to: int) -> bool:
+    """Whether the last events that there are now are told, whatever was told before."""
+    return (due.base is None or due.is_expanded) and untils[due.room] == up_to
 
 
 def _is_live(due: Due, after: int, untils: dict[RoomNid, int], up_to: int) -> bool:

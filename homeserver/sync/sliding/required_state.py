@@ -10,9 +10,10 @@ from federation.events import StateKey
 from federation.identifiers import UserID
 from homeserver.storage import sliding, sync
 from homeserver.storage.history import Placed
-from homeserver.storage.numbers import Numbers, RoomNid
+from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, KeyNid
+from homeserver.sync.room_memory import RoomMemory
 from homeserver.sync.sliding.lines import Line
 from homeserver.sync.sliding.state_wishes import MEMBER, Reach, Wishes, is_wanted, reach
 from homeserver.sync.summaries import NAMES
@@ -23,12 +24,12 @@ AVATAR: StateKey = ("m.room.avatar", "")
 _Entries = dict[RoomNid, dict[KeyNid, EventNid]]
 
 
-async def find_states(conn: Connection, numbers: Numbers, lines: Sequence[Line]) -> None:
+async def find_states(conn: Connection, memory: RoomMemory, lines: Sequence[Line]) -> None:
     """Fill in which entries are told however long they stand: at most five queries."""
     reaches = {line.room: _reach(line) for line in lines if _looks_at_state(line)}
     if not reaches:
         return
-    found = await _named(conn, numbers, reaches)
+    found = await _named(conn, memory, reaches)
     for room, entries in (await _wide(conn, reaches)).items():
         found.setdefault(room, {}).update(entries)
     # Whoever left is told how it was then.
@@ -43,7 +44,7 @@ async def find_states(conn: Connection, numbers: Numbers, lines: Sequence[Line])
 
 async def find_members(
     conn: Connection,
-    numbers: Numbers,
+    memory: RoomMemory,
     lines: Iterable[Line],
     known: Mapping[RoomNid, frozenset[UserID]],
 ) -> dict[RoomNid, frozenset[UserID]]:
@@ -54,20 +55,9 @@ async def find_members(
     named = {
         line.room: _named_in(line.timeline) - known[line.room] for line in lines if line.timeline
     }
-    users = {user for found in named.values() for user in found}
-    if not users:
-        return {}
-    keys = await numbers.state_keys.find(conn, [(MEMBER, str(user)) for user in users])
-    pairs = [
-        (room, keys[MEMBER, str(user)])
-        for room, found in named.items()
-        for user in found
-        if (MEMBER, str(user)) in keys
-    ]
-    entries = await sync.current_entries(conn, pairs) if pairs else {}
-    by_room: dict[RoomNid, list[EventNid]] = {}
-    for (room, _), event in entries.items():
-        by_room.setdefault(room, []).append(event)
+    wanted = {room: [(MEMBER, str(user)) for user in found] for room, found in named.items()}
+    entries = await memory.entries(conn, {room: keys for room, keys in wanted.items() if keys})
+    by_room = {room: [entry.event for entry in found.values()] for room, found in entries.items()}
     for line in lines:
         line.lazy = by_room.get(line.room, ())
     return {room: frozenset(found) for room, found in named.items() if found}
@@ -154,17 +144,12 @@ def _reach(line: Line) -> Reach:
     return wanted._replace(keys=wanted.keys | {*NAMES, AVATAR}) if line.is_initial else wanted
 
 
-async def _named(conn: Connection, numbers: Numbers, reaches: Mapping[RoomNid, Reach]) -> _Entries:
+async def _named(
+    conn: Connection, memory: RoomMemory, reaches: Mapping[RoomNid, Reach]
+) -> _Entries:
     """The entries that are asked for by name."""
-    names = {key for wanted in reaches.values() for key in wanted.keys}
-    keys = await numbers.state_keys.find(conn, names)
-    pairs = [
-        (room, keys[key]) for room, wanted in reaches.items() for key in wanted.keys if key in keys
-    ]
-    found: _Entries = {}
-    for (room, key), event in (await sync.current_entries(conn, pairs) if pairs else {}).items():
-        found.setdefault(room, {})[key] = event
-    return found
+    entries = await memory.entries(conn, {room: wanted.keys for room, wanted in reaches.items()})
+    return {room: {e.key: e.event for e in found.values()} for room, found in entries.items()}
 
 
 async def _wide(conn: Connection, reaches: Mapping[RoomNid, Reach]) -> _Entries:

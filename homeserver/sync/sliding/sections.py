@@ -12,7 +12,6 @@ from federation.events import StateKey
 from federation.identifiers import UserID
 from homeserver.accounts.filters import Filter
 from homeserver.rooms.standings import Reader
-from homeserver.storage import history
 from homeserver.storage.batch import Membership
 from homeserver.storage.history import Placed
 from homeserver.storage.numbers import RoomNid
@@ -132,7 +131,7 @@ class Sections:
         said: Said,
     ) -> None:
         standings = await self._lines.see(conn, reader, lines)
-        await find_states(conn, self._means.process.numbers, lines)
+        await find_states(conn, self._means.memory, lines)
         told = await self._find_members(conn, wish, lines)
         material = await self._material(conn, wish, lines)
         events = [event for line in lines for event in line.timeline]
@@ -163,7 +162,7 @@ class Sections:
             is_anew = line.is_initial or line.limited
             before = self._known.of(device, wish.conn_id, line.room)
             known[line.room] = frozenset() if is_anew else before
-        found = await find_members(conn, self._means.process.numbers, lazy, known)
+        found = await find_members(conn, self._means.memory, lazy, known)
         return {
             line.room: Told(found.get(line.room, frozenset()), line.is_initial or line.limited)
             for line in lazy
@@ -175,12 +174,13 @@ class Sections:
     ) -> _Material:
         events = {event.nid: event for line in lines for event in line.news.events}
         found = await self._summaries(conn, wish, [line for line in lines if line.is_initial])
-        wanted = {nid for line in lines for nid in wanted_events(line)} | _of_heroes(found)
-        await _read_more(conn, events, wanted)
+        wanted = {line.room: wanted_events(line) | _of_heroes(found, line.room) for line in lines}
+        await self._read_more(conn, events, wanted)
         known = [line for line in lines if not line.is_initial and _moves_people(line, events)]
         if known:
             found |= await self._summaries(conn, wish, known)
-            await _read_more(conn, events, _of_heroes(found))
+            heroes = {line.room: _of_heroes(found, line.room) for line in known}
+            await self._read_more(conn, events, heroes)
         return _Material(events, found, await bump_stamps(conn, lines))
 
     async def _summaries(
@@ -189,9 +189,17 @@ class Sections:
         rooms = [line.room for line in lines if line.is_joined]
         if not rooms:
             return {}
-        numbers = self._means.process.numbers
-        states = {line.room: line.state for line in lines if line.is_initial}
-        return await summaries(conn, numbers, wish.who.user, rooms, states)
+        return await summaries(conn, self._means.memory, wish.who.user_id, rooms)
+
+    async def _read_more(
+        self,
+        conn: Connection,
+        events: dict[EventNid, Placed],
+        wanted: Mapping[RoomNid, set[EventNid]],
+    ) -> None:
+        """Add those of the events that are wanted and not there yet."""
+        missing = {room: nids - events.keys() for room, nids in wanted.items()}
+        events |= await self._means.memory.events(conn, {r: n for r, n in missing.items() if n})
 
     def _section(
         self,
@@ -278,17 +286,8 @@ def _text(placed: Placed | None, name: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-async def _read_more(
-    conn: Connection, events: dict[EventNid, Placed], wanted: set[EventNid]
-) -> None:
-    """Add those of the events that are wanted and not there yet."""
-    missing = wanted - events.keys()
-    if missing:
-        events |= await history.by_nid(conn, missing)
-
-
-def _of_heroes(found: Mapping[RoomNid, Summary]) -> set[EventNid]:
-    return {hero.event for summary in found.values() for hero in summary.heroes}
+def _of_heroes(found: Mapping[RoomNid, Summary], room: RoomNid) -> set[EventNid]:
+    return {hero.event for hero in found[room].heroes} if room in found else set()
 
 
 def _hero(hero: Hero, events: Mapping[EventNid, Placed]) -> JsonObject:
