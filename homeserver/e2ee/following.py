@@ -8,24 +8,27 @@ https://spec.matrix.org/v1.19/server-server-api/#device-management
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 
 from federation.identifiers import domain_of
 from homeserver.e2ee.device_lists import is_joined
 from homeserver.e2ee.refreshing import Refreshing
 from homeserver.e2ee.telling import Telling
 from homeserver.ending import end
-from homeserver.peers.sending import BACK
+from homeserver.peers.sending import ANSWERS, BACK
 from homeserver.storage import device_updates, remote_devices
 from homeserver.storage.bus import Bus, Message
+from homeserver.storage.destinations import FOLLOW_DEVICES
 from homeserver.storage.device_updates import Change, Move
 from homeserver.storage.holding import Duty
 from homeserver.storage.log import Kind
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 
-DUTY = "follow devices"
 _READ = 1000
 """Positions at a time."""
+_LOOK_AGAIN = 60.0
+"""Seconds after which it is looked for servers that answer again, should nobody have said so."""
 _TOGETHER = 0.05
 """Seconds for which changes are gathered: a new device changes several things."""
 _LONG = 3_600_000
@@ -44,8 +47,12 @@ class Following:
         self._refreshing = refreshing
         self._is_mine = False
         self._doubting: set[asyncio.Task[None]] = set()
-        self._duty = Duty(process, DUTY)
+        self._duty = Duty(process, FOLLOW_DEVICES)
+        self._telling_now = asyncio.Lock()
+        """Whoever has it tells: what one does not tell a server, the other does."""
+        self._answers = asyncio.Event()
         bus.hear(BACK, self._hear_back)
+        bus.hear(ANSWERS, lambda _: self._answers.set())
 
     async def run(self) -> None:
         """Have the duty for as long as it is ours, again and again."""
@@ -54,15 +61,27 @@ class Following:
     async def _work(self) -> None:
         refreshing = asyncio.create_task(self._refreshing.run())
         following = asyncio.create_task(self._follow())
+        catching_up = asyncio.create_task(self._catch_up())
+        tasks = (refreshing, following, catching_up)
         self._is_mine = True
         try:
-            await asyncio.wait({refreshing, following}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (refreshing, following):
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
                 if task.done():
                     task.result()
         finally:
             self._is_mine = False
-            await end(refreshing, following, *self._doubting)
+            await end(*tasks, *self._doubting)
+
+    async def _catch_up(self) -> None:
+        """Tell servers that were away what they were not told, for ever."""
+        while True:
+            self._answers.clear()
+            async with self._telling_now:
+                await self._telling.catch_up()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_AGAIN):
+                    await self._answers.wait()
 
     async def _follow(self) -> None:
         while True:
@@ -95,10 +114,9 @@ class Following:
         ours = [c for c in changes if c.user_id and domain_of(c.user_id) == self._process.server]
         if any(c.kind == Kind.DEVICE_KEYS and c not in ours for c in changes):
             self._refreshing.rouse()
-        await self._telling.tell(
-            [change for change in ours if change.kind in _OF_DEVICES],
-            [change for change in ours if is_joined(change.after) and not is_joined(change.before)],
-        )
+        joins = [c for c in ours if is_joined(c.after) and not is_joined(c.before)]
+        async with self._telling_now:
+            await self._telling.tell([c for c in ours if c.kind in _OF_DEVICES], joins)
 
     def _hear_back(self, message: Message) -> None:
         """A server shows life that did not answer."""

@@ -3,12 +3,14 @@
 https://spec.matrix.org/v1.19/client-server-api/#send-to-device-messaging
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from typing import Any
 
 import orjson
 
 from federation.identifiers import ServerName, UserID, domain_of, is_user_id
+from federation.signing import encode_base64
 from homeserver.errors import BadJson, InvalidParam, TooLarge
 from homeserver.storage import to_device
 from homeserver.storage.outgoing import Edu, queue_edus
@@ -102,24 +104,35 @@ class DeviceMessages:
         async with self._process.database.reader() as conn:
             nids = await self._process.numbers.servers.intern(conn, list(remote))
             edus = [
-                (
-                    nids[server],
-                    Edu(
-                        "m.direct_to_device",
-                        orjson.dumps(
-                            {
-                                "sender": sender,
-                                "type": kind,
-                                "message_id": f"{device} {name}",
-                                "messages": messages,
-                            }
-                        ),
-                        f"{device} {name}",
-                    ),
-                )
+                (nids[server], _edu(sender, kind, f"{device} {name} {number}", part))
                 for server, messages in remote.items()
+                for number, part in enumerate(_parts(messages))
             ]
             self._process.committed(await queue_edus(conn, edus))
+
+
+def _edu(sender: UserID, kind: str, name: str, messages: Messages) -> Edu:
+    """What a server is sent under a name that the same messages always have.
+
+    "Arbitrary utf8 string, of maximum length 32 codepoints".
+    """
+    message_id = encode_base64(sha256(name.encode()).digest()[:24])
+    content = {"sender": sender, "type": kind, "message_id": message_id, "messages": messages}
+    return Edu("m.direct_to_device", orjson.dumps(content), message_id)
+
+
+def _parts(messages: Messages) -> Iterator[dict[str, dict[str, Any]]]:
+    """The messages in parts that are not much larger than one message may be."""
+    part: dict[str, dict[str, Any]] = {}
+    size = 0
+    for user, devices in messages.items():
+        for device_id, content in devices.items():
+            if size > LARGEST:
+                yield part
+                part, size = {}, 0
+            part.setdefault(user, {})[device_id] = content
+            size += len(orjson.dumps(content)) + len(user) + len(device_id)
+    yield part
 
 
 def _packed(sender: UserID, kind: str, content: object) -> bytes:

@@ -24,6 +24,8 @@ from homeserver.storage.process import Process
 
 _SIGNING_KINDS = ("m.signing_key_update", "org.matrix.signing_key_update")
 _LIST_KIND = "m.device_list_update"
+_AT_ONCE = 200
+"""People of whom a server that was away is told together."""
 
 
 class Telling:
@@ -74,18 +76,15 @@ class Telling:
     ) -> list[tuple[ServerNid, Edu]]:
         """What those are told who share rooms with people whose devices or keys changed."""
         servers = await device_updates.servers_sharing(conn, names, await self._me(conn))
-        edus = {
-            user: [_update(names[user], told, shown) for told in chain]
-            for user, chain in chains.items()
-        }
+        lacking = await device_updates.lacking(conn)
+        told: list[tuple[ServerNid, Edu]] = []
+        for user, chain in chains.items():
+            edus = [_update(names[user], one, shown) for one in chain]
+            told += [(s, edu) for s in servers.get(user, ()) if s not in lacking for edu in edus]
         for user in signing:
-            edus[user] = [*edus.get(user, []), *_signing_updates(names[user], shown)]
-        return [
-            (server, edu)
-            for user, told in edus.items()
-            for server in servers.get(user, ())
-            for edu in told
-        ]
+            edus = _signing_updates(names[user], shown)
+            told += [(server, edu) for server in servers.get(user, ()) for edu in edus]
+        return told
 
     async def _introductions(
         self,
@@ -100,12 +99,32 @@ class Telling:
             return []
         met = await device_updates.servers_met(conn, joins, await self._me(conn))
         told = await device_updates.told(conn, met)
+        lacking = await device_updates.lacking(conn)
         return [
             (server, _update(names[user], told[user], shown))
             for user, servers in met.items()
             if not chains.get(user)
             for server in servers
+            if server not in lacking
         ]
+
+    async def catch_up(self) -> None:
+        """Tell servers that were away the last update of whoever changed meanwhile.
+
+        It names the one before it: who lacks that asks for the whole list.
+        """
+        async with self._process.database.reader() as conn:
+            for server, behind in await device_updates.returned(conn):
+                await self._catch_up(conn, server, behind)
+
+    async def _catch_up(self, conn: Connection, server: ServerNid, behind: int) -> None:
+        after = UserNid(0)
+        while missed := await device_updates.missed(conn, server, behind, after, _AT_ONCE):
+            shown = await self._queries.local({user_id: [] for user_id, _ in missed.values()})
+            edus = [(server, _update(user, told, shown)) for user, told in missed.values()]
+            self._process.committed(await queue_edus(conn, edus))
+            after = max(missed)
+        await device_updates.catch_up(conn, server, behind)
 
     async def _me(self, conn: Connection) -> ServerNid:
         name = self._process.server

@@ -8,7 +8,7 @@ https://spec.matrix.org/v1.19/server-server-api/#transactions
 
 import asyncio
 import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -39,6 +39,8 @@ DUTY = "send to other servers"
 MOST_EVENTS = 50
 MOST_EDUS = 100
 """In one transaction: "A transaction [...] limited to 50 PDUs and 100 EDUs"."""
+_LARGE = 500_000
+"""Bytes of EDUs after which a transaction has enough of them."""
 _READ = 500
 _HEARD_AGAIN = 5.0
 """Seconds in which one sign of life of a server is enough."""
@@ -48,6 +50,13 @@ _LONG_QUEUE = 1000
 _AWAY = 3_600_000
 """Milliseconds of a pause from which on nothing is queued for a server: when it is tried again, it
 gets each room's newest event."""
+_MOST_EDUS_WAITING = 1000
+"""Of one kind for one server, beyond which the oldest are lost; devices make new sessions."""
+_MOST_BYTES_WAITING = 8_000_000
+_TOLD_OFTEN = 16
+"""Times that EDUs are queued for a server, after which it is seen whether they are too many."""
+ANSWERS = "server answers"
+"""Of the message that a server which was away takes what it is sent."""
 BACK = "server back"
 """Of the message that a server which was left alone shows life."""
 _SILENT = "server silent"
@@ -89,6 +98,8 @@ class Sending:
         self._heard: dict[ServerName, float] = {}
         self._tries: dict[tuple[ServerNid, EventNid], int] = {}
         """How often something that sticks was brought in vain."""
+        self._told: Counter[ServerNid] = Counter()
+        """How often EDUs were queued since it was seen whether they are too many."""
         self._later_tasks: set[asyncio.Task[None]] = set()
         self._is_mine = False
         self._bus = bus
@@ -160,7 +171,17 @@ class Sending:
             ):
                 raise Lost
             duty.pos = news.reached
+            await self._shorten(conn, news.told)
         self._wake({server for _, server in rows} | set(news.told))
+
+    async def _shorten(self, conn: Any, told: Collection[ServerNid]) -> None:
+        """Let no server's EDUs become too many, whether it is away or slow."""
+        self._told.update(told)
+        often = [server for server in set(told) if self._told[server] >= _TOLD_OFTEN]
+        if often:
+            await outgoing.shorten(conn, often, _MOST_EDUS_WAITING, _MOST_BYTES_WAITING)
+        for server in often:
+            del self._told[server]
 
     async def _me_as_server(self, conn: Any) -> ServerNid:
         name = self._process.server
@@ -265,12 +286,14 @@ class Sending:
         txn_id, content, is_more = standing.txn_id, standing.content or b"{}", True
         events: Sequence[EventNid] = ()
         if txn_id is None:
-            if server in self._away:
+            was_away = server in self._away
+            if was_away:
                 await self._catch_up(server)
             async with self._process.database.reader() as conn:
                 if standing.pause:
                     await outgoing.keep_newest(conn, server, _LONG_QUEUE, self._process.now())
-                made = await self._make(conn, server, name)
+                asks = was_away and await destinations.shares_room(conn, server)
+                made = await self._make(conn, server, name, even_empty=asks)
             if made is None:
                 return False
             txn_id, content, is_more, events = made
@@ -280,9 +303,11 @@ class Sending:
         )
         taken = self._note(answer)
         async with self._process.database.reader() as conn:
-            await destinations.finish(conn, server)
+            lacks_devices = await destinations.finish(conn, server)
             if len(taken) < len(events):
                 await self._bring_again(conn, server, events, taken)
+        if lacks_devices:
+            self._bus.tell(ANSWERS, {})
         return is_more
 
     async def _catch_up(self, server: ServerNid) -> None:
@@ -297,16 +322,17 @@ class Sending:
             await outgoing.keep_newest(conn, server, 0, now)
 
     async def _make(
-        self, conn: Any, server: ServerNid, name: ServerName
+        self, conn: Any, server: ServerNid, name: ServerName, *, even_empty: bool
     ) -> tuple[str, bytes, bool, Sequence[EventNid]] | None:
         """Put a transaction together and store it.
 
-        Answers its ID, the body, whether there may be more, and the events in it.
+        Answers its ID, the body, whether there may be more, and the events in it. An empty one
+        shows whether a server that was away answers.
         """
         events = await outgoing.events_for(conn, server, MOST_EVENTS)
-        edus = await outgoing.edus_for(conn, server, MOST_EDUS // 2)
+        edus = await outgoing.edus_for(conn, server, MOST_EDUS // 2, _LARGE)
         passing = self._passing.pop(name, ())
-        if not events and not edus and not passing:
+        if not events and not edus and not passing and not even_empty:
             return None
         body = {
             "origin": self._process.server,
@@ -321,7 +347,8 @@ class Sending:
         last_pos = events[-1].pos if events else None
         last_edu = edus[-1].edu if edus else None
         await destinations.begin(conn, server, txn_id, content, last_pos, last_edu)
-        is_more = len(events) == MOST_EVENTS or len(edus) == MOST_EDUS // 2
+        is_large = len(edus) == MOST_EDUS // 2 or sum(len(e.content) for e in edus) >= _LARGE
+        is_more = len(events) == MOST_EVENTS or is_large
         return txn_id, content, is_more, [event.event for event in events]
 
     async def _failed(

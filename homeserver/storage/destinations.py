@@ -13,6 +13,9 @@ from homeserver.storage.numbers import RoomNid, ServerNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid
 
+FOLLOW_DEVICES = "follow devices"
+"""The duty of whoever tells other servers of devices."""
+
 
 class Standing(NamedTuple):
     """A row of `destinations`, or what stands for none."""
@@ -105,9 +108,12 @@ async def begin(
     )
 
 
-async def finish(conn: Connection, server: ServerNid) -> None:
-    """The transaction arrived: what was in it waits no more. The disk is not waited for."""
-    await conn.execute(
+async def finish(conn: Connection, server: ServerNid) -> bool:
+    """The transaction arrived: what was in it waits no more. The disk is not waited for.
+
+    Answers whether the server may lack updates of devices.
+    """
+    lacks = await conn.fetchval(
         """
         WITH done AS (
             SELECT server_nid, txn_last_pos, txn_last_edu
@@ -126,27 +132,36 @@ async def finish(conn: Connection, server: ServerNid) -> None:
            SET pause = 0, retry_ts = 0, txn_id = NULL, txn_content = NULL, txn_last_pos = NULL,
                txn_last_edu = NULL
           FROM done WHERE d.server_nid = done.server_nid
+        RETURNING d.devices_behind IS NOT NULL
         """,
         server,
     )
+    return bool(lacks)
 
 
 async def fail(
     conn: Connection, server: ServerNid, pause: int, retry_ts: int, behind: int | None = None
 ) -> None:
-    """Leave a server alone for a while; from the position `behind` on nothing is queued for it."""
+    """Leave a server alone for a while; from the position `behind` on nothing is queued for it.
+
+    Nor are updates of devices, from where those are told by now.
+    """
     await conn.execute(
         """
-        INSERT INTO destinations AS old (server_nid, pause, retry_ts, behind)
-        VALUES ($1, $2, $3, $4)
+        INSERT INTO destinations AS old (server_nid, pause, retry_ts, behind, devices_behind)
+        SELECT $1, $2, $3, $4::bigint,
+               CASE WHEN $4::bigint IS NOT NULL
+                    THEN COALESCE((SELECT pos FROM duties WHERE name = $5), 0) END
         ON CONFLICT (server_nid) DO UPDATE
            SET pause = excluded.pause, retry_ts = excluded.retry_ts,
-               behind = COALESCE(old.behind, excluded.behind)
+               behind = COALESCE(old.behind, excluded.behind),
+               devices_behind = COALESCE(old.devices_behind, excluded.devices_behind)
         """,
         server,
         pause,
         retry_ts,
         behind,
+        FOLLOW_DEVICES,
     )
 
 
@@ -210,6 +225,14 @@ async def alone(conn: Connection, rooms: Collection[RoomNid], me: ServerNid) -> 
         me,
     )
     return set(rooms) - {row[0] for row in rows}
+
+
+async def shares_room(conn: Connection, server: ServerNid) -> bool:
+    """Whether people of the server are in rooms that we know."""
+    found: bool = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM room_servers WHERE server_nid = $1 AND joined > 0)", server
+    )
+    return found
 
 
 async def servers_of(conn: Connection, rooms: Collection[RoomNid]) -> dict[RoomNid, set[ServerNid]]:

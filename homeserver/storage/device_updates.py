@@ -137,6 +137,69 @@ async def note(
     )
 
 
+async def lacking(conn: Connection) -> set[ServerNid]:
+    """The servers that are not told of devices: they are away, or were until now."""
+    rows = await conn.fetch("SELECT server_nid FROM destinations WHERE devices_behind IS NOT NULL")
+    return {ServerNid(row[0]) for row in rows}
+
+
+async def returned(conn: Connection) -> list[tuple[ServerNid, int]]:
+    """The servers that answer again and lack updates, and from which position on."""
+    rows = await conn.fetch(
+        """
+        SELECT server_nid, devices_behind FROM destinations
+         WHERE devices_behind IS NOT NULL AND behind IS NULL AND pause = 0
+        """
+    )
+    return [(ServerNid(row[0]), row[1]) for row in rows]
+
+
+async def catch_up(conn: Connection, server: ServerNid, behind: int) -> None:
+    """The server lacks nothing from this position on any more."""
+    await conn.execute(
+        """
+        UPDATE destinations SET devices_behind = NULL
+         WHERE server_nid = $1 AND devices_behind = $2
+        """,
+        server,
+        behind,
+    )
+
+
+async def missed(
+    conn: Connection, server: ServerNid, behind: int, after: UserNid, limit: int
+) -> dict[UserNid, tuple[UserID, Told]]:
+    """The last updates of people, in order, that a server was not told, or not of people it met.
+
+    Args:
+        conn: to read with.
+        server: which shares rooms with them.
+        behind: the position from which on it was told nothing.
+        after: the person after whom to begin.
+        limit: of people.
+
+    """
+    rows = await conn.fetch(
+        """
+        SELECT d.user_nid, u.user_id, d.stream_id, d.prev_id, d.device_id
+          FROM device_updates d JOIN users u ON u.user_nid = d.user_nid
+         WHERE d.user_nid > $3
+           AND EXISTS (SELECT FROM memberships m
+                         JOIN room_servers r ON r.room_nid = m.room_nid AND r.server_nid = $1
+                                            AND r.joined > 0
+                        WHERE m.user_nid = d.user_nid AND m.membership = 1
+                          AND (d.stream_id > $2 OR m.pos > $2))
+         ORDER BY d.user_nid
+         LIMIT $4
+        """,
+        server,
+        behind,
+        after,
+        limit,
+    )
+    return {UserNid(row[0]): (UserID(row[1]), Told(*row[2:])) for row in rows}
+
+
 async def servers_sharing(
     conn: Connection, users: Collection[UserNid], but: ServerNid
 ) -> dict[UserNid, list[ServerNid]]:

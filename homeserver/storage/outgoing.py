@@ -162,15 +162,23 @@ async def events_for(conn: Connection, server: ServerNid, limit: int) -> list[Qu
     return [QueuedEvent(*row) for row in rows]
 
 
-async def edus_for(conn: Connection, server: ServerNid, limit: int) -> list[QueuedEdu]:
-    """The first EDUs in a server's queue."""
+async def edus_for(
+    conn: Connection, server: ServerNid, limit: int, most_bytes: int = 1 << 30
+) -> list[QueuedEdu]:
+    """The first EDUs in a server's queue, up to the one with which they are that many bytes."""
     rows = await conn.fetch(
         """
-        SELECT edu_nid, type, content FROM outgoing_edus
-         WHERE server_nid = $1 ORDER BY edu_nid LIMIT $2
+        SELECT edu_nid, type, content
+          FROM (SELECT edu_nid, type, content,
+                       sum(octet_length(content)) OVER (ORDER BY edu_nid) AS bytes
+                  FROM (SELECT edu_nid, type, content FROM outgoing_edus
+                         WHERE server_nid = $1 ORDER BY edu_nid LIMIT $2) first) summed
+         WHERE bytes - octet_length(content) < $3
+         ORDER BY edu_nid
         """,
         server,
         limit,
+        most_bytes,
     )
     return [QueuedEdu(*row) for row in rows]
 
@@ -193,6 +201,37 @@ async def keep_newest(conn: Connection, server: ServerNid, most: int, now: int) 
         server,
         most,
         now,
+    )
+
+
+async def shorten(
+    conn: Connection, servers: Collection[ServerNid], most: int, most_bytes: int
+) -> None:
+    """Of EDUs that are too many for a server, keep the newest.
+
+    Of somebody's devices the newest update is kept in any case, and tells by the one that it names
+    that some are missing; and what is said of their signing keys, which is never more than one.
+    """
+    await conn.execute(
+        """
+        DELETE FROM outgoing_edus WHERE edu_nid = ANY (ARRAY(
+            SELECT o.edu_nid
+              FROM unnest($1::bigint[]) AS s (server_nid)
+             CROSS JOIN LATERAL (
+                   SELECT edu_nid, type,
+                          count(*) OVER newest AS nr,
+                          sum(octet_length(content)) OVER newest AS bytes,
+                          row_number() OVER (PARTITION BY type, split_part(key, ' ', 1)
+                                             ORDER BY edu_nid DESC) AS of_user
+                     FROM outgoing_edus WHERE server_nid = s.server_nid
+                   WINDOW newest AS (PARTITION BY type ORDER BY edu_nid DESC)) o
+             WHERE (nr > $2 OR bytes > $3)
+               AND NOT (type = ANY ($4) AND of_user = 1)))
+        """,
+        list(servers),
+        most,
+        most_bytes,
+        ["m.device_list_update", "m.signing_key_update", "org.matrix.signing_key_update"],
     )
 
 

@@ -4,6 +4,7 @@ https://spec.matrix.org/v1.19/server-server-api/#transactions
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,14 +17,18 @@ from federation.identifiers import RoomID
 from homeserver.config.settings import Federation
 from homeserver.config.values import Duration
 from homeserver.peers.pauses import Pace
-from homeserver.peers.sending import DUTY
+from homeserver.peers.sending import _MOST_BYTES_WAITING, _TOLD_OFTEN, DUTY
+from homeserver.storage import outgoing
+from homeserver.storage.outgoing import Edu
 from tests.database import Server
 from tests.federation.net.loopback import Authority
 from tests.server_server.answering import peering
 from tests.server_server.conftest import V3, Scene
 from tests.server_server.peer import Peer, Room
+from tests.server_server.test_device_updates import UPDATE, publish
 from tests.servers import Client, Hearth, eventually, federating
 
+TO_DEVICE = "m.direct_to_device"
 _WHILE = Duration(1_800_000)
 _HOUR = Duration(3_600_000)
 _DAY = Duration(86_400_000)
@@ -185,6 +190,125 @@ async def test_who_is_away_is_told_if_its_own_people_are_put_out(
 
         await eventually(is_told)
         assert _texts(scene.peer.told) == ["before"]
+
+
+async def test_who_was_away_is_told_whose_devices_changed(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    """Of each person the last update, once; it names one that the server never heard of."""
+    async with _patient(postgres, tmp_path, loopback_authority, _HOUR, _HOUR) as scene:
+        ann, peer = scene.ann, scene.peer
+        ben, kim = await scene.hearth.user("ben"), await scene.hearth.user("kim")
+        for client in (ann, ben):
+            (await client.post(f"{scene.path}/join")).ok()
+            await publish(client)
+        await eventually(lambda: _when(len(peer.heard(UPDATE)) == 2))
+        heard = {update["stream_id"] for update in peer.heard(UPDATE)}
+        # Whoever tells of devices writes from time to time how far it has come.
+        come = f"SELECT pos >= {max(heard)} FROM duties WHERE name = 'follow devices'"  # noqa: S608
+        await eventually(lambda: _found(scene.hearth, come))
+        failing = _Failing(peer)
+        tablet = await ann.log_in_again("TABLET")
+        await publish(tablet)
+        await eventually(lambda: _row(scene.hearth, "devices_behind"))
+        # While nothing is told: devices come and go, and somebody comes into the room.
+        await publish(kim)
+        (await kim.post(f"{scene.path}/join")).ok()
+        for number in range(3):
+            phone = await ann.log_in_again(f"PHONE{number}")
+            await publish(phone)
+            (await phone.post(f"{V3}/logout")).ok()
+        await publish(await ann.log_in_again("LAST"))
+        last = "SELECT stream_id FROM device_updates WHERE device_id = 'LAST'"
+        await eventually(lambda: _found(scene.hearth, last))
+        kept = "SELECT count(*) FROM outgoing_edus WHERE type = 'm.device_list_update'"
+        assert await _found(scene.hearth, kept) <= 1
+        peer.told.clear()
+        peer.lies.clear()
+        assert failing.sent
+        await peer.send([])
+        await eventually(lambda: _when(len(peer.heard(UPDATE)) >= 3))
+        repeated, *told = peer.heard(UPDATE)
+        assert repeated["device_id"] == "TABLET"
+        newest = {update["user_id"]: update for update in told}
+        assert newest.keys() == {ann.user_id, kim.user_id}
+        assert len(told) == 2
+        assert newest[ann.user_id]["stream_id"] == await _found(scene.hearth, last)
+        assert not {*newest[ann.user_id]["prev_id"]} & {*heard, repeated["stream_id"]}
+        assert await _found(scene.hearth, "SELECT count(devices_behind) FROM destinations") == 0
+        # And from now on, all is told again.
+        await publish(await ben.log_in_again("LAPTOP"))
+        await eventually(lambda: _when(len(peer.heard(UPDATE)) == 4))
+        assert set(peer.heard(UPDATE)[-1]["prev_id"]) < heard
+
+
+async def test_what_waits_for_a_server_is_bounded(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    """Of messages to devices the newest are kept; one too large for one EDU is several."""
+    async with _patient(postgres, tmp_path, loopback_authority, _WHILE, _WHILE) as scene:
+        peer, eve = scene.peer, scene.peer.user("eve")
+        await _say_and_fail(scene, "before")
+        devices = {f"D{n}": {"x": "y" * 20_000} for n in range(12)}
+        for number in range(60):
+            body = {"messages": {eve: {d: {**c, "nr": number} for d, c in devices.items()}}}
+            (await scene.ann.put(f"{V3}/sendToDevice/m.test.kind/{number}", body)).ok()
+        size = "SELECT sum(octet_length(content)) FROM outgoing_edus"
+        most = _MOST_BYTES_WAITING + _TOLD_OFTEN * 12 * 20_000 + 100_000
+        await eventually(lambda: _below(scene.hearth, size, most))
+        peer.told.clear()
+        peer.lies.clear()
+        await peer.send([])
+
+        async def has_last() -> bool:
+            return any(_numbers(content)[-1] == 59 for content in peer.heard(TO_DEVICE))
+
+        await eventually(has_last)
+        await eventually(lambda: _below(scene.hearth, f"SELECT COALESCE(({size}), 0)", 1))
+        contents = peer.heard(TO_DEVICE)
+        numbers = [n for content in contents for n in _numbers(content)]
+        assert numbers == sorted(numbers)
+        assert numbers[-24:] == [58] * 12 + [59] * 12
+        assert numbers[0] > 5, "the oldest are lost"
+        assert all(len(json.dumps(content)) < 120_000 for content in contents)
+        names = {content["message_id"] for content in contents}
+        assert len(names) == len(contents)
+        assert all(len(name) <= 32 for name in names)
+
+
+async def test_updates_of_devices_outlive_all_that_is_too_much(hearth: Hearth) -> None:
+    """One of each person, the newest, and their signing keys; of what else waits, the newest."""
+    process = hearth.parts.base.process
+    update, signing = "m.device_list_update", "m.signing_key_update"
+    edus = [Edu(update, b"{}", f"@u{n % 5}:x D{n}") for n in range(50)]
+    edus += [Edu(signing, b"{}", f"@u{n}:x") for n in range(5)]
+    edus += [Edu("m.direct_to_device", b"%d" % n, f"{n}") for n in range(50)]
+    async with process.database.reader() as conn:
+        nids = await process.numbers.servers.intern(conn, ["away.test", "other.test"])
+        away, other = nids.values()
+        for edu in edus:
+            await outgoing.queue_edu(conn, [away, other], edu)
+        await outgoing.shorten(conn, [away], 3, 1000)
+        left = await outgoing.edus_for(conn, away, 200)
+        assert len(await outgoing.edus_for(conn, other, 200)) == len(edus)
+    assert [edu.content for edu in left if edu.type == "m.direct_to_device"] == [
+        b"47", b"48", b"49"]  # fmt: skip
+    assert [edu.type for edu in left].count(update) == 5
+    assert [edu.type for edu in left].count(signing) == 5
+
+
+async def _found(hearth: Hearth, query: str) -> Any:
+    async with hearth.parts.base.process.database.reader() as conn:
+        return await conn.fetchval(query)
+
+
+async def _below(hearth: Hearth, query: str, most: int) -> bool:
+    found: int = await _found(hearth, query)
+    return found < most
+
+
+def _numbers(content: JsonObject) -> list[int]:
+    return [one["nr"] for devices in content["messages"].values() for one in devices.values()]
 
 
 async def test_who_says_that_it_is_gone_is_believed_for_long(
