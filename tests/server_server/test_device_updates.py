@@ -145,6 +145,14 @@ async def test_after_an_outage_the_latest_of_each_device_is_told(scene: Scene) -
                 f"{V3}/keys/signatures/upload", {ann.user_id: {"LAPTOP": signer.sign(vouched)}}
             )
         ).ok()
+
+    async def is_told_apart() -> Any:
+        """Changes of a moment are told together; these are not to be."""
+        async with scene.hearth.parts.base.process.database.reader() as conn:
+            query = "SELECT true FROM device_updates WHERE prev_id <> $1"
+            return await conn.fetchval(query, heard["stream_id"])
+
+    await eventually(is_told_apart)
     (await laptop.post(f"{V3}/logout")).ok()
     await publish(await ann.log_in_again("TABLET"))
 
