@@ -3,7 +3,7 @@
 from migrations.running import run_sql
 
 revision = "0037"
-down_revision = "0032"
+down_revision = "0033"
 
 
 def upgrade() -> None:
