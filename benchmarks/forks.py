@@ -18,9 +18,9 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks import server
-from benchmarks.joining import Person, Resident, answering, now_ms, send, take
+from benchmarks.joining import Person, Resident, all_there, answering, now_ms, send, take
 from benchmarks.processes import costs_of
-from benchmarks.rooms import VERSION, LargeRoom, joined, large_room
+from benchmarks.rooms import VERSION, LargeRoom, large_room
 from federation.auth import select
 from federation.building import Draft, Place, Signer, build
 from federation.events import Event
@@ -62,10 +62,7 @@ async def _measure(
         await ann.ask("POST", f"/join/{room.room_id}?via={room.host.server}", {})
         await asyncio.wait_for(resident.came.wait(), 60)
         take(room, resident.told)
-        while len((await ann.ask("GET", f"{path}/joined_members"))["joined"]) < len(
-            joined(room.state.values())
-        ):
-            await asyncio.sleep(0.5)
+        await all_there(ann, room)
         banned = [key for (kind, key), e in room.state.items() if e.membership == "join"][2:]
         tips, took = [], []
         before = costs_of(running)

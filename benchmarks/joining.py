@@ -171,10 +171,16 @@ async def _join(person: Person, room: LargeRoom, via: str, say: Any) -> Times:
     await say()
     await person.read(room.room_id, "welcome", since)
     usable = time.monotonic() - began
+    await all_there(person, room)
+    return Times(answered, usable, time.monotonic() - began)
+
+
+async def all_there(person: Person, room: LargeRoom) -> None:
+    """Return once somebody is told all members of the room."""
     while True:
-        found = await person.ask("GET", f"/rooms/{path}/joined_members", passing=502)
+        found = await person.ask("GET", f"/rooms/{quote(room.room_id)}/joined_members", passing=502)
         if found and len(found["joined"]) >= len(joined(room.state.values())):
-            return Times(answered, usable, time.monotonic() - began)
+            return
         await asyncio.sleep(0.1)
 
 
@@ -243,6 +249,7 @@ async def _measure(running: list[server.Running], resident: Resident, room: Larg
 
 
 def take(room: LargeRoom, told: Iterable[JsonObject]) -> None:
+    """What others say is part of the room."""
     for one in told:
         event = parse(json.dumps(one).encode(), VERSION).event
         if event.event_id not in room.events:
@@ -252,6 +259,7 @@ def take(room: LargeRoom, told: Iterable[JsonObject]) -> None:
 async def send(
     session: aiohttp.ClientSession, host: Signer, to: str, url: str, events: list[Event]
 ) -> None:
+    """Send events to a Hearth, which has to take them."""
     path = f"/_matrix/federation/v1/send/{now_ms()}"
     body = {
         "origin": host.server,
