@@ -40,6 +40,12 @@ MOST_OF_PREVIEWS = 2 * 1024**3
 """Bytes of all such pictures; then the oldest go sooner."""
 _PREVIEWS_AT_A_STRETCH = 64 * 1024**2
 """Bytes of them after which it is seen to that they are not too many."""
+MOST_FETCHED = 100
+"""Files of other servers that a process fetches at the same time."""
+MOST_OF_SERVER = 8
+"""Those of one server; that many connections to it are left for more important things."""
+_TRY_AGAIN = 5000
+"""Milliseconds after which somebody may ask again for a file that was not fetched for these."""
 _LOOK_AGAIN = 0.25
 
 
@@ -275,9 +281,15 @@ class Repository:
         return found
 
     async def _fetch(self, mxc: Mxc, wait: int) -> None:
-        """Fetch it once, however many ask, and whoever of them goes away."""
+        """Fetch it once, however many ask, and whoever of them goes away.
+
+        Only so much is fetched at a time: connections that a slow server keeps are others' too.
+        """
         task = self._fetching.get(mxc)
         if task is None:
+            of_server = sum(other.server == mxc.server for other in self._fetching)
+            if of_server >= MOST_OF_SERVER or len(self._fetching) >= MOST_FETCHED:
+                raise LimitExceeded(_TRY_AGAIN)
             task = asyncio.create_task(self._fetch_once(mxc, wait))
             self._fetching[mxc] = task
             task.add_done_callback(lambda _: self._fetching.pop(mxc, None))
