@@ -3,10 +3,13 @@
 https://spec.matrix.org/v1.19/client-server-api/#published-room-directory
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from federation.canonical_json import JsonObject
+from federation.errors import IdentifierError
 from federation.events import Event, StateKey
+from federation.identifiers import parse_room_alias, parse_room_id
+from homeserver.accounts.profile_fields import is_mxc_uri
 from homeserver.storage.public_rooms import Counted
 
 KEYS: tuple[StateKey, ...] = tuple(
@@ -44,7 +47,21 @@ def described(counted: Counted, state: Mapping[StateKey, Event]) -> JsonObject:
         "canonical_alias": _says(state, "canonical_alias", "alias"),
         "room_type": _says(state, "create", "type"),
     }
-    return found | {key: text for key, text in texts.items() if text}
+    # Whoever set them need not have kept to what they should be.
+    return found | {key: text for key, text in texts.items() if text and _FITS[key](text)}
+
+
+def told(room: object) -> JsonObject | None:
+    """What another server tells of a room, without what cannot be so; `None`: of no room.
+
+    One wrong word would keep clients from reading all that they are told with it.
+    """
+    if not isinstance(room, dict) or not _is_room_id(room.get("room_id")):
+        return None
+    if not _is_count(room.get("num_joined_members")):
+        return None
+    kept = {key: value for key, value in room.items() if key not in _FITS or _FITS[key](value)}
+    return {"world_readable": False, "guest_can_join": False, **kept}
 
 
 def summarised(room: JsonObject, state: Mapping[StateKey, Event]) -> JsonObject:
@@ -78,6 +95,56 @@ def federates(state: Mapping[StateKey, Event]) -> bool:
     """Whether people of other servers can come in at all."""
     create = state.get(("m.room.create", ""))
     return create is not None and create.content.get("m.federate", True) is not False
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**53
+
+
+def _is_mxc_uri(value: object) -> bool:
+    return isinstance(value, str) and is_mxc_uri(value)
+
+
+def _is_room_id(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(parse_room_id(value))
+    except IdentifierError:
+        return False
+
+
+def _is_alias(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(parse_room_alias(value))
+    except IdentifierError:
+        return False
+
+
+def _are_room_ids(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_room_id, value))
+
+
+_FITS: Mapping[str, Callable[[object], bool]] = {
+    "name": _is_text,
+    "topic": _is_text,
+    "avatar_url": _is_mxc_uri,
+    "canonical_alias": _is_alias,
+    "room_type": _is_text,
+    "join_rule": _is_text,
+    "world_readable": _is_flag,
+    "guest_can_join": _is_flag,
+    "room_version": _is_text,
+    "encryption": _is_text,
+    "allowed_room_ids": _are_room_ids,
+}
+"""What can be told under which name."""
 
 
 def _says(state: Mapping[StateKey, Event], kind: str, key: str | None = None) -> str | None:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from federation.canonical_json import JsonObject
-from federation.errors import FederationError, HttpError, IdentifierError
-from federation.identifiers import ServerName, parse_room_id
+from federation.errors import FederationError, HttpError
+from federation.identifiers import ServerName
 from federation.net.target import encode_target
 from homeserver.errors import BadGateway, Forbidden, InvalidParam
 from homeserver.peers.peers import Peers
-from homeserver.rooms.describing import KEYS, described, federates, may_be_listed
+from homeserver.rooms.describing import KEYS, described, federates, may_be_listed, told
 from homeserver.storage import public_rooms
 from homeserver.storage.process import Process
 
@@ -128,24 +128,7 @@ def _read(since: str | None) -> int:
 def _checked(answer: JsonObject) -> JsonObject:
     """What another server lists, as far as it can be a list of rooms."""
     chunk = answer.get("chunk")
-    rooms = [
-        room
-        for room in (chunk if isinstance(chunk, list) else [])
-        if isinstance(room, dict)
-        and _is_room_id(room.get("room_id"))
-        and type(room.get("num_joined_members")) is int
-    ]
-    found: dict[str, Any] = {
-        "chunk": [
-            {"world_readable": False, "guest_can_join": False, **room} for room in rooms[:MOST]
-        ]
-    }
+    listed = chunk[:MOST] if isinstance(chunk, list) else []
+    found: dict[str, Any] = {"chunk": [room for one in listed if (room := told(one))]}
     kinds = {"next_batch": str, "prev_batch": str, "total_room_count_estimate": int}
     return found | {k: answer[k] for k, kind in kinds.items() if isinstance(answer.get(k), kind)}
-
-
-def _is_room_id(text: object) -> bool:
-    try:
-        return isinstance(text, str) and bool(parse_room_id(text))
-    except IdentifierError:
-        return False

@@ -17,7 +17,7 @@ from federation.identifiers import RoomID, ServerName, parse_room_id, parse_serv
 from federation.net.target import encode_target
 from homeserver.errors import Forbidden, InvalidParam, NotFound
 from homeserver.peers.peers import Peers
-from homeserver.rooms.describing import KEYS, described, summarised
+from homeserver.rooms.describing import KEYS, described, summarised, told
 from homeserver.storage import memberships, public_rooms, room_states
 from homeserver.storage.batch import Membership
 from homeserver.storage.numbers import RoomNid, UserNid
@@ -347,34 +347,18 @@ def _place(child: Child) -> tuple[bool, str, int, str]:
 
 def _told(answer: JsonObject, room_id: RoomID) -> Seen | None:
     """What another server told of a room, as far as it is what it should be."""
-    room, below = answer.get("room"), answer.get("children")
-    if not isinstance(room, dict) or room.get("room_id") != room_id:
+    room, below = told(answer.get("room")), answer.get("children")
+    if room is None or room["room_id"] != room_id:
         return None
-    if type(room.get("num_joined_members")) is not int:
-        return None
-    states = room.get("children_state")
+    states = room.pop("children_state", None)
     children = [
         child
         for state in (states[:_MOST_CHILDREN] if isinstance(states, list) else [])
         if isinstance(state, dict) and (child := _child(state)) is not None
     ]
     listed = below[:_MOST_CHILDREN] if isinstance(below, list) else []
-    return Seen(
-        _summary(room),
-        sorted(children, key=_place),
-        {
-            RoomID(one["room_id"]): _summary(one)
-            for one in listed
-            if isinstance(one, dict)
-            and isinstance(one.get("room_id"), str)
-            and type(one.get("num_joined_members")) is int
-        },
-    )
-
-
-def _summary(room: Mapping[str, Any]) -> JsonObject:
-    kept = {key: value for key, value in room.items() if key != "children_state"}
-    return {"world_readable": False, "guest_can_join": False, **kept}
+    summaries = {RoomID(room["room_id"]): room for room in map(told, listed) if room}
+    return Seen(room, sorted(children, key=_place), summaries)
 
 
 def _digest(room_id: RoomID, wish: Wish) -> str:

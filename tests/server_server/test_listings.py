@@ -1,0 +1,82 @@
+"""Rooms that other servers tell of: nothing that they get wrong reaches clients.
+
+https://spec.matrix.org/v1.19/client-server-api/#published-room-directory
+"""
+
+from typing import Any
+
+from tests.server_server.peer import Peer
+from tests.servers import Client, Hearth
+
+V1 = "/_matrix/client/v1"
+V3 = "/_matrix/client/v3"
+NONE = ({"room_id": "nonsense"}, {"room_id": 5}, {"num_joined_members": "many"}, {"room_id": None})
+
+
+def wrong(peer: Peer) -> list[Any]:
+    """One room with much that cannot be so, and things that are no rooms."""
+    good = {"room_id": f"!a:{peer.name}", "num_joined_members": 2, "name": "Hall"}
+    bad = {
+        "topic": 5,
+        "avatar_url": "https://tracker.example/image.png",
+        "canonical_alias": "no alias",
+        "world_readable": "yes",
+        "guest_can_join": None,
+        "join_rule": ["public"],
+        "room_type": {},
+        "allowed_room_ids": ["!x:y", 5],
+        "org.example.more": "kept",
+    }
+    return [{**good, **bad}, *({**good, **change} for change in NONE), 5, None]
+
+
+def right(peer: Peer) -> dict[str, Any]:
+    return {
+        "room_id": f"!a:{peer.name}",
+        "num_joined_members": 2,
+        "name": "Hall",
+        "world_readable": False,
+        "guest_can_join": False,
+        "org.example.more": "kept",
+    }
+
+
+async def test_in_lists(federated: tuple[Hearth, Peer]) -> None:
+    hearth, peer = federated
+    ann = await hearth.user("ann")
+    peer.lies["publicRooms"] = lambda _: {"chunk": wrong(peer), "next_batch": 5}
+    page = (await ann.get(f"{V3}/publicRooms", server=peer.name)).ok()
+    assert page == {"chunk": [right(peer)]}
+    peer.lies["publicRooms"] = lambda _: {"chunk": "none"}
+    assert (await ann.get(f"{V3}/publicRooms", server=peer.name)).ok() == {"chunk": []}
+
+
+async def space_with(ann: Client, child: str, via: str) -> str:
+    wanted = {"creation_content": {"type": "m.space"}, "name": "top"}
+    top = str((await ann.post(f"{V3}/createRoom", wanted)).ok()["room_id"])
+    (await ann.put(f"{V3}/rooms/{top}/state/m.space.child/{child}", {"via": [via]})).ok()
+    return top
+
+
+async def test_in_hierarchies(federated: tuple[Hearth, Peer]) -> None:
+    hearth, peer = federated
+    ann = await hearth.user("ann")
+    room, *others = wrong(peer)
+    states = [{"state_key": "!b:x", "content": {"via": 5}}, {"state_key": 5}, 7]
+    told = {"room": {**room, "children_state": states}, "children": others}
+    peer.lies["hierarchy"] = lambda _: told
+    top = await space_with(ann, room["room_id"], peer.name)
+    rooms = (await ann.get(f"{V1}/rooms/{top}/hierarchy")).ok()["rooms"]
+    assert rooms[1:] == [{**right(peer), "children_state": []}]
+    summary = (await ann.get(f"{V1}/room_summary/{room['room_id']}", via=peer.name)).ok()
+    assert summary == {**right(peer), "membership": "leave"}
+
+
+async def test_a_room_of_ours_that_others_described(hearth: Hearth) -> None:
+    ann = await hearth.user("ann")
+    initial = [{"type": "m.room.avatar", "content": {"url": "https://tracker.example/image.png"}}]
+    wanted = {"preset": "public_chat", "visibility": "public", "initial_state": initial}
+    room = (await ann.post(f"{V3}/createRoom", wanted)).ok()["room_id"]
+    (listed,) = (await ann.get(f"{V3}/publicRooms")).ok()["chunk"]
+    assert listed["room_id"] == room
+    assert "avatar_url" not in listed
