@@ -9,6 +9,7 @@ from typing import Any
 
 from federation.canonical_json import JsonObject, encode
 from federation.events import Event, StateKey
+from federation.identifiers import is_user_id
 
 KEYS: tuple[StateKey, ...] = (
     ("m.room.create", ""),
@@ -59,4 +60,6 @@ def as_stripped(one: object) -> JsonObject | None:
     kinds: dict[str, Any] = {"type": str, "state_key": str, "content": dict, "sender": str}
     if not all(isinstance(one.get(key), kind) for key, kind in kinds.items()):
         return None
+    if not is_user_id(one["sender"]):
+        return None  # clients that know what a sender is could not read the rest
     return {key: one[key] for key in kinds}

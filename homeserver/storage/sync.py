@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from federation.identifiers import UserID
+from federation.identifiers import UserID, is_user_id
 from homeserver.storage.batch import Membership
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
@@ -172,7 +172,10 @@ async def counts(conn: Connection, rooms: Iterable[RoomNid]) -> list[Count]:
 async def heroes(
     conn: Connection, rooms: Iterable[RoomNid], most: int
 ) -> dict[RoomNid, list[Hero]]:
-    """Some members that a room without a name may be named after: who is there, else who was."""
+    """Some members that a room without a name may be named after: who is there, else who was.
+
+    The rules let others invite what is no user: nobody is named after that.
+    """
     rows = await conn.fetch(
         """
         SELECT w.room_nid, h.user_id, h.event_nid
@@ -180,7 +183,7 @@ async def heroes(
          CROSS JOIN LATERAL (
                SELECT u.user_id, m.membership, m.event_nid
                  FROM memberships m JOIN users u ON u.user_nid = m.user_nid
-                WHERE m.room_nid = w.room_nid
+                WHERE m.room_nid = w.room_nid AND u.user_id LIKE '@%:_%'
                 ORDER BY m.membership NOT IN (1, 2), m.event_nid
                 LIMIT $2
                ) h
@@ -191,5 +194,6 @@ async def heroes(
     )
     found: dict[RoomNid, list[Hero]] = {}
     for room, user_id, event in rows:
-        found.setdefault(room, []).append(Hero(UserID(user_id), event))
+        if is_user_id(user_id):
+            found.setdefault(room, []).append(Hero(UserID(user_id), event))
     return found

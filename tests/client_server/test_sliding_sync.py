@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.client_server.stage import staged
 from tests.client_server.test_sync import room_of, say
 from tests.servers import Answer, Client, Hearth
 
@@ -284,6 +285,19 @@ async def test_members_as_they_turn_up(ann: Client, bob: Client) -> None:
     fourth = await sliding(bob, wanted, third["pos"])
     member = state_of(fourth["rooms"][room_id])["m.room.member", ann.user_id]
     assert member["displayname"] == "Ann"
+
+
+async def test_nobody_is_named_after_what_is_no_user(ann: Client, bob: Client) -> None:
+    stage = await staged(ann)
+    for number, wrong in enumerate(("", "x", "@x", "@x:", "@:", "@y:bad server", "y:one.test")):
+        # The rules of rooms let others do this; our people cannot.
+        await stage.send(ann, "m.room.member", {"membership": "invite", "n": number}, wrong)
+    await stage.member(bob, "join")
+    synced = (await bob.get(f"{V3}/sync")).ok()
+    summary = synced["rooms"]["join"][stage.room_id]["summary"]
+    assert summary["m.heroes"] == [ann.user_id]
+    room = (await sliding(bob, ALL))["rooms"][stage.room_id]
+    assert [hero["user_id"] for hero in room["heroes"]] == [ann.user_id]
 
 
 async def test_names_and_heroes(ann: Client, bob: Client) -> None:

@@ -120,6 +120,7 @@ async def test_what_is_shown_with_an_invitation(federated: tuple[Hearth, Peer]) 
     shown = (await invited(ann))[room.room_id]
     assert len(shown) <= 52
     assert good in shown
+    assert all(one["sender"] in {eve, ann.user_id} for one in shown)
     assert all(set(one) <= {"type", "state_key", "content", "sender", "origin_server_ts",
                             "event_id", "unsigned"} for one in shown)  # fmt: skip
     giant = good | {"content": {"name": "x" * 1_000_000}}
