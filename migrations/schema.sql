@@ -17,7 +17,6 @@ TABLE account_data
     pos bigint NOT NULL
     CONSTRAINT account_data_pkey PRIMARY KEY (user_nid, room_nid, type)
     CREATE INDEX account_data_by_pos ON public.account_data USING btree (user_nid, pos)
-    CREATE INDEX account_data_naming_media ON public.account_data USING gin (media_named(content) COLLATE "C") WHERE (POSITION(('\x6d78633a'::bytea) IN (content)) > 0)
 
 TABLE accounts WITH (fillfactor=80)
     user_nid bigint NOT NULL
@@ -129,9 +128,11 @@ TABLE current_state WITH (fillfactor=80)
     event_nid bigint NOT NULL
     CONSTRAINT current_state_pkey PRIMARY KEY (room_nid, state_key_nid)
 
-TABLE dead_files
-    file_id text COLLATE "C" NOT NULL
-    CONSTRAINT dead_files_pkey PRIMARY KEY (file_id)
+TABLE dehydrated_devices
+    user_nid bigint NOT NULL
+    device_nid bigint NOT NULL
+    data bytea NOT NULL
+    CONSTRAINT dehydrated_devices_pkey PRIMARY KEY (user_nid)
 
 TABLE delayed_events
     delay_nid bigint NOT NULL GENERATED ALWAYS AS IDENTITY
@@ -193,6 +194,7 @@ TABLE devices WITH (fillfactor=80)
     CONSTRAINT devices_pkey PRIMARY KEY (device_nid)
     CONSTRAINT devices_session_key UNIQUE (session)
     CONSTRAINT devices_user_nid_device_id_key UNIQUE (user_nid, device_id)
+    CREATE TRIGGER forget_dehydrated BEFORE DELETE ON public.devices FOR EACH ROW EXECUTE FUNCTION forget_dehydrated_device()
     CREATE TRIGGER forget_keys BEFORE DELETE ON public.devices FOR EACH ROW EXECUTE FUNCTION forget_keys_of_device()
     CREATE TRIGGER forget_pushers BEFORE DELETE ON public.devices FOR EACH ROW EXECUTE FUNCTION forget_pushers_of_device()
     CREATE TRIGGER forget_sliding BEFORE DELETE ON public.devices FOR EACH ROW EXECUTE FUNCTION forget_sliding_of_device()
@@ -242,7 +244,6 @@ TABLE events
     json bytea NOT NULL
     CONSTRAINT events_pkey PRIMARY KEY (event_nid)
     CREATE INDEX events_by_time ON public.events USING btree (room_nid, origin_server_ts) WHERE (room_order IS NOT NULL)
-    CREATE INDEX events_naming_media ON public.events USING gin (media_named("json") COLLATE "C") WHERE ((POSITION(('\x6d78633a'::bytea) IN ("json")) > 0) AND (POSITION(('\x226d2e726f6f6d2e6d656d62657222'::bytea) IN ("json")) = 0))
     CREATE INDEX events_redacted_state ON public.events USING btree (room_nid) WHERE ((redacted_by IS NOT NULL) AND (state_key_nid IS NOT NULL))
     CREATE UNIQUE INDEX events_by_room_order ON public.events USING btree (room_nid, room_order) WHERE (room_order IS NOT NULL)
 
@@ -432,7 +433,6 @@ TABLE profiles
     user_nid bigint NOT NULL
     fields bytea NOT NULL
     CONSTRAINT profiles_pkey PRIMARY KEY (user_nid)
-    CREATE INDEX profiles_naming_media ON public.profiles USING gin (media_named(fields) COLLATE "C") WHERE (POSITION(('\x6d78633a'::bytea) IN (fields)) > 0)
 
 TABLE published
     room_nid bigint NOT NULL
@@ -715,13 +715,6 @@ TABLE uia_sessions
     CONSTRAINT uia_sessions_pkey PRIMARY KEY (session_hash)
     CREATE INDEX uia_sessions_by_expiry ON public.uia_sessions USING btree (expires_ts)
 
-TABLE unwanted_media
-    media_nid bigint NOT NULL
-    event_nid bigint NOT NULL
-    due_ts bigint NOT NULL
-    CONSTRAINT unwanted_media_pkey PRIMARY KEY (media_nid, event_nid)
-    CREATE INDEX unwanted_media_due ON public.unwanted_media USING btree (due_ts)
-
 TABLE user_words
     word text COLLATE "C" NOT NULL
     user_nid bigint NOT NULL
@@ -957,6 +950,17 @@ AS $function$
      WHERE u.seen_day >= p_since AND NOT a.deactivated
 $function$
 
+CREATE OR REPLACE FUNCTION public.forget_dehydrated_device()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    DELETE FROM dehydrated_devices
+     WHERE user_nid = OLD.user_nid AND device_nid = OLD.device_nid;
+    RETURN OLD;
+END
+$function$
+
 CREATE OR REPLACE FUNCTION public.forget_keys_of_device()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1016,16 +1020,51 @@ AS $function$
                     WHERE e.event_nid = ANY (gone) AND o.pos <= d.txn_last_pos)
 $function$
 
-CREATE OR REPLACE FUNCTION public.media_named(said bytea)
- RETURNS text[]
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE STRICT
+CREATE OR REPLACE FUNCTION public.put_dehydrated_device(p_user bigint, p_id text, p_name text, p_session text, p_day integer, p_data bytea, p_keys bytea, p_one_time_algorithms text[], p_one_time_ids text[], p_one_time_keys bytea[], p_fallback_algorithms text[], p_fallback_ids text[], p_fallback_keys bytea[], p_kinds smallint[])
+ RETURNS bigint
+ LANGUAGE plpgsql
 AS $function$
-    SELECT coalesce(array_agg(DISTINCT replace(found[1], '\', '')), '{}')
-      FROM regexp_matches(encode(said, 'escape'),
-                          'mxc:(?:\\{0,2}/){2}([][A-Za-z0-9.:-]+\\{0,2}/[A-Za-z0-9_-]+)', 'g')
-           AS found
-     WHERE length(found[1]) <= 600  -- longer than any; an index could not hold it
+DECLARE
+    before bigint;
+    made bigint;
+    kinds smallint[] := p_kinds[2:];
+    items bigint[];
+BEGIN
+    -- Two that are put at a time wait for each other here.
+    UPDATE accounts SET version = version + 1 WHERE user_nid = p_user AND NOT deactivated;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    SELECT device_nid INTO before FROM dehydrated_devices WHERE user_nid = p_user;
+    IF EXISTS (SELECT FROM devices WHERE user_nid = p_user AND device_id = p_id
+                                     AND device_nid IS DISTINCT FROM before) THEN
+        RETURN NULL;
+    END IF;
+    DELETE FROM devices WHERE device_nid = before;
+    INSERT INTO devices (user_nid, device_id, display_name, session, last_seen_day)
+    VALUES (p_user, p_id, p_name, p_session, p_day)
+    RETURNING device_nid INTO made;
+    INSERT INTO dehydrated_devices (user_nid, device_nid, data) VALUES (p_user, made, p_data);
+    INSERT INTO device_keys (device_nid, user_nid, json) VALUES (made, p_user, p_keys);
+    INSERT INTO one_time_keys (device_nid, algorithm, key_id, json)
+    SELECT made, k.algorithm, k.key_id, k.json
+      FROM unnest(p_one_time_algorithms, p_one_time_ids, p_one_time_keys)
+           WITH ORDINALITY AS k (algorithm, key_id, json, nr)
+     ORDER BY k.nr;
+    INSERT INTO fallback_keys (device_nid, algorithm, key_id, json)
+    SELECT made, k.algorithm, k.key_id, k.json
+      FROM unnest(p_fallback_algorithms, p_fallback_ids, p_fallback_keys)
+           AS k (algorithm, key_id, json)
+    ON CONFLICT DO NOTHING;
+    items := array_fill(made, ARRAY[cardinality(kinds)]);
+    IF before IS NOT NULL THEN
+        kinds := p_kinds;
+        items := before || items;
+    END IF;
+    RETURN append_log(kinds, array_fill(NULL::bigint, ARRAY[cardinality(kinds)]),
+                      array_fill(p_user, ARRAY[cardinality(kinds)]), items)
+           + cardinality(kinds) - 1;
+END
 $function$
 
 CREATE OR REPLACE FUNCTION public.redact_events(x_event bigint[], x_redaction bigint[], x_json bytea[], x_until bigint[])

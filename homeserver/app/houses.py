@@ -98,6 +98,7 @@ def client_house(
         device_messages=encryption.messages,
         device_lists=encryption.lists,
         backups=encryption.backups,
+        dehydrated_devices=encryption.dehydrated_devices,
         syncing=syncing,
         sliding_sync=sliding_sync,
         notifications=make_notifications(syncing.parts, rulesets),

@@ -53,6 +53,7 @@ from homeserver.appservices.keys import BridgeKeys
 from homeserver.config.settings import Settings
 from homeserver.e2ee.backup import Backups
 from homeserver.e2ee.cross_signing import CrossSigning
+from homeserver.e2ee.dehydrated_devices import DehydratedDevices
 from homeserver.e2ee.device_lists import DeviceLists
 from homeserver.e2ee.fetching import Fetching
 from homeserver.e2ee.following import Following as DeviceFollowing
@@ -68,7 +69,6 @@ from homeserver.media.pages import WebPages
 from homeserver.media.previews import Previews
 from homeserver.media.remote import Remote
 from homeserver.media.repository import Repository
-from homeserver.media.unwanted import UnwantedMedia
 from homeserver.peers.identity import IdentityServers
 from homeserver.peers.keys import KeyClient
 from homeserver.peers.mailing import Mailer
@@ -312,7 +312,6 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
         claims=claims,
         backfilling=Backfilling(process, remote, receiving, claims, rooms.means, resolving),
         media=media,
-        unwanted_media=UnwantedMedia(process, media),
         previews=Previews(settings.previews, pages, media.keep_preview, process.now),
     )
 
@@ -484,6 +483,7 @@ def make_encryption(base: Base, federating: Federating, bridging: Bridging) -> E
         messages=DeviceMessages(process),
         lists=DeviceLists(process),
         backups=Backups(process),
+        dehydrated_devices=DehydratedDevices(process),
     )
 
 

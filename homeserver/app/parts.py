@@ -35,6 +35,7 @@ from homeserver.client_server import house as client_server
 from homeserver.config.settings import Settings
 from homeserver.e2ee.backup import Backups
 from homeserver.e2ee.cross_signing import CrossSigning
+from homeserver.e2ee.dehydrated_devices import DehydratedDevices
 from homeserver.e2ee.device_lists import DeviceLists
 from homeserver.e2ee.fetching import Fetching
 from homeserver.e2ee.following import Following as DeviceFollowing
@@ -45,7 +46,6 @@ from homeserver.e2ee.uploads import Uploads
 from homeserver.http.limits import Limits
 from homeserver.media.previews import Previews
 from homeserver.media.repository import Repository
-from homeserver.media.unwanted import UnwantedMedia
 from homeserver.peers.identity import IdentityServers
 from homeserver.peers.peers import Peers
 from homeserver.peers.sending import Sending as PeerSending
@@ -181,7 +181,6 @@ class Federating:
     claims: Claims
     backfilling: Backfilling
     media: Repository
-    unwanted_media: UnwantedMedia
     previews: Previews
 
 
@@ -250,6 +249,7 @@ class Encryption:
     messages: DeviceMessages
     lists: DeviceLists
     backups: Backups
+    dehydrated_devices: DehydratedDevices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from homeserver.appservices.third_parties import ThirdParties
 from homeserver.config.settings import Settings
 from homeserver.e2ee.backup import Backups
 from homeserver.e2ee.cross_signing import CrossSigning
+from homeserver.e2ee.dehydrated_devices import DehydratedDevices
 from homeserver.e2ee.device_lists import DeviceLists
 from homeserver.e2ee.messages import DeviceMessages
 from homeserver.e2ee.queries import Queries
@@ -137,6 +138,7 @@ class House:
     device_messages: DeviceMessages
     device_lists: DeviceLists
     backups: Backups
+    dehydrated_devices: DehydratedDevices
 
     syncing: Syncing
     sliding_sync: SlidingSync

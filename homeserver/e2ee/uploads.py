@@ -42,8 +42,7 @@ class Uploads:
         self, user: UserNid, user_id: UserID, device: int, device_id: str, keys: Mapping[str, Any]
     ) -> None:
         """Store a device's identity keys, which it must have signed itself."""
-        _check_device_keys(user_id, device_id, keys)
-        raw = _packed({key: value for key, value in keys.items() if key != "unsigned"})
+        raw = checked_device_keys(user_id, device_id, keys)
         async with self._process.database.reader() as conn:
             self._process.committed(await device_keys.put(conn, device, user, raw))
 
@@ -61,9 +60,7 @@ class Uploads:
             TooLarge: there are too many.
 
         """
-        rows, spares = _rows(one_time), _rows(fallback)
-        if len(rows) + len(spares) > MOST_KEYS:
-            raise TooLarge(f"at most {MOST_KEYS} keys are taken at a time")
+        rows, spares = key_rows(one_time, fallback)
         async with self._process.database.reader() as conn:
             wanted = [(row.algorithm, row.key_id) for row in rows]
             known = await device_keys.one_time_keys(conn, device, wanted) if wanted else {}
@@ -103,7 +100,14 @@ class Uploads:
                 self._counts.pop(entry.item, None)
 
 
-def _check_device_keys(user_id: UserID, device_id: str, keys: Mapping[str, Any]) -> None:
+def checked_device_keys(user_id: UserID, device_id: str, keys: Mapping[str, Any]) -> bytes:
+    """The identity keys of a device, which it must have signed itself, as they are stored.
+
+    Raises:
+        InvalidParam: they are another device's, or not signed.
+        TooLarge: they have more bytes than are kept.
+
+    """
     if keys.get("user_id") != user_id or keys.get("device_id") != device_id:
         raise InvalidParam("the keys are of another device")
     named = keys.get("keys")
@@ -117,6 +121,22 @@ def _check_device_keys(user_id: UserID, device_id: str, keys: Mapping[str, Any])
         raise InvalidParam("device_keys have no usable ed25519 key") from error
     if not is_signed:
         raise InvalidParam("device_keys are not signed by the device")
+    return _packed({key: value for key, value in keys.items() if key != "unsigned"})
+
+
+def key_rows(
+    one_time: Mapping[str, Any], fallback: Mapping[str, Any]
+) -> tuple[list[KeyRow], list[KeyRow]]:
+    """One-time keys and fallback keys as they are stored.
+
+    Raises:
+        InvalidParam: a key is none.
+        TooLarge: there are too many.
+
+    """
+    if len(one_time) + len(fallback) > MOST_KEYS:
+        raise TooLarge(f"at most {MOST_KEYS} keys are taken at a time")
+    return _rows(one_time), _rows(fallback)
 
 
 def _rows(keys: Mapping[str, Any]) -> list[KeyRow]:

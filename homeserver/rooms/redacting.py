@@ -11,7 +11,6 @@ from federation.identifiers import EventID
 from federation.power_levels import PowerLevels
 from federation.redactions import check_redaction
 from homeserver.storage.batch import RedactedRow
-from homeserver.storage.media_uses import given_in
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.received import Stored
 from homeserver.storage.state_groups import EventNid
@@ -52,5 +51,4 @@ def rows(
         found = check_redaction(event, target.event, levels, lambda _: None)
         if not isinstance(found, Denied):
             left = redacted(target.event).json
-            files = given_in(target.event)
-            yield RedactedRow(room, target.nid, numbers[event.event_id], left, until, files)
+            yield RedactedRow(room, target.nid, numbers[event.event_id], left, until)

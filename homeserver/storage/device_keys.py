@@ -134,8 +134,8 @@ async def add_keys(
         """,
         device,
         user,
-        *_columns(one_time),
-        *_columns(fallback),
+        *key_columns(one_time),
+        *key_columns(fallback),
         Kind.ONE_TIME_KEYS,
     )
     return pos
@@ -261,5 +261,6 @@ def _claim_columns(claims: Sequence[Claim]) -> list[list[str]]:
     ]
 
 
-def _columns(keys: Sequence[KeyRow]) -> list[list[object]]:
+def key_columns(keys: Sequence[KeyRow]) -> list[list[object]]:
+    """The keys as arrays: the algorithms, the IDs, the keys."""
     return [[k.algorithm for k in keys], [k.key_id for k in keys], [k.json for k in keys]]

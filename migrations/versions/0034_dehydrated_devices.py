@@ -1,8 +1,8 @@
-"""It can be found out where files are named."""
+"""Devices that nobody is logged in with receive messages."""
 
 from migrations.running import run_sql
 
-revision = "0040"
+revision = "0034"
 down_revision = "0037"
 
 
