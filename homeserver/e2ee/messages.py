@@ -89,7 +89,8 @@ class DeviceMessages:
                 else:
                     to_server = remote.setdefault(domain_of(user), {})
                     to_server.setdefault(user, {})[device_id] = content
-        if len(local) > MOST_MESSAGES:
+        elsewhere = sum(len(devices) for users in remote.values() for devices in users.values())
+        if len(local) + elsewhere > MOST_MESSAGES:
             raise TooLarge(f"at most {MOST_MESSAGES} messages are delivered at a time")
         return local, remote
 
