@@ -74,10 +74,10 @@ class Resident:
             user, content = UserID(names[1]), {"membership": "join"}
             place = room.place("m.room.member", user, user, content)
             draft = Draft("m.room.member", user, content, user, room.room_id)
-            made = template(draft, place, VERSION, _now())
+            made = template(draft, place, VERSION, now_ms())
             return {"event": made, "room_version": VERSION.name}
         if what == "server":
-            return build_document(room.host.server, [room.host.key], [], _now() + _DAY)
+            return build_document(room.host.server, [room.host.key], [], now_ms() + _DAY)
         if what == "query":
             return {"server_keys": [self._keys(name) for name in body["server_keys"]]}
         if what == "send":
@@ -93,8 +93,8 @@ class Resident:
 
     def _keys(self, name: str) -> JsonObject:
         signer = self._room.signers[ServerName(name)]
-        fields = build_document(signer.server, [signer.key], [], _now() + _DAY)
-        document = parse_document(fields, signer.server, _now())
+        fields = build_document(signer.server, [signer.key], [], now_ms() + _DAY)
+        document = parse_document(fields, signer.server, now_ms())
         return notarise(document, self._room.host.server, [self._room.host.key])
 
     def _send_join(self, body: Any, is_partial: bool) -> bytes:
@@ -171,10 +171,16 @@ async def _join(person: Person, room: LargeRoom, via: str, say: Any) -> Times:
     await say()
     await person.read(room.room_id, "welcome", since)
     usable = time.monotonic() - began
+    await all_there(person, room)
+    return Times(answered, usable, time.monotonic() - began)
+
+
+async def all_there(person: Person, room: LargeRoom) -> None:
+    """Return once somebody is told all members of the room."""
     while True:
-        found = await person.ask("GET", f"/rooms/{path}/joined_members", passing=502)
+        found = await person.ask("GET", f"/rooms/{quote(room.room_id)}/joined_members", passing=502)
         if found and len(found["joined"]) >= len(joined(room.state.values())):
-            return Times(answered, usable, time.monotonic() - began)
+            return
         await asyncio.sleep(0.1)
 
 
@@ -187,7 +193,7 @@ async def main() -> None:
         ServerName(f"127.0.0.1:{options.port + 9}"), SigningKey.from_seed("ed25519:h", bytes(32))
     )
     began = time.monotonic()
-    room = large_room(host, options.members, options.servers, _now())
+    room = large_room(host, options.members, options.servers, now_ms())
     resident = Resident(room)
     size = f"{len(room.state)} of state, {len(room.chain(room.state.values()))} behind them"
     print(f"made in {time.monotonic() - began:.1f} s: {size}", flush=True)
@@ -217,11 +223,11 @@ async def _measure(running: list[server.Running], resident: Resident, room: Larg
         async def welcome() -> None:
             member = next(e for e in room.state.values() if "m00007" in (e.state_key or ""))
             await asyncio.wait_for(resident.came.wait(), 30)
-            _take(room, resident.told)
+            take(room, resident.told)
             text = {"msgtype": "m.text", "body": "welcome"}
             sent = room.say("m.room.message", UserID(member.sender), text)
             name = running[0].name
-            await _send(session, room.host, name, running[0].url, [sent])
+            await send(session, room.host, name, running[0].url, [sent])
 
         times = await _join(first, room, room.host.server, welcome)
         _print("from another server", times, before, costs_of(running[0]))
@@ -242,20 +248,22 @@ async def _measure(running: list[server.Running], resident: Resident, room: Larg
         _print("  which answered", None, answering, costs_of(running[0]))
 
 
-def _take(room: LargeRoom, told: Iterable[JsonObject]) -> None:
+def take(room: LargeRoom, told: Iterable[JsonObject]) -> None:
+    """What others say is part of the room."""
     for one in told:
         event = parse(json.dumps(one).encode(), VERSION).event
         if event.event_id not in room.events:
             room.add(event)
 
 
-async def _send(
+async def send(
     session: aiohttp.ClientSession, host: Signer, to: str, url: str, events: list[Event]
 ) -> None:
-    path = f"/_matrix/federation/v1/send/{_now()}"
+    """Send events to a Hearth, which has to take them."""
+    path = f"/_matrix/federation/v1/send/{now_ms()}"
     body = {
         "origin": host.server,
-        "origin_server_ts": _now(),
+        "origin_server_ts": now_ms(),
         "pdus": [json.loads(event.json) for event in events],
     }
     header = x_matrix.sign_request(
@@ -312,7 +320,8 @@ def _reply(body: bytes) -> web.Response:
     return web.Response(body=body, content_type="application/json")
 
 
-def _now() -> int:
+def now_ms() -> int:
+    """The time, in milliseconds."""
     return time.time_ns() // 1_000_000
 
 

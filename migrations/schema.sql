@@ -17,6 +17,7 @@ TABLE account_data
     pos bigint NOT NULL
     CONSTRAINT account_data_pkey PRIMARY KEY (user_nid, room_nid, type)
     CREATE INDEX account_data_by_pos ON public.account_data USING btree (user_nid, pos)
+    CREATE INDEX account_data_naming_media ON public.account_data USING gin (media_named(content) COLLATE "C") WHERE (POSITION(('\x6d78633a'::bytea) IN (content)) > 0)
 
 TABLE accounts WITH (fillfactor=80)
     user_nid bigint NOT NULL
@@ -127,6 +128,10 @@ TABLE current_state WITH (fillfactor=80)
     state_key_nid bigint NOT NULL
     event_nid bigint NOT NULL
     CONSTRAINT current_state_pkey PRIMARY KEY (room_nid, state_key_nid)
+
+TABLE dead_files
+    file_id text COLLATE "C" NOT NULL
+    CONSTRAINT dead_files_pkey PRIMARY KEY (file_id)
 
 TABLE dehydrated_devices
     user_nid bigint NOT NULL
@@ -244,6 +249,7 @@ TABLE events
     json bytea NOT NULL
     CONSTRAINT events_pkey PRIMARY KEY (event_nid)
     CREATE INDEX events_by_time ON public.events USING btree (room_nid, origin_server_ts) WHERE (room_order IS NOT NULL)
+    CREATE INDEX events_naming_media ON public.events USING gin (media_named("json") COLLATE "C") WHERE ((POSITION(('\x6d78633a'::bytea) IN ("json")) > 0) AND (POSITION(('\x226d2e726f6f6d2e6d656d62657222'::bytea) IN ("json")) = 0))
     CREATE INDEX events_redacted_state ON public.events USING btree (room_nid) WHERE ((redacted_by IS NOT NULL) AND (state_key_nid IS NOT NULL))
     CREATE UNIQUE INDEX events_by_room_order ON public.events USING btree (room_nid, room_order) WHERE (room_order IS NOT NULL)
 
@@ -433,6 +439,7 @@ TABLE profiles
     user_nid bigint NOT NULL
     fields bytea NOT NULL
     CONSTRAINT profiles_pkey PRIMARY KEY (user_nid)
+    CREATE INDEX profiles_naming_media ON public.profiles USING gin (media_named(fields) COLLATE "C") WHERE (POSITION(('\x6d78633a'::bytea) IN (fields)) > 0)
 
 TABLE published
     room_nid bigint NOT NULL
@@ -714,6 +721,13 @@ TABLE uia_sessions
     expires_ts bigint NOT NULL
     CONSTRAINT uia_sessions_pkey PRIMARY KEY (session_hash)
     CREATE INDEX uia_sessions_by_expiry ON public.uia_sessions USING btree (expires_ts)
+
+TABLE unwanted_media
+    media_nid bigint NOT NULL
+    event_nid bigint NOT NULL
+    due_ts bigint NOT NULL
+    CONSTRAINT unwanted_media_pkey PRIMARY KEY (media_nid, event_nid)
+    CREATE INDEX unwanted_media_due ON public.unwanted_media USING btree (due_ts)
 
 TABLE user_words
     word text COLLATE "C" NOT NULL
@@ -1018,6 +1032,18 @@ AS $function$
                      JOIN outgoing_events o
                        ON o.server_nid = d.server_nid AND o.pos = e.room_order >> 24
                     WHERE e.event_nid = ANY (gone) AND o.pos <= d.txn_last_pos)
+$function$
+
+CREATE OR REPLACE FUNCTION public.media_named(said bytea)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE STRICT
+AS $function$
+    SELECT coalesce(array_agg(DISTINCT replace(found[1], '\', '')), '{}')
+      FROM regexp_matches(encode(said, 'escape'),
+                          'mxc:(?:\\{0,2}/){2}([][A-Za-z0-9.:-]+\\{0,2}/[A-Za-z0-9_-]+)', 'g')
+           AS found
+     WHERE length(found[1]) <= 600  -- longer than any; an index could not hold it
 $function$
 
 CREATE OR REPLACE FUNCTION public.put_dehydrated_device(p_user bigint, p_id text, p_name text, p_session text, p_day integer, p_data bytea, p_keys bytea, p_one_time_algorithms text[], p_one_time_ids text[], p_one_time_keys bytea[], p_fallback_algorithms text[], p_fallback_ids text[], p_fallback_keys bytea[], p_kinds smallint[])

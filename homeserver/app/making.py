@@ -69,6 +69,7 @@ from homeserver.media.pages import WebPages
 from homeserver.media.previews import Previews
 from homeserver.media.remote import Remote
 from homeserver.media.repository import Repository
+from homeserver.media.unwanted import UnwantedMedia
 from homeserver.peers.identity import IdentityServers
 from homeserver.peers.keys import KeyClient
 from homeserver.peers.mailing import Mailer
@@ -312,6 +313,7 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
         claims=claims,
         backfilling=Backfilling(process, remote, receiving, claims, rooms.means, resolving),
         media=media,
+        unwanted_media=UnwantedMedia(process, media),
         previews=Previews(settings.previews, pages, media.keep_preview, process.now),
     )
 

@@ -46,6 +46,7 @@ from homeserver.e2ee.uploads import Uploads
 from homeserver.http.limits import Limits
 from homeserver.media.previews import Previews
 from homeserver.media.repository import Repository
+from homeserver.media.unwanted import UnwantedMedia
 from homeserver.peers.identity import IdentityServers
 from homeserver.peers.peers import Peers
 from homeserver.peers.sending import Sending as PeerSending
@@ -181,6 +182,7 @@ class Federating:
     claims: Claims
     backfilling: Backfilling
     media: Repository
+    unwanted_media: UnwantedMedia
     previews: Previews
 
 

@@ -172,6 +172,7 @@ class Worker:
         self._background.keep("devices", parts.encryption.following.run)
         self._background.keep("clearing", parts.writing.clearing.run)
         self._background.keep("old messages", parts.writing.expiring.run)
+        self._background.keep("unwanted files", parts.federating.unwanted_media.run)
         self._background.keep("application services", parts.deliveries.run)
         if self._settings.server_notices is not None:
             self._background.keep("usage notices", parts.writing.usage_notices.run)

@@ -3,6 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#creation
 """
 
+from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
@@ -11,12 +12,13 @@ import msgspec
 from federation.identifiers import RoomAlias, UserID
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
+from homeserver.client_server.inviting import count_invitations
 from homeserver.client_server.membership import AddressTarget, read_wanted
 from homeserver.errors import BadJson, MatrixError, TooLarge
 from homeserver.http import Json, Request, Routes
 from homeserver.http.decoding import check_canonical
 from homeserver.rooms.create import InitialState, Preset
-from homeserver.rooms.creation import RoomWish
+from homeserver.rooms.creation import MOST_INVITES, RoomWish
 from homeserver.rooms.third_party_invites import Wanted
 
 routes = Routes("client")
@@ -53,7 +55,9 @@ class CreateRoomBody(msgspec.Struct):
 async def create_room(request: Request, house: House, body: CreateRoomBody, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom"""
     _check(body)
-    invited = await _find_invited(house, body)
+    by_address = _by_address(house, body)
+    count_invitations(request, house, _targets(body, by_address))
+    invited = await _find_invited(house, by_address)
     if body.room_alias_name is not None:
         alias = RoomAlias(f"#{body.room_alias_name}:{house.process.server}")
         house.app_services.check_alias(alias, who.service)
@@ -88,12 +92,28 @@ class _Invited(NamedTuple):
     unknown: list[Wanted]
 
 
-async def _find_invited(house: House, body: CreateRoomBody) -> _Invited:
-    """Ask the identity servers, before there is a room, whom they know."""
+def _targets(body: CreateRoomBody, by_address: Iterable[Wanted]) -> list[Hashable]:
+    """Everybody who is invited with the room, each once."""
+    as_state = [
+        entry.state_key
+        for entry in body.initial_state
+        if entry.type == "m.room.member" and entry.content.get("membership") == "invite"
+    ]
+    named: dict[Hashable, None] = dict.fromkeys([*body.invite, *as_state])
+    named |= dict.fromkeys(wanted.address for wanted in by_address)
+    return list(named)[:MOST_INVITES]
+
+
+def _by_address(house: House, body: CreateRoomBody) -> list[Wanted]:
     if len(body.invite_3pid) > _MOST_BY_ADDRESS:
         raise TooLarge(f"a new room has at most {_MOST_BY_ADDRESS} invitations by address")
+    return [read_wanted(house, target) for target in body.invite_3pid]
+
+
+async def _find_invited(house: House, by_address: Iterable[Wanted]) -> _Invited:
+    """Ask the identity servers, before there is a room, whom they know."""
     invited = _Invited([], [])
-    for wanted in [read_wanted(house, target) for target in body.invite_3pid]:
+    for wanted in by_address:
         user = await house.third_party_invites.find(wanted)
         if user is None:
             invited.unknown.append(wanted)

@@ -19,6 +19,7 @@ from federation.identifiers import (
 from homeserver.accounts.addresses import parse_address
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
+from homeserver.client_server.inviting import count_invitations
 from homeserver.client_server.reading import room_id
 from homeserver.errors import InvalidParam
 from homeserver.http import Json, Limit, Request, Routes, parsed
@@ -112,20 +113,16 @@ async def forget_room(request: Request, house: House, who: Session) -> Json:
     return {}
 
 
-@routes.post(
-    "/_matrix/client/v3/rooms/{roomId}/invite",
-    auth=True,
-    limit=[Limit("invites_by_sender"), Limit("invites_per_room", "roomId")],
-)
+@routes.post("/_matrix/client/v3/rooms/{roomId}/invite", auth=True)
 async def invite_user(request: Request, house: House, body: JsonObject, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite"""
     if "user_id" not in body and "medium" in body:
         return await _invite_by_address(request, house, body, who)
     target = _converted(body, Target)
     user = parsed("user_id", target.user_id, parse_user_id)
-    if request.caller is None or request.caller.is_limited:
-        house.limits.check("invites_to_user", user)
-    await house.memberships.invite(who.user_id, room_id(request), user, target.reason)
+    room = room_id(request)
+    count_invitations(request, house, [user], room)
+    await house.memberships.invite(who.user_id, room, user, target.reason)
     return {}
 
 
@@ -134,9 +131,9 @@ async def _invite_by_address(
 ) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#thirdparty_post_matrixclientv3roomsroomidinvite"""
     wanted = read_wanted(house, _converted(body, AddressTarget))
-    if request.caller is None or request.caller.is_limited:
-        house.limits.check("invites_to_user", wanted.address)
-    await house.third_party_invites.invite(who.user_id, room_id(request), wanted)
+    room = room_id(request)
+    count_invitations(request, house, [wanted.address], room)
+    await house.third_party_invites.invite(who.user_id, room, wanted)
     return {}
 
 

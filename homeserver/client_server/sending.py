@@ -13,6 +13,7 @@ from federation.sticky import MAX_DURATION
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.delayed_events import DelayQuery, delayed
 from homeserver.client_server.house import House
+from homeserver.client_server.inviting import count_invitations
 from homeserver.client_server.reading import room_id
 from homeserver.http import Json, Request, Routes
 from homeserver.http.decoding import check_canonical
@@ -62,6 +63,8 @@ async def set_room_state_with_key(
     check_canonical(body)
     room = room_id(request)
     kind, key = request.match_info["eventType"], request.match_info["stateKey"]
+    if kind == "m.room.member" and body.get("membership") == "invite":
+        count_invitations(request, house, [key], room)
     if query.delay is not None:
         return await delayed(
             house, who, Wish(room, kind, key, body, query.delay, query.sticky), None

@@ -23,6 +23,8 @@ from homeserver.storage.process import Process
 DEFAULT_TIMEOUT = 10.0
 LONGEST_TIMEOUT = 60.0
 """Seconds that other servers have to answer."""
+_MOST_ASKED = 50
+"""Servers that are asked at the same time for what somebody wants to know."""
 
 _NO_ANSWER = {
     "errcode": "M_UNREACHABLE",
@@ -167,11 +169,12 @@ class Queries:
         ask: Callable[[ServerName, Any], Awaitable[Mapping[str, Any]]],
         take: Callable[[ServerName, Mapping[str, Any]], None],
     ) -> None:
-        """Ask all servers at once; those that do not answer are failures."""
+        """Ask many servers at once; those that do not answer in time are failures."""
+        slots = asyncio.Semaphore(_MOST_ASKED)
 
         async def one(server: ServerName) -> None:
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(seconds), slots:
                     take(server, await ask(server, wanted[server]))
             except (FederationError, TimeoutError):
                 failures[server] = dict(_NO_ANSWER)

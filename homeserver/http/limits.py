@@ -15,6 +15,8 @@ from homeserver.errors import LimitExceeded
 
 MOST_KEYS = 50_000
 """How many callers one limit remembers, at some 150 bytes each."""
+_ROUNDING = 1e-6
+"""Milliseconds that sums of fractions may be wrong by."""
 
 
 class Bucket:
@@ -39,14 +41,18 @@ class Bucket:
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def take(self, key: Hashable, now: int) -> int:
-        """Take a token of `key`; answers 0, or the milliseconds until there is one."""
+    def take(self, key: Hashable, now: int, count: int = 1) -> int:
+        """Take tokens of `key`; answers 0, or the milliseconds until there are that many.
+
+        If more are wanted than there ever are, a full bucket is emptied.
+        """
         full_at = self._full_at.pop(key, now)
-        wait = full_at - now - self._slack
-        if wait > 0:
+        cost = min(self._per_token * count, self._slack + self._per_token)
+        wait = full_at - now - self._slack - self._per_token + cost
+        if wait > _ROUNDING:
             self._full_at[key] = full_at
             return math.ceil(wait)
-        self._full_at[key] = max(full_at, now) + self._per_token
+        self._full_at[key] = max(full_at, now) + cost
         self._forget(now)
         return 0
 
@@ -84,12 +90,13 @@ class Limits:
         self._names = frozenset(rates) - {"enabled"}
         self._now = now
 
-    def check(self, name: str, key: Hashable) -> None:
+    def check(self, name: str, key: Hashable, count: int = 1) -> None:
         """Count one more of what `key` does.
 
         Args:
             name: of the setting.
             key: whoever or whatever it is counted by.
+            count: how many more, if not one.
 
         Raises:
             LimitExceeded: not now.
@@ -97,7 +104,7 @@ class Limits:
         """
         bucket = self._buckets.get(name)
         if bucket is not None:
-            wait = bucket.take(key, self._now())
+            wait = bucket.take(key, self._now(), count)
             if wait:
                 raise LimitExceeded(wait)
 

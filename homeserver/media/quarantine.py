@@ -1,15 +1,10 @@
 """Files that are kept and given out to nobody, as administrators decide."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
-
-from federation.errors import IdentifierError
-from federation.events import Event
-from federation.identifiers import RoomID, ServerName, UserID, parse_server_name
-from homeserver.errors import Forbidden, MatrixError, NotFound
-from homeserver.media.queries import parse_media_id
+from federation.identifiers import RoomID, UserID
+from homeserver.errors import Forbidden, NotFound
 from homeserver.media.repository import Mxc
 from homeserver.storage import history, media
+from homeserver.storage.media_uses import files_in
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
 
@@ -80,38 +75,9 @@ class Quarantine:
         while True:
             async with self._process.database.reader() as conn:
                 page = await history.page(conn, room, after, None, _AT_A_STRETCH, backwards=False)
-                named = set(_files_in(placed.event for placed in page))
+                named = {file for placed in page for file in files_in(placed.event)}
                 if named:
                     count += await media.quarantine(conn, server, named, by, now)
             if len(page) < _AT_A_STRETCH:
                 return count
             after = page[-1].order
-
-
-def _files_in(events: Iterable[Event]) -> Iterator[tuple[ServerName, str]]:
-    """The files that events name: the file itself and its thumbnail."""
-    for event in events:
-        content = event.content
-        info = content.get("info")
-        for holder, url, file in (
-            (content, "url", "file"),
-            (info if isinstance(info, dict) else {}, "thumbnail_url", "thumbnail_file"),
-        ):
-            encrypted = holder.get(file)
-            for text in (
-                holder.get(url),
-                encrypted.get("url") if isinstance(encrypted, dict) else None,
-            ):
-                found = _named(text)
-                if found is not None:
-                    yield found
-
-
-def _named(uri: Any) -> tuple[ServerName, str] | None:
-    if not isinstance(uri, str) or not uri.startswith("mxc://"):
-        return None
-    server, _, media_id = uri.removeprefix("mxc://").partition("/")
-    try:
-        return parse_server_name(server), parse_media_id(media_id)
-    except (IdentifierError, MatrixError):
-        return None

@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#content-repository
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Collection, Sequence
 from dataclasses import dataclass
 
 from federation.identifiers import ServerName
@@ -24,7 +24,7 @@ from homeserver.media.pages import Picture
 from homeserver.media.remote import Remote
 from homeserver.media.thumbnails import make, shape_for
 from homeserver.storage import media
-from homeserver.storage.media import Item, Shape, Thumbnail
+from homeserver.storage.media import Item, MediaNid, Shape, Thumbnail
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import DAY, Process
 
@@ -40,6 +40,12 @@ MOST_OF_PREVIEWS = 2 * 1024**3
 """Bytes of all such pictures; then the oldest go sooner."""
 _PREVIEWS_AT_A_STRETCH = 64 * 1024**2
 """Bytes of them after which it is seen to that they are not too many."""
+MOST_FETCHED = 100
+"""Files of other servers that a process fetches at the same time."""
+MOST_OF_SERVER = 8
+"""Those of one server; that many connections to it are left for more important things."""
+_TRY_AGAIN = 5000
+"""Milliseconds after which somebody may ask again for a file that was not fetched for these."""
 _LOOK_AGAIN = 0.25
 
 
@@ -184,9 +190,18 @@ class Repository:
         before = -1 if keep is None else (self._process.now() - keep.milliseconds) // DAY
         announced = self._process.now() - UNUSED_EXPIRES
         async with self._process.database.reader() as conn:
+            left = await media.dead_files(conn)  # of whom somebody died over it
             files = await media.take_unused(conn, self._process.server, before, announced)
+        await self._delete(left)
         await self._delete(files)
         return len(files) + await self._clean_previews()
+
+    async def remove(self, files: Collection[MediaNid]) -> int:
+        """Delete some files, but for those that administrators keep; how many are gone."""
+        async with self._process.database.reader() as conn:
+            gone = await media.take(conn, files)
+        await self._delete(gone)
+        return len(gone)
 
     async def _clean_previews(self) -> int:
         before = self._process.now() - PREVIEWS_LAST
@@ -198,6 +213,9 @@ class Repository:
     async def _delete(self, files: Sequence[str]) -> None:
         for file_id in files:
             await self._folder.delete(file_id)
+        if files:
+            async with self._process.database.reader() as conn:
+                await media.bury(conn, files)
 
     def _new_name(self) -> Mxc:
         return Mxc(self._process.server, secrets.token_urlsafe(18))
@@ -263,9 +281,15 @@ class Repository:
         return found
 
     async def _fetch(self, mxc: Mxc, wait: int) -> None:
-        """Fetch it once, however many ask, and whoever of them goes away."""
+        """Fetch it once, however many ask, and whoever of them goes away.
+
+        Only so much is fetched at a time: connections that a slow server keeps are others' too.
+        """
         task = self._fetching.get(mxc)
         if task is None:
+            of_server = sum(other.server == mxc.server for other in self._fetching)
+            if of_server >= MOST_OF_SERVER or len(self._fetching) >= MOST_FETCHED:
+                raise LimitExceeded(_TRY_AGAIN)
             task = asyncio.create_task(self._fetch_once(mxc, wait))
             self._fetching[mxc] = task
             task.add_done_callback(lambda _: self._fetching.pop(mxc, None))
@@ -287,7 +311,10 @@ class Repository:
             if await media.add_thumbnail(conn, item.media, shape, thumbnail):
                 return thumbnail
             await self._folder.delete(kept.file_id)
-            return await media.find_thumbnail(conn, item.media, shape) or thumbnail
+            found = await media.find_thumbnail(conn, item.media, shape)
+        if found is None:
+            raise NotFound("there is no such file")
+        return found
 
 
 async def one_chunk(data: bytes) -> AsyncGenerator[bytes, None]:

@@ -17,6 +17,7 @@ from homeserver.rooms.intake import Means
 from homeserver.storage import clearings, received, redactions
 from homeserver.storage.batch import ClearingRow, EventRow, Fate, RedactedRow
 from homeserver.storage.history import EARLIEST
+from homeserver.storage.media_uses import given_in
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
@@ -124,7 +125,7 @@ async def clear_late(
 def _redacted(
     room: RoomNid, nid: EventNid, event: Event, by: EventNid, until: int | None
 ) -> RedactedRow:
-    return RedactedRow(room, nid, by, redacted(event).json, until)
+    return RedactedRow(room, nid, by, redacted(event).json, until, given_in(event))
 
 
 class Clearing:

@@ -10,9 +10,10 @@ import secrets
 from federation.events import redacted
 from homeserver.logs import get_logger
 from homeserver.rooms.lifetimes import Lifetimes
-from homeserver.storage import duties, expiring, received, redactions
+from homeserver.storage import duties, expiring, media_uses, received, redactions
 from homeserver.storage.batch import RedactedRow
 from homeserver.storage.expiring import Allowed, Due
+from homeserver.storage.media_uses import given_in
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
@@ -89,6 +90,7 @@ class Expiring:
                 part = await expiring.old(conn, due, _AT_A_STRETCH)
                 await self._empty(conn, due.room, [old.event for old in part if old.is_last])
                 gone = [old.event for old in part if not old.is_last]
+                await self._note_files(conn, gone)
                 await expiring.delete(conn, due.room, gone)
             count += len(part)
             if len(part) < _AT_A_STRETCH:
@@ -96,12 +98,19 @@ class Expiring:
             await asyncio.sleep(_BREATH)
         return count
 
+    async def _note_files(self, conn: Connection, events: list[EventNid]) -> None:
+        """Have the files deleted that go with some events."""
+        naming = await media_uses.that_name_files(conn, events)
+        stored = await received.by_nids(conn, naming) if naming else {}
+        rows = [(nid, None, given) for nid, one in stored.items() for given in given_in(one.event)]
+        await media_uses.note(conn, rows)
+
     async def _empty(self, conn: Connection, room: RoomNid, events: list[EventNid]) -> None:
         """Leave of some events what a redaction would."""
         if events:
             stored = await received.by_nids(conn, events)
             rows = [
-                RedactedRow(room, nid, EMPTIED, redacted(one.event).json, None)
+                RedactedRow(room, nid, EMPTIED, redacted(one.event).json, None, given_in(one.event))
                 for nid, one in stored.items()
             ]
             await redactions.redact(conn, rows)

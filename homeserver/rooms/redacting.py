@@ -11,6 +11,7 @@ from federation.identifiers import EventID
 from federation.power_levels import PowerLevels
 from federation.redactions import check_redaction
 from homeserver.storage.batch import RedactedRow
+from homeserver.storage.media_uses import given_in
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.received import Stored
 from homeserver.storage.state_groups import EventNid
@@ -51,4 +52,5 @@ def rows(
         found = check_redaction(event, target.event, levels, lambda _: None)
         if not isinstance(found, Denied):
             left = redacted(target.event).json
-            yield RedactedRow(room, target.nid, numbers[event.event_id], left, until)
+            files = given_in(target.event)
+            yield RedactedRow(room, target.nid, numbers[event.event_id], left, until, files)

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from homeserver.storage import media_uses
 from homeserver.storage.log import Entry, Kind
+from homeserver.storage.media_uses import Given
 from homeserver.storage.numbers import RoomNid, ServerNid, UserNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid
@@ -126,6 +128,8 @@ class RedactedRow(NamedTuple):
     """What is left of it."""
     until: int | None
     """How long what it said is kept for moderators, in milliseconds since the epoch."""
+    files: Sequence[Given] = ()
+    """Those that may go with it; noted before all else, as `media_uses.note` does."""
 
 
 class RelationRow(NamedTuple):
@@ -237,14 +241,20 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
         *_columns(batch.servers, 3),
         *_columns(batch.groups, 7),
         *_columns(batch.sent, 6),
-        *_columns(batch.redacted, 5),
+        *_columns((row[:5] for row in batch.redacted), 5),
         *_columns(batch.relations, 6),
         *_columns(notable, 5),
         *_columns(batch.searchable, 3),
         *_columns(batch.lifetimes, 2),
     ]
+    await media_uses.note(conn, unwanted(batch.redacted))
     rows = await conn.fetch(_APPEND, *columns)
     return {EventNid(row[0]): row[1] for row in rows}
+
+
+def unwanted(rows: Iterable[RedactedRow]) -> list[tuple[EventNid, int | None, Given]]:
+    """The files that may go with redacted events."""
+    return [(row.event, row.until, given) for row in rows for given in row.files]
 
 
 def logged(batch: Batch, positions: Mapping[EventNid, int]) -> list[Entry]:

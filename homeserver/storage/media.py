@@ -150,11 +150,11 @@ async def find_thumbnail(conn: Connection, media: MediaNid, shape: Shape) -> Thu
 async def add_thumbnail(
     conn: Connection, media: MediaNid, shape: Shape, thumbnail: Thumbnail
 ) -> bool:
-    """Note a thumbnail that was written; false if somebody was quicker."""
+    """Note a thumbnail that was written; false if somebody was quicker, or the file is gone."""
     made = await conn.fetchval(
         """
         INSERT INTO thumbnails (media_nid, width, height, is_cropped, file_id, size, content_type)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        SELECT media_nid, $2, $3, $4, $5, $6, $7 FROM media WHERE media_nid = $1 FOR KEY SHARE
         ON CONFLICT DO NOTHING
         RETURNING media_nid
         """,
@@ -203,6 +203,18 @@ async def take_previews(conn: Connection, before: int, most: int) -> Sequence[st
     return await _take(conn, found, before, most)
 
 
+async def take(conn: Connection, files: Collection[MediaNid]) -> Sequence[str]:
+    """Forget some files, but for those in quarantine, and those that are protected from it.
+
+    Answers the files to delete, thumbnails too.
+    """
+    found = """
+        SELECT media_nid FROM media
+         WHERE media_nid = ANY ($1) AND quarantined_by IS NULL AND NOT is_protected
+        """
+    return await _take(conn, found, list(files))
+
+
 async def _take(conn: Connection, found: str, *given: object) -> Sequence[str]:
     """Forget the files that a query finds; answers their names in the store."""
     rows = await conn.fetch(
@@ -213,11 +225,25 @@ async def _take(conn: Connection, found: str, *given: object) -> Sequence[str]:
             DELETE FROM thumbnails t USING gone
              WHERE t.media_nid = gone.media_nid RETURNING t.file_id
         )
+        INSERT INTO dead_files (file_id)
         SELECT file_id FROM gone WHERE file_id IS NOT NULL UNION ALL SELECT file_id FROM smaller
+        ON CONFLICT (file_id) DO UPDATE SET file_id = excluded.file_id
+        RETURNING file_id
         """,  # noqa: S608 - the query is one of those above
         *given,
     )
     return [row[0] for row in rows]
+
+
+async def dead_files(conn: Connection, limit: int = 500) -> Sequence[str]:
+    """Some files that nothing knows any more, and that may still be on the disk."""
+    rows = await conn.fetch("SELECT file_id FROM dead_files LIMIT $1", limit)
+    return [row[0] for row in rows]
+
+
+async def bury(conn: Connection, files: Sequence[str]) -> None:
+    """Forget files that are gone from the disk."""
+    await conn.execute("DELETE FROM dead_files WHERE file_id = ANY ($1)", files)
 
 
 async def quarantine(

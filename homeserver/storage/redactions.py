@@ -6,7 +6,8 @@ https://spec.matrix.org/v1.19/rooms/v12/#handling-redactions
 from collections.abc import Collection, Iterable, Sequence
 
 from federation.identifiers import EventID
-from homeserver.storage.batch import RedactedRow
+from homeserver.storage import media_uses
+from homeserver.storage.batch import RedactedRow, unwanted
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid
 
@@ -52,6 +53,7 @@ async def take_early(conn: Connection, targets: Iterable[EventNid]) -> list[Pair
 
 async def redact(conn: Connection, rows: Sequence[RedactedRow]) -> None:
     """Put what a redaction leaves in the place of events."""
+    await media_uses.note(conn, unwanted(rows))
     await conn.execute(
         "SELECT redact_events($1, $2, $3, $4)",
         [row.event for row in rows],

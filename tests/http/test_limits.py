@@ -54,6 +54,20 @@ def test_the_wait_is_as_long_as_it_says() -> None:
     assert bucket.take("a", 341) == 0
 
 
+def test_several_at_once() -> None:
+    """Who wants more than there ever is empties a full bucket, and no other."""
+    bucket = Bucket(Rate.parse("4/4s"))
+    assert bucket.take("a", 0, 3) == 0
+    assert bucket.take("a", 0, 2) == 1000
+    assert bucket.take("a", 0) == 0
+    assert bucket.take("a", 0) == 1000
+    assert bucket.take("a", 3999, 100) == 1
+    assert bucket.take("a", 4000, 100) == 0
+    assert bucket.take("a", 4000) == 1000
+    for _ in range(3):
+        assert bucket.take("b", 0) == 0
+
+
 def test_memory_is_bounded() -> None:
     bucket = Bucket(Rate.parse("1/1h"), most=100)
     for number in range(1000):
