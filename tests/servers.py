@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, ip_network
@@ -29,6 +29,7 @@ from homeserver.config.settings import (
     Outgoing,
     PasswordHash,
     Presence,
+    ProxyRule,
     RateLimits,
     Registration,
     Service,
@@ -253,6 +254,7 @@ async def federating(
     bound: socket.socket | None = None,
     name: str | None = None,
     workers: int = 1,
+    proxies: Sequence[ProxyRule] = (),
     **more: Any,
 ) -> AsyncIterator[Hearth]:
     """A server that federates over TLS on loopback; named 127.0.0.1 with its port."""
@@ -261,7 +263,10 @@ async def federating(
     own = folder / str(number)
     own.mkdir()
     outgoing = Outgoing(
-        allowed_ranges=(ip_network("127.0.0.0/8"),), ca_file=authority.file, system_trust=False
+        allowed_ranges=(ip_network("127.0.0.0/8"),),
+        ca_file=authority.file,
+        system_trust=False,
+        proxies=tuple(proxies),
     )
     settings = test_settings(name, own, outgoing=outgoing, **more)
     tls = authority.server_context("127.0.0.1")

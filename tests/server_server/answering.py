@@ -1,6 +1,7 @@
 """What the peer answers: the truth as it knows it, unless a test has it lie."""
 
 import json
+import socket
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from inspect import isawaitable
@@ -13,7 +14,7 @@ from federation.building import Draft, add_signature, template
 from federation.canonical_json import JsonObject
 from federation.events import Event, StateKey
 from federation.hashing import essential_bytes
-from federation.identifiers import EventID, RoomID, ServerName, UserID
+from federation.identifiers import EventID, RoomID, ServerName, UserID, split_server_name
 from federation.policy_server import POLICY_KEY_ID
 from federation.room_versions import ROOM_VERSIONS
 from federation.server_keys import build_document, notarise, parse_document
@@ -55,6 +56,8 @@ class Answering:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request."""
         self._peer.asked.append(request.path)
+        if request.transport is not None:
+            self._peer.asked_from.append(request.transport.get_extra_info("peername")[1])
         # /_matrix/federation/v1/WHAT/... and /_matrix/key/v2/WHAT
         what, *names = request.path.split("/")[4:]
         body = await request.json() if request.can_read_body else {}
@@ -240,10 +243,12 @@ class Answering:
 
 
 @asynccontextmanager
-async def peering(hearth: Hearth, authority: Authority) -> AsyncIterator[Peer]:
-    """A peer of a server, on loopback."""
-    bound = bind(LOOPBACK, 0)
-    name = ServerName(f"127.0.0.1:{bound.getsockname()[1]}")
+async def peering(
+    hearth: Hearth, authority: Authority, *, bound: socket.socket | None = None, name: str = ""
+) -> AsyncIterator[Peer]:
+    """A peer of a server, on loopback; under another name, somebody has to lead there."""
+    bound = bound or bind(LOOPBACK, 0)
+    name = ServerName(name or f"127.0.0.1:{bound.getsockname()[1]}")
     key = SigningKey.from_seed("ed25519:peer", bound.getsockname()[1].to_bytes(32, "big"))
     connector = aiohttp.TCPConnector(ssl=False)
     async with aiohttp.ClientSession(connector=connector) as session:
@@ -253,7 +258,7 @@ async def peering(hearth: Hearth, authority: Authority) -> AsyncIterator[Peer]:
         app.router.add_route("*", "/{path:.*}", Answering(peer).answer)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        tls = authority.server_context("127.0.0.1")
+        tls = authority.server_context(split_server_name(name).host)
         await web.SockSite(runner, bound, ssl_context=tls).start()
         try:
             yield peer

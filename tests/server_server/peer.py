@@ -68,6 +68,8 @@ class Peer:
     """What it answers with."""
     told: list[JsonObject] = field(default_factory=list)
     """The transactions that came."""
+    asked_from: list[int] = field(default_factory=list)
+    """The ports from which it was, one for each connection."""
     invited: list[JsonObject] = field(default_factory=list)
     """The bodies of the invitations that came."""
     asked: list[str] = field(default_factory=list)
