@@ -173,6 +173,13 @@ TABLE destinations WITH (fillfactor=70)
     CREATE INDEX destinations_devices ON public.destinations USING btree (server_nid) WHERE (devices_behind IS NOT NULL)
     CREATE INDEX destinations_failing ON public.destinations USING btree (retry_ts) WHERE (pause > 0)
 
+TABLE device_addresses
+    device_nid bigint NOT NULL
+    address text COLLATE "C" NOT NULL
+    seen_ts bigint NOT NULL
+    CONSTRAINT device_addresses_pkey PRIMARY KEY (device_nid, address)
+    CREATE INDEX device_addresses_by_time ON public.device_addresses USING btree (seen_ts)
+
 TABLE device_keys
     device_nid bigint NOT NULL
     user_nid bigint NOT NULL
@@ -199,6 +206,7 @@ TABLE devices WITH (fillfactor=80)
     CONSTRAINT devices_pkey PRIMARY KEY (device_nid)
     CONSTRAINT devices_session_key UNIQUE (session)
     CONSTRAINT devices_user_nid_device_id_key UNIQUE (user_nid, device_id)
+    CREATE TRIGGER forget_addresses BEFORE DELETE ON public.devices FOR EACH ROW EXECUTE FUNCTION forget_addresses_of_device()
     CREATE TRIGGER forget_dehydrated BEFORE DELETE ON public.devices FOR EACH ROW EXECUTE FUNCTION forget_dehydrated_device()
     CREATE TRIGGER forget_keys BEFORE DELETE ON public.devices FOR EACH ROW EXECUTE FUNCTION forget_keys_of_device()
     CREATE TRIGGER forget_pushers BEFORE DELETE ON public.devices FOR EACH ROW EXECUTE FUNCTION forget_pushers_of_device()
@@ -962,6 +970,16 @@ AS $function$
     SELECT count(*)
       FROM active_users u JOIN accounts a ON a.user_nid = u.user_nid
      WHERE u.seen_day >= p_since AND NOT a.deactivated
+$function$
+
+CREATE OR REPLACE FUNCTION public.forget_addresses_of_device()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+    DELETE FROM device_addresses WHERE device_nid = OLD.device_nid;
+    RETURN OLD;
+END
 $function$
 
 CREATE OR REPLACE FUNCTION public.forget_dehydrated_device()

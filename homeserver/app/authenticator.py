@@ -7,6 +7,7 @@ https://spec.matrix.org/v1.19/server-server-api/#request-authentication
 from collections.abc import Awaitable, Callable
 
 from federation.identifiers import ServerName
+from homeserver.accounts.client_addresses import ClientAddresses
 from homeserver.accounts.masquerading import Masquerading
 from homeserver.accounts.resource_limits import Person, ResourceLimits
 from homeserver.accounts.sessions import Session, Sessions
@@ -31,11 +32,13 @@ class Authenticator:
         masquerading: Masquerading,
         verify_server: VerifyServer,
         resource_limits: ResourceLimits,
+        addresses: ClientAddresses,
     ) -> None:
         self._sessions = sessions
         self._masquerading = masquerading
         self._verify_server = verify_server
         self._resource_limits = resource_limits
+        self._addresses = addresses
 
     async def user(self, request: Request, token: str) -> Caller:
         """Somebody with an access token, if the endpoint is for such as they are."""
@@ -47,6 +50,8 @@ class Authenticator:
         _check_allowed(session, request)
         if "locked" not in request.route.allows:
             await self._resource_limits.let_in(_person(session))
+        if service is None and self._addresses.wants(session.device):
+            self._addresses.note(session.device, str(request.address))
         return Caller(session, session.user, is_limited=_is_limited(session))
 
     async def administrator(self, request: Request, token: str) -> Caller:

@@ -45,6 +45,7 @@ async def tidy(parts: Parts) -> None:
     process = parts.base.process
     await clean(process)
     await parts.accounts.resource_limits.clean()
+    await parts.accounts.client_addresses.clean()
     await parts.federating.media.clean()
     await _purge_forgotten(parts)
     before = process.now() - _TRANSACTIONS_LAST

@@ -62,6 +62,7 @@ def client_house(
         threepids=Threepids(base.process, accounts.email_validations, federating.identity),
         new_accounts=accounts.new_accounts,
         confirmations=accounts.confirmations,
+        client_addresses=accounts.client_addresses,
         devices=accounts.devices,
         management=accounts.management,
         moderation=accounts.moderation,

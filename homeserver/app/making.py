@@ -11,6 +11,7 @@ from federation.building import Signer
 from federation.identifiers import UserID
 from homeserver.accounts.account_data import AccountData
 from homeserver.accounts.administration import Administration
+from homeserver.accounts.client_addresses import ClientAddresses
 from homeserver.accounts.confirmations import Confirmations
 from homeserver.accounts.credentials import Credentials
 from homeserver.accounts.devices import Devices
@@ -191,6 +192,9 @@ def make_accounts(base: Base, bridging: Bridging) -> Accounts:
         ),
         logins=logins,
         resource_limits=resource_limits,
+        client_addresses=ClientAddresses(
+            process, base.bus, settings.privacy.client_addresses, settings.workers - 1
+        ),
         registrations=registrations,
         registration_tokens=tokens,
         email_validations=validations,

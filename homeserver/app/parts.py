@@ -8,6 +8,7 @@ from federation.signing import SigningKey
 from homeserver.accounts.account_data import AccountData
 from homeserver.accounts.administration import Administration
 from homeserver.accounts.app_services import AppServices
+from homeserver.accounts.client_addresses import ClientAddresses
 from homeserver.accounts.confirmations import Confirmations
 from homeserver.accounts.devices import Devices
 from homeserver.accounts.email_validations import EmailValidations
@@ -136,6 +137,7 @@ class Accounts:
     service_logins: ServiceLogins
     logins: Logins
     resource_limits: ResourceLimits
+    client_addresses: ClientAddresses
     registrations: Registrations
     registration_tokens: RegistrationTokens
     email_validations: EmailValidations

@@ -174,6 +174,8 @@ class Worker:
         self._background.keep("old messages", parts.writing.expiring.run)
         self._background.keep("unwanted files", parts.federating.unwanted_media.run)
         self._background.keep("application services", parts.deliveries.run)
+        if self._settings.privacy.client_addresses == "stored":
+            self._background.keep("addresses", parts.accounts.client_addresses.run)
         if self._settings.server_notices is not None:
             self._background.keep("usage notices", parts.writing.usage_notices.run)
         if self._settings.federation.enabled:
@@ -213,6 +215,7 @@ class Worker:
                 parts.accounts.masquerading,
                 self._verifier(parts),
                 parts.accounts.resource_limits,
+                parts.accounts.client_addresses,
             ),
             limits=parts.base.limits,
             terms=Terms.of(self._settings),

@@ -3,6 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#device-management
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -27,13 +28,15 @@ class DeviceBody(msgspec.Struct):
 @routes.get("/_matrix/client/v3/devices", auth=True, allows=["guest"])
 async def get_devices(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devices"""
-    return {"devices": [_shown(device) for device in await house.devices.read(who.user)]}
+    return {"devices": await _all_shown(house, await house.devices.read(who.user))}
 
 
 @routes.get("/_matrix/client/v3/devices/{deviceId}", auth=True, allows=["guest"])
 async def get_device(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devicesdeviceid"""
-    return _shown(await house.devices.get(who.user, request.match_info["deviceId"]))
+    device = await house.devices.get(who.user, request.match_info["deviceId"])
+    (shown,) = await _all_shown(house, [device])
+    return shown
 
 
 @routes.put("/_matrix/client/v3/devices/{deviceId}", auth=True, allows=["guest"])
@@ -84,8 +87,15 @@ async def _delete(house: House, who: Session, devices: list[str], body: JsonObje
     return {}
 
 
-def _shown(device: ShownDevice) -> dict[str, Any]:
+async def _all_shown(house: House, devices: Sequence[ShownDevice]) -> list[dict[str, Any]]:
+    addresses = await house.client_addresses.latest([device.device for device in devices])
+    return [_shown(device, addresses.get(device.device)) for device in devices]
+
+
+def _shown(device: ShownDevice, address: str | None) -> dict[str, Any]:
     shown: dict[str, Any] = {"device_id": device.device_id, "last_seen_ts": device.last_seen_ts}
     if device.display_name is not None:
         shown["display_name"] = device.display_name
+    if address is not None:
+        shown["last_seen_ip"] = address
     return shown

@@ -7,6 +7,7 @@ from typing import Any
 from federation.identifiers import UserID
 from homeserver.accounts.account_data import AccountData
 from homeserver.accounts.app_services import AppServices
+from homeserver.accounts.client_addresses import ClientAddresses
 from homeserver.accounts.confirmations import Confirmations
 from homeserver.accounts.devices import Devices
 from homeserver.accounts.email_validations import EmailValidations
@@ -100,6 +101,7 @@ class House:
     threepids: Threepids
     new_accounts: NewAccounts
     confirmations: Confirmations
+    client_addresses: ClientAddresses
     devices: Devices
     management: Management
     moderation: Moderation

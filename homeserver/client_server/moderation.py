@@ -3,13 +3,18 @@
 https://spec.matrix.org/v1.19/client-server-api/#server-administration
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 
 from federation.identifiers import parse_user_id
+from homeserver.accounts.devices import ShownDevice
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
 from homeserver.errors import Forbidden
 from homeserver.http import Auth, Json, Request, Routes
+from homeserver.storage.device_addresses import Seen
 
 routes = Routes("client")
 
@@ -65,11 +70,21 @@ async def get_who_is(request: Request, house: House, who: Session) -> Json:
     if user_id != who.user_id and not who.is_admin:
         raise Forbidden("only administrators look at others")
     devices = await house.moderation.devices(user_id)
-    # Addresses and user agents are not known: clients' connections are not noted anywhere.
+    addresses = await house.client_addresses.of([device.device for device in devices])
     return {
         "user_id": user_id,
         "devices": {
-            device.device_id: {"sessions": [{"connections": [{"last_seen": device.last_seen_ts}]}]}
+            device.device_id: {
+                "sessions": [
+                    {"connections": _connections(device, addresses.get(device.device, ()))}
+                ]
+            }
             for device in devices
         },
     }
+
+
+def _connections(device: ShownDevice, addresses: Sequence[Seen]) -> list[dict[str, Any]]:
+    """From where a device is used, as far as that is known; user agents never are."""
+    known: list[dict[str, Any]] = [{"ip": one.address, "last_seen": one.ts} for one in addresses]
+    return known or [{"last_seen": device.last_seen_ts}]

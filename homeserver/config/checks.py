@@ -12,7 +12,6 @@ from homeserver.errors import Problem
 
 NOT_BUILT = (
     "auth.cas",
-    "privacy.client_addresses",
     "captcha",
     "rooms.expiry",
     "media.s3",

@@ -344,9 +344,9 @@ class Privacy:
     """What is kept and shown about people."""
 
     client_addresses: Literal["none", "memory", "stored"] = "memory"
-    """Which IP addresses of people are known. none: only to rate limits; memory: of live
-    connections, so that administrators can see and block them; stored: also kept on disk, where
-    whoever gets hold of the disk learns where people live."""
+    """Which IP addresses of people are known. none: only to rate limits; memory: of those who use
+    the server right now, so that administrators can see them (`whois`); stored: also kept on disk,
+    for four weeks, where whoever gets hold of the disk learns where people live."""
 
     profiles_of_strangers: bool = True
     """Whether people can look up profiles of others with whom they share no room. Without, nobody
