@@ -63,6 +63,8 @@ from homeserver.storage.batch import Membership
 from homeserver.storage.process import Process
 
 _JOIN = Limits(total=600.0, body=512 * 1024 * 1024)
+_MAKE = Limits(total=30.0, body=1024 * 1024)
+"""For the event of whoever joins: others wait to be tried."""
 _V1 = ("_matrix", "federation", "v1")
 _V2 = ("_matrix", "federation", "v2")
 _MOST_CANDIDATES = 10
@@ -241,20 +243,24 @@ class FederatedRooms:
             raise NotFound("there is no such profile, or its server does not answer") from error
 
     async def _first(self, via: Sequence[ServerName], through: Any) -> None:
-        """Try the servers in turn; what the first one says that refuses is what is told."""
-        refusal: MatrixError | None = None
+        """Try the servers in turn; what the first one says that refuses is what is told.
+
+        That one does not answer is told if no other says why not.
+        """
+        refusals: list[MatrixError] = []
         for server in list(via)[:_MOST_CANDIDATES]:
             try:
                 await through(server)
             except HttpError as error:
-                refusal = refusal or _told(error)
+                refusals.append(_told(error))
             except FederationError as error:
-                refusal = refusal or BadGateway(f"{server} does not answer as it should: {error}")
+                refusals.append(BadGateway(f"{server} does not answer as it should: {error}"))
             except MatrixError as error:
-                refusal = refusal or error
+                refusals.append(error)
             else:
                 return
-        raise refusal or NotFound("there is no server to go through to this room")
+        refusals.sort(key=lambda refusal: isinstance(refusal, BadGateway))
+        raise next(iter(refusals), NotFound("there is no server to go through to this room"))
 
     async def _make_join(
         self, server: ServerName, user: UserID, room_id: RoomID, content: JsonObject
@@ -280,7 +286,7 @@ class FederatedRooms:
         """`make_*`: the event as the other server would have it, signed by us."""
         versions = [("ver", name) for name in ROOM_VERSIONS] if what != "leave" else []
         target = encode_target(*_V1, f"make_{what}", room_id, user, query=versions)
-        answer = await self._peers.client.get_json(server, target)
+        answer = await self._peers.client.get_json(server, target, limits=_MAKE)
         name = answer.get("room_version", "1")
         if not isinstance(name, str) or name not in ROOM_VERSIONS:
             raise IncompatibleRoomVersion("the room has a version that is not known here")

@@ -3,8 +3,10 @@
 https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 """
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -12,6 +14,8 @@ import pytest
 from aiohttp import web
 
 from federation.identifiers import UserID
+from federation.net.transport import Limits
+from homeserver.rooms import federated as rooms_federated
 from tests.federation.net.loopback import Authority
 from tests.server_server.answering import peering
 from tests.server_server.conftest import V3, Scene
@@ -125,6 +129,97 @@ async def test_another_server_may_be_able_to_let_in(
         assert await _members(ann, room) == {ann.user_id, able.user("olga")}
     asked = [path for path in unable.asked if room.room_id in unquote(path)]
     assert [path.split("/")[4] for path in asked] == ["make_join"]
+
+
+@asynccontextmanager
+async def _in_the_same_room(room: Room, peer: Peer, authority: Authority) -> AsyncIterator[Peer]:
+    """Another server that is in a room of the peer's."""
+    async with peering(peer.hearth, authority) as other:
+        zoe = other.user("zoe")
+        joined = peer.say_state(
+            room, "m.room.member", {"membership": "join"}, zoe, zoe, signer=other.signer
+        )
+        other.known, other.hosted = peer.known, peer.hosted
+        assert joined.event_id in other.known
+        yield other
+
+
+async def test_the_server_that_invited_is_gone(
+    federated: Federated, loopback_authority: Authority
+) -> None:
+    """And another one of the room; whoever else is in it lets in."""
+    hearth, _ = federated
+    ann = await hearth.user("ann")
+    async with AsyncExitStack() as stack:
+        inviting = await stack.enter_async_context(peering(hearth, loopback_authority))
+        olga = inviting.user("olga")
+        room = inviting.found(olga)
+        async with _in_the_same_room(room, inviting, loopback_authority) as able:
+            inviting.say_state(room, "m.room.join_rules", {"join_rule": "invite"}, olga)
+            room.add(await inviting.invite(room, olga, ann.user_id))
+            await stack.aclose()
+            assert (await _join(ann, room)).status == 502
+            assert (await _join(ann, room, "127.0.0.1:1")).status == 502
+            invited = (await ann.get(f"{V3}/sync", timeout=0)).ok()["rooms"]["invite"]
+            assert set(invited) == {room.room_id}, "it stands until it is accepted"
+            (await _join(ann, room, inviting.name, "127.0.0.1:1", able.name)).ok()
+            assert await _members(ann, room) == {ann.user_id, able.user("zoe"), olga}
+            assert "invite" not in (await ann.get(f"{V3}/sync", timeout=0)).ok()["rooms"]
+
+
+async def test_of_those_who_answer_it_is_told_why_not(federated: Federated) -> None:
+    """That somebody else does not answer says nothing to whoever is banned."""
+    hearth, peer = federated
+    room, ann = peer.found(peer.user("olga")), await hearth.user("ann")
+    refusal = {"errcode": "M_FORBIDDEN", "error": "you are banned"}
+    peer.lies["make_join"] = lambda _: web.json_response(refusal, status=403)
+    answer = await _join(ann, room, "127.0.0.1:1", peer.name)
+    assert (answer.status, answer.json) == (403, refusal)
+
+
+FAILURES: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "refused late": ("send_join", lambda _: web.json_response({
+        "errcode": "M_UNABLE_TO_AUTHORISE_JOIN", "error": "no"}, status=400)),
+    "broken": ("send_join", lambda _: web.Response(status=500)),
+    "without beginning": ("send_join", lambda honest: _without("m.room.create")(honest)),
+    "with the wrong people": ("send_join", lambda honest: _without("m.room.join_rules")(honest)),
+    "no template": ("make_join", lambda _: {"room_version": "11", "event": 5}),
+    "nobody": ("make_join", lambda _: None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_the_next_server_is_tried_whatever_the_first_does(
+    federated: Federated, loopback_authority: Authority, name: str
+) -> None:
+    """Even if it took the join, as far as it knows."""
+    hearth, bad = federated
+    room, ann = bad.found(bad.user("olga")), await hearth.user("ann")
+    async with _in_the_same_room(room, bad, loopback_authority) as good:
+        what, lie = FAILURES[name]
+        bad.lies[what] = lie
+        (await _join(ann, room, bad.name, good.name)).ok()
+        assert any("/make_join/" in path for path in bad.asked)
+        assert await _members(ann, room) == {ann.user_id, bad.user("olga"), good.user("zoe")}
+
+
+async def test_a_server_that_takes_its_time(
+    federated: Federated, loopback_authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rooms_federated, "_MAKE", Limits(total=0.5))
+    hearth, slow = federated
+    room, ann = slow.found(slow.user("olga")), await hearth.user("ann")
+    released = asyncio.Event()
+
+    async def never(honest: Any) -> Any:
+        await released.wait()
+        return honest
+
+    slow.lies["make_join"] = never
+    async with _in_the_same_room(room, slow, loopback_authority) as good, asyncio.timeout(20):
+        (await _join(ann, room, slow.name, good.name)).ok()
+        released.set()
+        assert await _members(ann, room) == {ann.user_id, slow.user("olga"), good.user("zoe")}
 
 
 @pytest.mark.parametrize("patience", [3, 4])
