@@ -749,6 +749,12 @@ TABLE users
     CONSTRAINT users_pkey PRIMARY KEY (user_nid)
     CONSTRAINT users_user_id_key UNIQUE (user_id)
 
+TABLE vanishing_events
+    event_nid bigint NOT NULL
+    due_ts bigint NOT NULL
+    CONSTRAINT vanishing_events_pkey PRIMARY KEY (event_nid)
+    CREATE INDEX vanishing_events_due ON public.vanishing_events USING btree (due_ts)
+
 CREATE OR REPLACE FUNCTION public.admit_active(p_user bigint, p_today integer, p_since integer, p_most bigint)
  RETURNS boolean
  LANGUAGE plpgsql

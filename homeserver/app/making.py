@@ -134,6 +134,7 @@ from homeserver.rooms.unredacting import Unredacting
 from homeserver.rooms.upgrading import Upgrading
 from homeserver.rooms.usage_notices import UsageNotices
 from homeserver.rooms.user_directory import UserDirectory
+from homeserver.rooms.vanishing import Vanishing
 from homeserver.rooms.visibility import Visibility
 from homeserver.rooms.welcoming import Welcoming
 from homeserver.rooms.wholeness import Wholeness
@@ -251,6 +252,7 @@ def make_rooms(base: Base) -> Rooms:
         committed=process.clock.advance,
         wrote=process.wrote,
         keep_redacted=base.settings.redaction.keep.milliseconds,
+        lets_vanish=base.settings.rooms.expiry,
     )
     return Rooms(
         states=states,
@@ -260,7 +262,9 @@ def make_rooms(base: Base) -> Rooms:
         current=Current(process.numbers, heads),
         ignoring=Ignoring(process, _speaker(base)),
         erased=Erased(process),
-        lifetimes=Lifetimes(Range.of(base.settings.retention), process.now),
+        lifetimes=Lifetimes(
+            Range.of(base.settings.retention), process.now, lets_vanish=base.settings.rooms.expiry
+        ),
     )
 
 
@@ -423,6 +427,7 @@ def make_writing(
         ),
         carrying_over=CarryingOver(process, current, accounts.account_data, rulesets.carry_over),
         clearing=Clearing(process, rooms.means),
+        vanishing=Vanishing(process),
         expiring=Expiring(process, rooms.lifetimes, base.settings.retention.interval.seconds),
     )
 

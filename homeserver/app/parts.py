@@ -103,6 +103,7 @@ from homeserver.rooms.unredacting import Unredacting
 from homeserver.rooms.upgrading import Upgrading
 from homeserver.rooms.usage_notices import UsageNotices
 from homeserver.rooms.user_directory import UserDirectory
+from homeserver.rooms.vanishing import Vanishing
 from homeserver.rooms.visibility import Visibility
 from homeserver.rooms.welcoming import Welcoming
 from homeserver.server_server import house as server_server
@@ -212,6 +213,7 @@ class Writing:
     upgrading: Upgrading
     carrying_over: CarryingOver
     expiring: Expiring
+    vanishing: Vanishing
     clearing: Clearing
 
 

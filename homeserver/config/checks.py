@@ -13,7 +13,6 @@ from homeserver.errors import Problem
 NOT_BUILT = (
     "auth.cas",
     "captcha",
-    "rooms.expiry",
     "media.s3",
 )
 """Settings that are read and checked, and that belong to what is not built yet."""

@@ -529,7 +529,8 @@ class Rooms:
     delayed_events: DelayedEvents = DelayedEvents()
 
     expiry: bool = False
-    """Whether messages may say when they vanish (MSC2228). Other servers need not obey."""
+    """Whether messages may say when they vanish (`m.self_destruct_after`, MSC2228). Other servers
+    need not obey."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

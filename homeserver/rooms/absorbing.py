@@ -17,7 +17,15 @@ from federation.identifiers import EventID, RoomID, domain_of
 from federation.power_levels import PowerLevels
 from federation.verdict import Outcome, Ruling
 from homeserver.errors import NotFound
-from homeserver.rooms import clearing, lifetimes, notices, redacting, searchable, sticking
+from homeserver.rooms import (
+    clearing,
+    lifetimes,
+    notices,
+    redacting,
+    searchable,
+    sticking,
+    vanishing,
+)
 from homeserver.rooms.claims import Claims
 from homeserver.rooms.drafting import Submission
 from homeserver.rooms.heads import Head, Known, Tip
@@ -213,6 +221,8 @@ class Absorbing:
         if ruling.outcome is not Outcome.REJECTED and event.event_id not in room.policed:
             server, now = self._means.signer.server, self._means.now()
             room.batch.sticky += sticking.rows(room.head.room, [event], nids.events, server, now)
+        if self._means.lets_vanish:
+            room.batch.vanishing += vanishing.rows({nids.events[event.event_id]: event})
 
     async def _add_clearings(self, room: _Room, nids: Nids) -> None:
         asking = [event for event in room.judging.accepted() if clearing.asks(event)]

@@ -26,7 +26,8 @@ from homeserver.rooms.judging import CREATE, Judging, States, cited_by, redact_e
 from homeserver.rooms.receiving import Receiving
 from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.rooms.resolving import Resolving
-from homeserver.storage import memberships, received
+from homeserver.rooms.vanishing import rows as vanishing_rows
+from homeserver.storage import memberships, received, vanishing
 from homeserver.storage.batch import RelationRow
 from homeserver.storage.events import get_rooms
 from homeserver.storage.numbers import RoomNid
@@ -168,9 +169,12 @@ class Backfilling:
         orders = range(lowest - len(rows), lowest)
         if not rows or orders[0] <= live - (1 << ORDER_BITS):
             return False
+        events = {stored.nid: stored.event for stored in judging.known.values()}
+        if self._means.lets_vanish:
+            new = {row.event: events[row.event] for row in rows}
+            await vanishing.note(conn, vanishing_rows(new))
         await received.add_history(conn, rows, orders, judging.groups, relations)
         await redact_early(conn, judging, judging.current, [row.event for row in rows])
-        events = {stored.nid: stored.event for stored in judging.known.values()}
         at = {row.event: order for row, order in zip(rows, orders, strict=True)}
         await clear_late(conn, self._means, room, rows, events, at)
         missing: dict[EventID, int] = {}

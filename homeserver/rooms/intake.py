@@ -22,7 +22,7 @@ from federation.errors import FederationError
 from federation.events import StateKey
 from federation.identifiers import EventID, RoomID
 from federation.room_versions import RoomVersion
-from homeserver.rooms import redacting
+from homeserver.rooms import redacting, vanishing
 from homeserver.rooms.drafting import Submission, Work, Written
 from homeserver.rooms.heads import Head, Heads
 from homeserver.rooms.interning import intern
@@ -119,6 +119,8 @@ class Means:
     """Set when somebody was put out whose events are to be redacted."""
     keep_redacted: int = 0
     """Milliseconds for which moderators may read what was redacted."""
+    lets_vanish: bool = False
+    """Whether messages may say when they vanish."""
 
     @property
     def until(self) -> int | None:
@@ -355,6 +357,10 @@ class Intake:
             )
             for room in rooms
         ]
+        if means.lets_vanish:
+            batch.vanishing += vanishing.rows(
+                {nids.events[event.event_id]: event for event in made}
+            )
         return batch, heads
 
     def _try_again(self, waiting: Sequence[_Waiting]) -> None:

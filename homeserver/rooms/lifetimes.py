@@ -4,6 +4,10 @@ Only messages have a lifetime; state has none. What is older is shown to nobody,
 deletes it.
 
 https://github.com/matrix-org/matrix-spec-proposals/pull/1763
+
+So it is with a message that says itself when it vanishes, where that is wanted.
+
+https://github.com/matrix-org/matrix-spec-proposals/pull/2228
 """
 
 from collections.abc import Callable
@@ -20,6 +24,9 @@ KEYS = (STABLE, UNSTABLE)
 """The entries of a room's state that say it; the first that is there counts."""
 FOREVER = 2**53 - 1
 """What a room asks for that wants no end."""
+
+VANISH = ("m.self_destruct_after", "org.matrix.self_destruct_after")
+"""The keys of a content that say when; the first that does counts."""
 
 _TYPES = frozenset({STABLE[0], UNSTABLE[0]})
 
@@ -53,6 +60,17 @@ def _read(content: JsonObject) -> int | None:
 
 def _is_span(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= FOREVER
+
+
+def vanishes_at(event: Event) -> int | None:
+    """When a message vanishes, in milliseconds since the epoch, if it says so."""
+    if event.is_state:
+        return None
+    for name in VANISH:
+        ts = event.content.get(name)
+        if isinstance(ts, int) and not isinstance(ts, bool) and 0 <= ts < 2**53:
+            return ts
+    return None
 
 
 class Range(NamedTuple):
@@ -89,12 +107,16 @@ class Lifetimes:
     Args:
         allowed: by this server.
         now: milliseconds since the epoch.
+        lets_vanish: whether messages may say themselves when they vanish.
 
     """
 
-    def __init__(self, allowed: Range, now: Callable[[], int]) -> None:
+    def __init__(
+        self, allowed: Range, now: Callable[[], int], *, lets_vanish: bool = False
+    ) -> None:
         self.allowed = allowed
         self._now = now
+        self._lets_vanish = lets_vanish
 
     def is_past(self, ts: int, asked: int | None) -> bool:
         """Whether a message of this time is too old, in a room that asks for this."""
@@ -105,4 +127,11 @@ class Lifetimes:
         """Whether an event is nobody's to see any more."""
         if event.event.state_key is not None:
             return False
+        if self.has_vanished(event.event):
+            return True
         return self.is_past(event.event.origin_server_ts, event.lifetime)
+
+    def has_vanished(self, event: Event) -> bool:
+        """Whether the time is over that a message gave itself."""
+        until = vanishes_at(event) if self._lets_vanish else None
+        return until is not None and until <= self._now()

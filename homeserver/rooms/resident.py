@@ -417,14 +417,14 @@ class Resident:
             pos = await invites.add(conn, row, nid, Membership.INVITE)
         self._process.committed(pos)
 
+    def _is_over(self, event: Event, asked: int | None) -> bool:
+        times = self._lifetimes
+        return times.is_past(event.origin_server_ts, asked) or times.has_vanished(event)
+
     def _unexpired(self, head: Head, stored: Sequence[received.Stored]) -> list[received.Stored]:
         """Those of a room's events that are not too old to be told to anybody."""
         asked = asked_for(lambda key: tip.event if (tip := head.known.get(key)) else None)
-        return [
-            one
-            for one in stored
-            if one.event.is_state or not self._lifetimes.is_past(one.event.origin_server_ts, asked)
-        ]
+        return [one for one in stored if one.event.is_state or not self._is_over(one.event, asked)]
 
 
 def _may_send(origin: ServerName, invitation: Event) -> bool:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from homeserver.storage import media_uses
+from homeserver.storage import media_uses, vanishing
 from homeserver.storage.log import Entry, Kind
 from homeserver.storage.media_uses import Given
 from homeserver.storage.numbers import RoomNid, ServerNid, UserNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid
+from homeserver.storage.vanishing import VanishingRow
 
 
 class Fate(IntEnum):
@@ -220,6 +221,8 @@ class Batch:
     """At most one of each room."""
     clearings: list[ClearingRow] = field(default_factory=list)
     """Written before all else, as `clearings.note` does."""
+    vanishing: list[VanishingRow] = field(default_factory=list)
+    """The same, as `vanishing.note` does."""
 
 
 async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
@@ -248,6 +251,7 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
         *_columns(batch.lifetimes, 2),
     ]
     await media_uses.note(conn, unwanted(batch.redacted))
+    await vanishing.note(conn, batch.vanishing)
     rows = await conn.fetch(_APPEND, *columns)
     return {EventNid(row[0]): row[1] for row in rows}
 
