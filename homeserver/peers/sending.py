@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -26,7 +26,7 @@ from homeserver.peers.pauses import Pace, Pauses
 from homeserver.peers.peers import Peers
 from homeserver.storage import destinations, outgoing, sticky
 from homeserver.storage.bus import Bus, Message
-from homeserver.storage.destinations import LocalEvent, Standing
+from homeserver.storage.destinations import LocalEvent, Standing, Transaction
 from homeserver.storage.holding import Duty, Lost
 from homeserver.storage.log import MOST_AT_ONCE
 from homeserver.storage.numbers import RoomNid, ServerNid
@@ -66,6 +66,16 @@ _MOST_TRIES = 7
 _LIMITS = Limits(total=60.0)
 
 
+class _Made(NamedTuple):
+    """A transaction that is to be sent."""
+
+    transaction: Transaction
+    is_more: bool
+    """Whether there may be more to send."""
+    events: Sequence[EventNid] = ()
+    """Those in it, while that is known."""
+
+
 class Sending:
     """Has the duty, or waits for it. `run` has to run.
 
@@ -87,6 +97,8 @@ class Sending:
         self._pauses = Pauses(process)
         self._pace = Pace()
         self._company = Company()
+        self._answering: dict[ServerNid, ServerName] = {}
+        """Who took what was sent last, while this duty is ours."""
         self._away: set[ServerNid] = set()
         """For whom nothing is queued, because they have not answered for long."""
         self._barred: set[ServerNid] = set()
@@ -125,6 +137,7 @@ class Sending:
         self._is_mine = True
         # What was learnt while the duty was ours before may not be true any more.
         self._company = Company()
+        self._answering.clear()
         watching = asyncio.create_task(self._pauses.watch())
         try:
             async with self._process.database.reader() as conn:
@@ -253,12 +266,12 @@ class Sending:
 
     async def _serve(self, server: ServerNid) -> None:
         """Send to one server until nothing waits for it."""
-        async with self._process.database.reader() as conn:
-            name, standing = await destinations.look_up(conn, server)
-            if not self._peers.is_allowed(name):
-                self._barred.add(server)
+        name, standing = await self._look_up(server)
+        if not self._peers.is_allowed(name):
+            self._barred.add(server)
+            async with self._process.database.reader() as conn:
                 await outgoing.forget(conn, server)
-                return
+            return
         wait = standing.retry_ts - self._process.now()
         is_proven = standing.was_tried and not standing.pause
         while True:
@@ -272,43 +285,53 @@ class Sending:
             if not is_proven:
                 await self._pace.turn()
             self._more[server].clear()
+            made = await self._next(server, name, standing)
             try:
-                is_more = await self._send_next(server, name, standing)
+                if made is not None:
+                    await self._send(server, name, made)
             except FederationError as error:
-                wait, standing = await self._failed(server, name, error)
+                wait, standing = await self._failed(server, name, error, made)
                 continue
             wait, standing, is_proven = 0, Standing(), True
-            if not is_more and not self._more[server].is_set():
+            if not (made and made.is_more) and not self._more[server].is_set():
                 return
 
-    async def _send_next(self, server: ServerNid, name: ServerName, standing: Standing) -> bool:
-        """Send one transaction, if anything waits; whether there may be more."""
-        txn_id, content, is_more = standing.txn_id, standing.content or b"{}", True
-        events: Sequence[EventNid] = ()
-        if txn_id is None:
-            was_away = server in self._away
-            if was_away:
-                await self._catch_up(server)
-            async with self._process.database.reader() as conn:
-                if standing.pause:
-                    await outgoing.keep_newest(conn, server, _LONG_QUEUE, self._process.now())
-                asks = was_away and await destinations.shares_room(conn, server)
-                made = await self._make(conn, server, name, even_empty=asks)
-            if made is None:
-                return False
-            txn_id, content, is_more, events = made
-        target = encode_target("_matrix", "federation", "v1", "send", txn_id)
+    async def _look_up(self, server: ServerNid) -> tuple[ServerName, Standing]:
+        if server in self._answering:
+            return self._answering[server], Standing(was_tried=True)
+        async with self._process.database.reader() as conn:
+            return await destinations.look_up(conn, server)
+
+    async def _next(self, server: ServerNid, name: ServerName, standing: Standing) -> _Made | None:
+        """The next transaction, if anything waits."""
+        if standing.transaction is not None:
+            return _Made(standing.transaction, is_more=True)
+        was_away = server in self._away
+        if was_away:
+            await self._catch_up(server)
+        async with self._process.database.reader() as conn:
+            if standing.pause:
+                await outgoing.keep_newest(conn, server, _LONG_QUEUE, self._process.now())
+            asks = was_away and await destinations.shares_room(conn, server)
+            return await self._make(conn, server, name, even_empty=asks)
+
+    async def _send(self, server: ServerNid, name: ServerName, made: _Made) -> None:
+        """Send one transaction."""
+        transaction = made.transaction
+        target = encode_target("_matrix", "federation", "v1", "send", transaction.txn_id)
         answer = await self._peers.client.put_json(
-            name, target, orjson.loads(content), limits=_LIMITS
+            name, target, orjson.loads(transaction.content), limits=_LIMITS
         )
+        if len(self._answering) > _MOST_HEARD:
+            self._answering.clear()
+        self._answering[server] = name
         taken = self._note(answer)
         async with self._process.database.reader() as conn:
-            lacks_devices = await destinations.finish(conn, server)
-            if len(taken) < len(events):
-                await self._bring_again(conn, server, events, taken)
+            lacks_devices = await destinations.finish(conn, server, transaction)
+            if len(taken) < len(made.events):
+                await self._bring_again(conn, server, made.events, taken)
         if lacks_devices:
             self._bus.tell(ANSWERS, {})
-        return is_more
 
     async def _catch_up(self, server: ServerNid) -> None:
         """Queue each room's newest event for a server for which nothing was queued for long.
@@ -323,14 +346,13 @@ class Sending:
 
     async def _make(
         self, conn: Any, server: ServerNid, name: ServerName, *, even_empty: bool
-    ) -> tuple[str, bytes, bool, Sequence[EventNid]] | None:
-        """Put a transaction together and store it.
+    ) -> _Made | None:
+        """Put a transaction together; an empty one shows whether a server that was away answers.
 
-        Answers its ID, the body, whether there may be more, and the events in it. An empty one
-        shows whether a server that was away answers.
+        It is kept only should it not arrive. If this process ends before, what is in it is sent in
+        another one, and whoever has it already knows it by its ID.
         """
-        events = await outgoing.events_for(conn, server, MOST_EVENTS)
-        edus = await outgoing.edus_for(conn, server, MOST_EDUS // 2, _LARGE)
+        events, edus = await outgoing.waiting(conn, server, MOST_EVENTS, MOST_EDUS // 2, _LARGE)
         passing = self._passing.pop(name, ())
         if not events and not edus and not passing and not even_empty:
             return None
@@ -343,19 +365,22 @@ class Sending:
                 *passing,
             ],
         }
-        txn_id, content = secrets.token_urlsafe(15), orjson.dumps(body)
-        last_pos = events[-1].pos if events else None
-        last_edu = edus[-1].edu if edus else None
-        await destinations.begin(conn, server, txn_id, content, last_pos, last_edu)
+        transaction = Transaction(
+            secrets.token_urlsafe(15),
+            orjson.dumps(body),
+            events[-1].pos if events else None,
+            edus[-1].edu if edus else None,
+        )
         is_large = len(edus) == MOST_EDUS // 2 or sum(len(e.content) for e in edus) >= _LARGE
         is_more = len(events) == MOST_EVENTS or is_large
-        return txn_id, content, is_more, [event.event for event in events]
+        return _Made(transaction, is_more, [event.event for event in events])
 
     async def _failed(
-        self, server: ServerNid, name: ServerName, error: FederationError
+        self, server: ServerNid, name: ServerName, error: FederationError, made: _Made | None
     ) -> tuple[int, Standing]:
         """Leave the server alone for longer than last time; for how many milliseconds."""
         self._pauses.begin(server)
+        self._answering.pop(server, None)
         least = self._settings.retry_minimum.milliseconds
         most = self._settings.retry_maximum.milliseconds
         gone = isinstance(error, HttpError) and error.status == 410
@@ -365,12 +390,13 @@ class Sending:
             is_away = pause >= _AWAY
             retry_ts = self._process.now() + pause
             behind = self._duty.pos if is_away else None
-            await destinations.fail(conn, server, pause, retry_ts, behind)
+            transaction = made.transaction if made else None
+            await destinations.fail(conn, server, pause, retry_ts, transaction, behind)
             if is_away:
                 self._away.add(server)
         self._bus.tell(_SILENT, {"server": name})
         log.debug("another server does not answer", server=name, reason=str(error), pause=pause)
-        return pause, standing._replace(pause=pause)
+        return pause, Standing(pause, retry_ts, transaction, was_tried=True)
 
     def _note(self, answer: dict[str, Any]) -> set[str]:
         """The IDs of those events that the other server took; say how many it refused."""

@@ -17,15 +17,24 @@ FOLLOW_DEVICES = "follow devices"
 """The duty of whoever tells other servers of devices."""
 
 
+class Transaction(NamedTuple):
+    """What is sent in one request: repeated until it arrives, and never changed."""
+
+    txn_id: str
+    content: bytes
+    last_pos: int | None
+    """Of the last event in it."""
+    last_edu: int | None
+
+
 class Standing(NamedTuple):
-    """A row of `destinations`, or what stands for none."""
+    """How a server fares."""
 
     pause: int = 0
     """Milliseconds that it is left alone; 0: it answers."""
     retry_ts: int = 0
-    txn_id: str | None = None
-    """The transaction that is under way."""
-    content: bytes | None = None
+    transaction: Transaction | None = None
+    """The one that did not arrive."""
     was_tried: bool = False
     """Whether anything was ever sent to it."""
 
@@ -43,11 +52,7 @@ class LocalEvent(NamedTuple):
 
 async def find(conn: Connection, server: ServerNid) -> Standing:
     """How a server fares."""
-    row = await conn.fetchrow(
-        "SELECT pause, retry_ts, txn_id, txn_content, true FROM destinations WHERE server_nid = $1",
-        server,
-    )
-    return Standing(*row) if row else Standing()
+    return (await look_up(conn, server))[1]
 
 
 async def answering(conn: Connection, servers: Collection[ServerNid]) -> list[ServerNid]:
@@ -67,101 +72,85 @@ async def away(conn: Connection) -> list[ServerNid]:
 
 async def look_up(conn: Connection, server: ServerNid) -> tuple[ServerName, Standing]:
     """A server's name, and how it fares."""
-    name, *columns = await conn.fetchrow(
+    name, pause, retry_ts, *parts = await conn.fetchrow(
         """
-        SELECT s.server_name, d.pause, d.retry_ts, d.txn_id, d.txn_content, true
+        SELECT s.server_name, d.pause, d.retry_ts,
+               d.txn_id, d.txn_content, d.txn_last_pos, d.txn_last_edu
           FROM servers s LEFT JOIN destinations d ON d.server_nid = s.server_nid
          WHERE s.server_nid = $1
         """,
         server,
     )
-    return ServerName(name), Standing() if columns[0] is None else Standing(*columns)
+    if pause is None:
+        return ServerName(name), Standing()
+    transaction = Transaction(*parts) if parts[0] is not None else None
+    return ServerName(name), Standing(pause, retry_ts, transaction, was_tried=True)
 
 
-async def begin(
-    conn: Connection,
-    server: ServerNid,
-    txn_id: str,
-    content: bytes,
-    last_pos: int | None,
-    last_edu: int | None,
-) -> None:
-    """Store a transaction before it is sent, so that it is repeated and never changed.
-
-    The disk is not waited for: if this is lost, what was in it is sent in another one, and whoever
-    has it already knows it by its ID.
-    """
-    await conn.execute(
-        """
-        INSERT INTO destinations (server_nid, txn_id, txn_content, txn_last_pos, txn_last_edu)
-        SELECT $1, $2, $3, $4, $5
-          FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
-        ON CONFLICT (server_nid) DO UPDATE
-           SET txn_id = excluded.txn_id, txn_content = excluded.txn_content,
-               txn_last_pos = excluded.txn_last_pos, txn_last_edu = excluded.txn_last_edu
-        """,
-        server,
-        txn_id,
-        content,
-        last_pos,
-        last_edu,
-    )
-
-
-async def finish(conn: Connection, server: ServerNid) -> bool:
+async def finish(conn: Connection, server: ServerNid, transaction: Transaction) -> bool:
     """The transaction arrived: what was in it waits no more. The disk is not waited for.
 
     Answers whether the server may lack updates of devices.
     """
     lacks = await conn.fetchval(
         """
-        WITH done AS (
-            SELECT server_nid, txn_last_pos, txn_last_edu
-              FROM destinations,
-                   (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
-             WHERE server_nid = $1
-               FOR UPDATE OF destinations
-        ), events AS (
-            DELETE FROM outgoing_events o USING done
-             WHERE o.server_nid = done.server_nid AND o.pos <= done.txn_last_pos
+        WITH events AS (
+            DELETE FROM outgoing_events WHERE server_nid = $1 AND pos <= $2
         ), edus AS (
-            DELETE FROM outgoing_edus o USING done
-             WHERE o.server_nid = done.server_nid AND o.edu_nid <= done.txn_last_edu
+            DELETE FROM outgoing_edus WHERE server_nid = $1 AND edu_nid <= $3
+        ), answers AS (
+            INSERT INTO destinations AS d (server_nid)
+            SELECT $1 FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
+            ON CONFLICT (server_nid) DO UPDATE
+               SET pause = 0, retry_ts = 0, txn_id = NULL, txn_content = NULL,
+                   txn_last_pos = NULL, txn_last_edu = NULL
+             WHERE d.pause > 0 OR d.txn_id IS NOT NULL
         )
-        UPDATE destinations d
-           SET pause = 0, retry_ts = 0, txn_id = NULL, txn_content = NULL, txn_last_pos = NULL,
-               txn_last_edu = NULL
-          FROM done WHERE d.server_nid = done.server_nid
-        RETURNING d.devices_behind IS NOT NULL
+        SELECT devices_behind IS NOT NULL FROM destinations WHERE server_nid = $1
         """,
         server,
+        transaction.last_pos,
+        transaction.last_edu,
     )
     return bool(lacks)
 
 
 async def fail(
-    conn: Connection, server: ServerNid, pause: int, retry_ts: int, behind: int | None = None
+    conn: Connection,
+    server: ServerNid,
+    pause: int,
+    retry_ts: int,
+    transaction: Transaction | None = None,
+    behind: int | None = None,
 ) -> None:
     """Leave a server alone for a while; from the position `behind` on nothing is queued for it.
 
-    Nor are updates of devices, from where those are told by now.
+    Nor are updates of devices, from where those are told by now. The transaction that did not
+    arrive is what is sent next.
     """
     await conn.execute(
         """
-        INSERT INTO destinations AS old (server_nid, pause, retry_ts, behind, devices_behind)
+        INSERT INTO destinations AS old (server_nid, pause, retry_ts, behind, devices_behind,
+                                         txn_id, txn_content, txn_last_pos, txn_last_edu)
         SELECT $1, $2, $3, $4::bigint,
                CASE WHEN $4::bigint IS NOT NULL
-                    THEN COALESCE((SELECT pos FROM duties WHERE name = $5), 0) END
+                    THEN COALESCE((SELECT pos FROM duties WHERE name = $5), 0) END,
+               $6, $7, $8, $9
         ON CONFLICT (server_nid) DO UPDATE
            SET pause = excluded.pause, retry_ts = excluded.retry_ts,
                behind = COALESCE(old.behind, excluded.behind),
-               devices_behind = COALESCE(old.devices_behind, excluded.devices_behind)
+               devices_behind = COALESCE(old.devices_behind, excluded.devices_behind),
+               txn_id = COALESCE(excluded.txn_id, old.txn_id),
+               txn_content = COALESCE(excluded.txn_content, old.txn_content),
+               txn_last_pos = COALESCE(excluded.txn_last_pos, old.txn_last_pos),
+               txn_last_edu = COALESCE(excluded.txn_last_edu, old.txn_last_edu)
         """,
         server,
         pause,
         retry_ts,
         behind,
         FOLLOW_DEVICES,
+        *(transaction or (None,) * 4),
     )
 
 

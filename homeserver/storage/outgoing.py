@@ -40,6 +40,13 @@ class QueuedEvent(NamedTuple):
     json: bytes
 
 
+class Waiting(NamedTuple):
+    """What waits for a server, the earlier first."""
+
+    events: list[QueuedEvent]
+    edus: list[QueuedEdu]
+
+
 async def queue_edu(conn: Connection, servers: Collection[ServerNid], edu: Edu) -> int | None:
     """Put an EDU into the queues of these servers; answers the position, if there are any."""
     return await queue_edus(conn, [(server, edu) for server in servers])
@@ -146,41 +153,38 @@ async def queue_again(
     return pos
 
 
-async def events_for(conn: Connection, server: ServerNid, limit: int) -> list[QueuedEvent]:
-    """The first events in a server's queue."""
+async def waiting(
+    conn: Connection, server: ServerNid, events: int, edus: int, most_bytes: int = 1 << 30
+) -> Waiting:
+    """So many of the first events and EDUs in a server's queue: one query.
+
+    EDUs go up to the one with which they are that many bytes.
+    """
     rows = await conn.fetch(
         """
-        SELECT o.pos, o.event_nid, e.json
-          FROM outgoing_events o JOIN events e ON e.event_nid = o.event_nid
-         WHERE o.server_nid = $1
-         ORDER BY o.pos
-         LIMIT $2
+        (SELECT o.pos, o.event_nid, NULL, e.json
+           FROM outgoing_events o JOIN events e ON e.event_nid = o.event_nid
+          WHERE o.server_nid = $1
+          ORDER BY o.pos
+          LIMIT $2)
+         UNION ALL
+        (SELECT edu_nid, NULL, type, content
+           FROM (SELECT edu_nid, type, content,
+                        sum(octet_length(content)) OVER (ORDER BY edu_nid) AS bytes
+                   FROM (SELECT edu_nid, type, content FROM outgoing_edus
+                          WHERE server_nid = $1 ORDER BY edu_nid LIMIT $3) first) summed
+          WHERE bytes - octet_length(content) < $4
+          ORDER BY edu_nid)
         """,
         server,
-        limit,
-    )
-    return [QueuedEvent(*row) for row in rows]
-
-
-async def edus_for(
-    conn: Connection, server: ServerNid, limit: int, most_bytes: int = 1 << 30
-) -> list[QueuedEdu]:
-    """The first EDUs in a server's queue, up to the one with which they are that many bytes."""
-    rows = await conn.fetch(
-        """
-        SELECT edu_nid, type, content
-          FROM (SELECT edu_nid, type, content,
-                       sum(octet_length(content)) OVER (ORDER BY edu_nid) AS bytes
-                  FROM (SELECT edu_nid, type, content FROM outgoing_edus
-                         WHERE server_nid = $1 ORDER BY edu_nid LIMIT $2) first) summed
-         WHERE bytes - octet_length(content) < $3
-         ORDER BY edu_nid
-        """,
-        server,
-        limit,
+        events,
+        edus,
         most_bytes,
     )
-    return [QueuedEdu(*row) for row in rows]
+    return Waiting(
+        [QueuedEvent(pos, event, raw) for pos, event, _, raw in rows if event is not None],
+        [QueuedEdu(edu, kind, raw) for edu, _, kind, raw in rows if kind is not None],
+    )
 
 
 async def keep_newest(conn: Connection, server: ServerNid, most: int, now: int) -> None:

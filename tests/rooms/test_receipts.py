@@ -131,14 +131,14 @@ async def test_other_servers_are_told(scene: Scene) -> None:
     await scene.mark(third, "m.read.private")
     async with scene.database.reader() as conn:
         servers = await scene.process.numbers.servers.find(conn, [TWO])
-        edus = await outgoing.edus_for(conn, servers[TWO], 10)
+        edus = (await outgoing.waiting(conn, servers[TWO], 0, 10)).edus
     assert {edu.type for edu in edus} == {"m.receipt"}
     told = [orjson.loads(edu.content)[scene.room_id]["m.read"][ANN] for edu in edus]
     assert [t["event_ids"] for t in told] == [[second], [second]]
     assert [t["data"].get("thread_id") for t in told] == [None, "main"]
     await scene.receive(first)
     async with scene.database.reader() as conn:
-        assert len(await outgoing.edus_for(conn, servers[TWO], 10)) == 2
+        assert len((await outgoing.waiting(conn, servers[TWO], 0, 10)).edus) == 2
 
 
 async def test_threads_are_read_apart(scene: Scene) -> None:

@@ -11,6 +11,7 @@ from aiohttp import web
 from federation.canonical_json import JsonObject
 from federation.identifiers import RoomID
 from homeserver.storage import destinations, outgoing
+from homeserver.storage.destinations import Transaction
 from homeserver.storage.outgoing import Edu
 from tests.client_server.keyring import Device, cross_signing_keys, public, signed
 from tests.server_server.conftest import V3, Scene
@@ -178,11 +179,12 @@ async def test_what_changes_while_it_is_sent_is_sent_again(hearth: Hearth) -> No
     async with process.database.reader() as conn:
         server = (await process.numbers.servers.intern(conn, ["away.test"]))["away.test"]
         await outgoing.queue_edu(conn, [server], Edu(UPDATE, b'{"nr":1}', "key"))
-        (first,) = await outgoing.edus_for(conn, server, 10)
-        await destinations.begin(conn, server, "txn", b"{}", None, first.edu)
+        (first,) = (await outgoing.waiting(conn, server, 0, 10)).edus
         await outgoing.queue_edu(conn, [server], Edu(UPDATE, b'{"nr":2}', "key"))
-        await destinations.finish(conn, server)
-        assert [edu.content for edu in await outgoing.edus_for(conn, server, 10)] == [b'{"nr":2}']
+        await destinations.finish(conn, server, Transaction("txn", b"{}", None, first.edu))
+        assert [edu.content for edu in (await outgoing.waiting(conn, server, 0, 10)).edus] == [
+            b'{"nr":2}'
+        ]
 
 
 async def test_rooms_of_strangers(scene: Scene) -> None:
