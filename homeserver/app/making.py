@@ -284,7 +284,7 @@ def make_federating(base: Base, rooms: Rooms) -> Federating:
         absorbing,
         policing,
         rooms.current,
-        Continuing(process, rooms.intake),
+        Continuing(rooms.intake),
     )
     rejudging = Rejudging(rooms.means, resolving)
     completing = Completing(process, receiving, claims, rejudging, rooms.means)

@@ -1,48 +1,61 @@
-"""In which rooms nobody of another server is: of what happens there nobody has to be told."""
+"""Which other servers have somebody in which rooms: whom to tell of what happens there."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Collection, Iterable
 
 from homeserver.storage import destinations
 from homeserver.storage.log import Entry, Kind
 from homeserver.storage.numbers import RoomNid, ServerNid
 from homeserver.storage.pool import Connection
 
-_REMEMBERED = 200_000
-"""Rooms."""
+_MOST = 500_000
+"""Servers of rooms that are remembered."""
+_GOOD_FOR = 60.0
+"""Seconds: what a room's state becomes when forks meet may put people out without a row."""
 
 
 class Company:
     """Remembers it; shown every row of the log, in order, it knows when that may have changed."""
 
     def __init__(self) -> None:
-        self._alone: set[RoomNid] = set()
-        self._asked: set[RoomNid] = set()
-        """In which something happened, and of which it is not known."""
+        self._servers: dict[RoomNid, frozenset[ServerNid]] = {}
+        self._size = 0
+        self._until = 0.0
 
-    @property
-    def is_unsure(self) -> bool:
-        """Whether it is not known of some rooms that were shown last."""
-        return bool(self._asked)
+    def strange(self, rows: Iterable[Entry]) -> set[RoomNid]:
+        """The rooms in which something happened, and of which nothing is known."""
+        named = {row.room for row in rows if row.kind == Kind.EVENT and row.room is not None}
+        return {room for room in named if room not in self._servers}
 
     def may_concern(self, rows: Iterable[Entry]) -> bool:
-        """Whether others may have to know of any of the rows, whatever `ask` finds."""
+        """Whether others may have to know of any of the rows."""
         found = False
-        self._asked.clear()
         for row in rows:
             if row.kind == Kind.OUTGOING:
                 found = True
             elif row.kind == Kind.STATE or (row.kind == Kind.EVENT and row.user is not None):
-                self._alone.discard(row.room)  # type: ignore[arg-type]
+                self._forget(row.room)
                 # Whose membership it is, their server may be told.
                 found = found or row.kind == Kind.EVENT
-            elif row.kind == Kind.EVENT and row.room is not None and row.room not in self._alone:
-                self._asked.add(row.room)
+            elif row.kind == Kind.EVENT:
+                servers = self._servers.get(row.room) if row.room is not None else None
+                found = found or servers is None or bool(servers)
         return found
 
-    async def ask(self, conn: Connection, me: ServerNid) -> bool:
-        """Look for company where it is not known; whether there is any."""
-        alone = await destinations.alone(conn, self._asked, me)
-        if len(self._alone) > _REMEMBERED:
-            self._alone.clear()
-        self._alone |= alone
-        return alone != self._asked
+    async def servers_of(
+        self, conn: Connection, rooms: Collection[RoomNid], me: ServerNid
+    ) -> dict[RoomNid, frozenset[ServerNid]]:
+        """The other servers of which somebody is in the rooms."""
+        if self._size > _MOST or time.monotonic() > self._until:
+            self._servers.clear()
+            self._size, self._until = 0, time.monotonic() + _GOOD_FOR
+        missing = [room for room in rooms if room not in self._servers]
+        read = await destinations.servers_of(conn, missing) if missing else {}
+        for room, servers in read.items():
+            self._servers[room] = frozenset(servers - {me})
+            self._size += 1 + len(servers)
+        return {room: self._servers[room] for room in rooms}
+
+    def _forget(self, room: RoomNid | None) -> None:
+        if room is not None:
+            self._servers.pop(room, None)

@@ -158,16 +158,17 @@ class Sending:
         while duty.pos < target:
             rows = await self._process.tail.log.after(duty.pos)
             reached = rows[-1].pos if len(rows) == MOST_AT_ONCE else target
-            if self._company.may_concern(rows) or await self._has_company():
+            await self._meet(self._company.strange(rows))
+            if self._company.may_concern(rows):
                 while duty.pos < reached:
                     await self._queue(reached)
             duty.pos = reached
 
-    async def _has_company(self) -> bool:
-        if not self._company.is_unsure:
-            return False
-        async with self._process.database.reader() as conn:
-            return await self._company.ask(conn, await self._me_as_server(conn))
+    async def _meet(self, rooms: Collection[RoomNid]) -> None:
+        """Know who is in these rooms."""
+        if rooms:
+            async with self._process.database.reader() as conn:
+                await self._company.servers_of(conn, rooms, await self._me_as_server(conn))
 
     async def _queue(self, target: int) -> None:
         """Queue what others must know of the next stretch of the log."""
@@ -207,14 +208,14 @@ class Sending:
         ours = [event for event in events if self._is_ours(event)]
         if not ours:
             return []
-        in_rooms = await destinations.servers_of(conn, {event.room for event in ours})
+        me = await self._me_as_server(conn)
+        in_rooms = await self._company.servers_of(conn, {event.room for event in ours}, me)
         # Whose membership it is, their server is told, in the room or not any more.
         named = {domain_of(event.member) for event in ours if event.member}
-        nids = await self._process.numbers.servers.intern(conn, [*named, self._process.server])
-        me = nids[self._process.server]
+        nids = await self._process.numbers.servers.intern(conn, named)
         found = []
         for event in ours:
-            servers = in_rooms[event.room] - self._away
+            servers = set(in_rooms[event.room] - self._away)
             if event.member and not _is_invitation(event):
                 servers.add(nids[domain_of(event.member)])
             found += [(event, server) for server in sorted(servers - self._barred - {me})]

@@ -15,21 +15,17 @@ from federation.identifiers import EventID
 from homeserver.rooms.drafting import Submission, Written
 from homeserver.rooms.heads import Head
 from homeserver.rooms.intake import Intake
-from homeserver.storage import redactions
-from homeserver.storage.process import Process
 
 
 class Continuing:
     """Writes events that continue rooms.
 
     Args:
-        process: the one that this is part of.
         intake: where our own events go in.
 
     """
 
-    def __init__(self, process: Process, intake: Intake) -> None:
-        self._process = process
+    def __init__(self, intake: Intake) -> None:
         self._intake = intake
 
     async def take(self, head: Head, events: Sequence[Event], known: Container[EventID]) -> bool:
@@ -37,7 +33,7 @@ class Continuing:
 
         Args:
             head: of the room, which has no policy server.
-            events: whose signatures are good.
+            events: whose signatures are good, and for which no redaction waits.
             known: which events are stored, of these and of those that they cite.
 
         """
@@ -45,8 +41,5 @@ class Continuing:
             return False
         if any(event.type == "m.room.redaction" for event in events):
             return False
-        async with self._process.database.reader() as conn:
-            if await redactions.are_early(conn, [event.event_id for event in events]):
-                return False
         submission = Submission([], received=tuple(in_causal_order(events)))
         return isinstance(await self._intake.submit(head.room_id, submission), Written)

@@ -29,9 +29,17 @@ class Current:
     ) -> Head | None:
         """The room's head, knowing these entries; `None` if there is no such room here."""
         room = await self.room(conn, room_id)
+        if room is not None:
+            await self._heads.drop_old(conn, [room])
+        return await self.late_head(conn, room_id, keys)
+
+    async def late_head(
+        self, conn: Connection, room_id: RoomID, keys: Iterable[StateKey] = ()
+    ) -> Head | None:
+        """The same as it was a moment ago: whoever acts on it has to see whether it still is."""
+        room = await self.room(conn, room_id)
         if room is None:
             return None
-        await self._heads.drop_old(conn, [room])
         head = (await self._heads.get(conn, {room: list(keys)})).get(room)
         return head if head and head.version else None
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from federation.errors import FederationError
-from federation.events import Event, StateKey
+from federation.events import Event, Pdu, StateKey
 from federation.graph import in_causal_order
 from federation.identifiers import EventID, RoomID, ServerName, UserID, domain_of, is_user_id
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
@@ -25,11 +25,12 @@ from homeserver.rooms.heads import Head, Tip
 from homeserver.rooms.judging import States, version_of
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.remote_events import RemoteEvents
-from homeserver.storage import invites, memberships, received
+from homeserver.storage import invites, received
 from homeserver.storage.events import get_rooms
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
+from homeserver.storage.received import Ground
 
 log = get_logger(__name__)
 
@@ -86,23 +87,19 @@ class Receiving:
 
         Answers what became of all that are well formed; `None` if this server is not in the room.
         """
-        async with self._process.database.reader() as conn:
-            head = await self._current.head(conn, room_id, [ACL, POLICY])
-            ours = self._process.server
-            if head is None or not await memberships.has_server(conn, head.room, ours):
-                return None
-        pdus = await self._remote.read(version_of(head), raw, room_id)
+        found = await self._stand(room_id, raw)
+        if found is None:
+            return None
+        head, pdus, (_, _, known, are_early) = found
         if not may_speak(head, origin):
             return {pdu.event.event_id: "your server may not speak here" for pdu in pdus}
         results: Results = {pdu.event.event_id: "not signed as it must be" for pdu in pdus}
         events = await self._remote.checked(pdus, [origin])
         results |= {event.event_id: None for event in events}
-        cited = {i for e in events for i in (e.event_id, *e.prev_events, *e.auth_events)}
-        async with self._process.database.reader() as conn:
-            known = await received.places(conn, cited)
         new = [event for event in events if not known.get(event.event_id)]
         is_whole = _is_whole(new, known)
-        if new and is_whole and not _policy(head) and await self._continuing.take(head, new, known):
+        is_plain = is_whole and not are_early and not _policy(head)
+        if new and is_plain and await self._continuing.take(head, new, known):
             return results
         if new:
             add = self._absorb if is_whole else self._add
@@ -110,6 +107,23 @@ class Receiving:
             results |= {i: _word(ruling) for i, ruling in rulings.items() if i in results}
             results |= await self._lost({event.event_id for event in new} - rulings.keys())
         return results
+
+    async def _stand(
+        self, room_id: RoomID, raw: Iterable[object]
+    ) -> tuple[Head, list[Pdu], Ground] | None:
+        """The room, what came and is well formed, and what is here of that and of its cites."""
+        async with self._process.database.reader() as conn:
+            head = await self._current.late_head(conn, room_id, [ACL, POLICY])
+        if head is None:
+            return None
+        pdus = await self._remote.read(version_of(head), raw, room_id)
+        named = [(e.event_id, *e.prev_events, *e.auth_events) for e in (p.event for p in pdus)]
+        ids = {event_id for names in named for event_id in names}
+        async with self._process.database.reader() as conn:
+            ground = await received.ground(conn, head.room, self._process.server, ids)
+            if ground.head != head.number:
+                head = await self._current.head(conn, room_id, [ACL, POLICY])
+        return (head, pdus, ground) if head and ground.has_server else None
 
     async def _add(
         self, origin: ServerName, head: Head, new: Sequence[Event]

@@ -203,19 +203,6 @@ async def news(conn: Connection, after: int, up_to: int, limit: int, me: ServerN
     return News(events, told, rows[-1][0] if len(rows) == limit else up_to)
 
 
-async def alone(conn: Connection, rooms: Collection[RoomNid], me: ServerNid) -> set[RoomNid]:
-    """Those of the rooms in which nobody of another server is."""
-    rows = await conn.fetch(
-        """
-        SELECT DISTINCT room_nid FROM room_servers
-         WHERE room_nid = ANY ($1) AND server_nid <> $2 AND joined > 0
-        """,
-        list(rooms),
-        me,
-    )
-    return set(rooms) - {row[0] for row in rows}
-
-
 async def shares_room(conn: Connection, server: ServerNid) -> bool:
     """Whether people of the server are in rooms that we know."""
     found: bool = await conn.fetchval(

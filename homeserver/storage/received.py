@@ -9,7 +9,7 @@ from typing import NamedTuple
 import orjson
 
 from federation.events import Event, StateKey
-from federation.identifiers import EventID, UserID
+from federation.identifiers import EventID, ServerName, UserID
 from homeserver.storage.batch import EventRow, Fate, GroupRow, RelationRow, array_literal
 from homeserver.storage.loading import load_event
 from homeserver.storage.numbers import RoomNid
@@ -60,6 +60,44 @@ async def by_ids(conn: Connection, ids: Iterable[str]) -> dict[EventID, Stored]:
         list(ids),
     )
     return {EventID(row[6]): _stored(row) for row in rows}
+
+
+class Ground(NamedTuple):
+    """What there is here of what a server sends."""
+
+    head: int | None
+    """The number of the room's head."""
+    has_server: bool
+    """Whether anybody of the server asked about is in the room."""
+    places: dict[EventID, bool]
+    """Those of the events that are stored, and whether they have a place in their room."""
+    are_early: bool
+    """Whether a redaction waits for any of the events."""
+
+
+async def ground(conn: Connection, room: RoomNid, server: ServerName, ids: Iterable[str]) -> Ground:
+    """How the room stands, and which of the events are here: one query."""
+    rows = await conn.fetch(
+        """
+        SELECT i.event_id, e.event_nid IS NOT NULL, e.room_order IS NOT NULL,
+               EXISTS (SELECT FROM early_redactions r WHERE r.target_nid = i.event_nid), NULL
+          FROM event_ids i LEFT JOIN events e ON e.event_nid = i.event_nid
+         WHERE i.event_id = ANY ($3)
+         UNION ALL
+        SELECT NULL, NULL, NULL,
+               EXISTS (SELECT FROM room_servers p JOIN servers s ON s.server_nid = p.server_nid
+                        WHERE p.room_nid = $1 AND s.server_name = $2 AND p.joined > 0),
+               r.head
+          FROM rooms r WHERE r.room_nid = $1
+        """,
+        room,
+        server,
+        list(ids),
+    )
+    known = {EventID(row[0]): row[2] for row in rows if row[0] is not None and row[1]}
+    are_early = any(row[3] for row in rows if row[0] is not None)
+    head, has_server = next(((row[4], row[3]) for row in rows if row[0] is None), (None, False))
+    return Ground(head, has_server, known, are_early)
 
 
 async def places(conn: Connection, ids: Iterable[str]) -> dict[EventID, bool]:

@@ -5,7 +5,6 @@ https://spec.matrix.org/v1.19/rooms/v12/#handling-redactions
 
 from collections.abc import Collection, Iterable, Sequence
 
-from federation.identifiers import EventID
 from homeserver.storage import media_uses
 from homeserver.storage.batch import RedactedRow, unwanted
 from homeserver.storage.pool import Connection
@@ -25,18 +24,6 @@ async def note_early(conn: Connection, pairs: Collection[Pair]) -> None:
         [target for target, _ in pairs],
         [redaction for _, redaction in pairs],
     )
-
-
-async def are_early(conn: Connection, targets: Iterable[EventID]) -> bool:
-    """Whether a redaction waits for any of these events, which are not here."""
-    found: bool = await conn.fetchval(
-        """
-        SELECT EXISTS (SELECT FROM event_ids i JOIN early_redactions r ON r.target_nid = i.event_nid
-                        WHERE i.event_id = ANY ($1))
-        """,
-        list(targets),
-    )
-    return found
 
 
 async def take_early(conn: Connection, targets: Iterable[EventNid]) -> list[Pair]:
