@@ -78,7 +78,8 @@ async def ask(
 ) -> AsyncIterator[Reply]:
     """Make any request to `url`, once; the answer may have any status.
 
-    Redirects are not followed: what `headers` hold, a token say, is for this server alone.
+    `content` is JSON unless `headers` say otherwise. Redirects are not followed: what `headers`
+    hold, a token say, is for this server alone.
 
     Raises:
         ResponseFormatError: the URL is none that can be asked.
@@ -86,9 +87,8 @@ async def ask(
 
     """
     there = _first(url, HTTPS_ONLY)
-    sent = {"Accept": "application/json", **(headers or {})}
-    if content is not None:
-        sent["Content-Type"] = "application/json"
+    kind = {} if content is None else {"Content-Type": "application/json"}
+    sent = {"Accept": "application/json", **kind, **(headers or {})}
     request = replace(_get(there), method=method, headers=sent, body=content)
     async with deadline(limits.total), transport.send(request, limits) as reply:
         yield reply

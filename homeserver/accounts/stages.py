@@ -16,6 +16,7 @@ from federation.canonical_json import encode
 PASSWORD = "m.login.password"  # noqa: S105
 DUMMY = "m.login.dummy"
 EMAIL = "m.login.email.identity"
+RECAPTCHA = "m.login.recaptcha"
 REGISTRATION_TOKEN = "m.login.registration_token"  # noqa: S105
 
 Flow = tuple[str, ...]

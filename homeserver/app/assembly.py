@@ -13,6 +13,7 @@ from homeserver.app.making import (
 )
 from homeserver.app.making_sync import make_notifying, make_sliding_sync, make_syncing
 from homeserver.app.parts import Base, Parts
+from homeserver.peers.peers import Peers
 from homeserver.push.rulesets import Rulesets
 from homeserver.sync.activity import Activity
 
@@ -20,9 +21,10 @@ from homeserver.sync.activity import Activity
 def assemble(base: Base) -> Parts:
     """Make all duties."""
     bridging = make_bridging(base)
-    accounts = make_accounts(base, bridging)
+    peers = Peers(base.settings, base.process, base.signing_key, base.old_keys)
+    accounts = make_accounts(base, bridging, peers)
     rooms = make_rooms(base)
-    federating = make_federating(base, rooms)
+    federating = make_federating(base, rooms, peers)
     rulesets = Rulesets(base.process)
     writing = make_writing(base, accounts, rooms, federating, bridging, rulesets)
     reading = make_reading(base, rooms, federating)

@@ -5,12 +5,13 @@ One function per area; each takes what it builds on, and answers what it made.
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from federation.building import Signer
 from federation.identifiers import UserID
 from homeserver.accounts.account_data import AccountData
 from homeserver.accounts.administration import Administration
+from homeserver.accounts.captchas import Captchas
 from homeserver.accounts.client_addresses import ClientAddresses
 from homeserver.accounts.confirmations import Confirmations
 from homeserver.accounts.credentials import Credentials
@@ -34,7 +35,7 @@ from homeserver.accounts.resetting import Resetting
 from homeserver.accounts.resource_limits import ResourceLimits
 from homeserver.accounts.service_logins import ServiceLogins
 from homeserver.accounts.sessions import Sessions
-from homeserver.accounts.stages import DUMMY, EMAIL, PASSWORD, REGISTRATION_TOKEN, Flow
+from homeserver.accounts.stages import DUMMY, EMAIL, PASSWORD, RECAPTCHA, REGISTRATION_TOKEN, Flow
 from homeserver.app.deliveries import Deliveries
 from homeserver.app.moments import CurrentMoments
 from homeserver.app.parts import (
@@ -71,6 +72,7 @@ from homeserver.media.previews import Previews
 from homeserver.media.remote import Remote
 from homeserver.media.repository import Repository
 from homeserver.media.unwanted import UnwantedMedia
+from homeserver.peers.captchas import CaptchaService
 from homeserver.peers.identity import IdentityServers
 from homeserver.peers.keys import KeyClient
 from homeserver.peers.mailing import Mailer
@@ -141,7 +143,7 @@ from homeserver.rooms.wholeness import Wholeness
 from homeserver.storage.states import States
 
 
-def make_accounts(base: Base, bridging: Bridging) -> Accounts:
+def make_accounts(base: Base, bridging: Bridging, peers: Peers) -> Accounts:
     """The duties of accounts."""
     settings, process = base.settings, base.process
     auth, may, services = settings.auth, settings.accounts, base.app_services
@@ -163,13 +165,17 @@ def make_accounts(base: Base, bridging: Bridging) -> Accounts:
         tells=settings.smtp is not None and settings.smtp.tell_addresses,
         next_hosts=settings.smtp.next_link_hosts if settings.smtp else (),
     )
+    captcha = settings.captcha
+    captchas = Captchas(CaptchaService(peers, captcha) if captcha else None)
     interactive = InteractiveAuth(
         process,
         {
             PASSWORD: credentials.check,
             REGISTRATION_TOKEN: tokens.check,
             EMAIL: validations.check_stage,
+            RECAPTCHA: captchas.check,
         },
+        {RECAPTCHA: {"public_key": captcha.site_key}} if captcha else {},
     )
     new_accounts = NewAccounts(process, credentials, services.is_exclusive)
     resource_limits = ResourceLimits(process, settings.resource_limits)
@@ -220,14 +226,25 @@ def make_accounts(base: Base, bridging: Bridging) -> Accounts:
 def registration_flows(settings: Settings) -> tuple[Flow, ...]:
     """Ways to an account for anybody."""
     mode, email = settings.registration.mode, settings.registration.require_email
+    flows: tuple[Flow, ...]
     if mode == "closed":
         return ()
     if mode == "token":
-        return ((REGISTRATION_TOKEN, EMAIL),) if email else ((REGISTRATION_TOKEN,),)
-    if email:
-        return ((EMAIL,),)
-    # Whoever wants to can give an address, to find back to their account.
-    return ((DUMMY,), (EMAIL,)) if settings.smtp else ((DUMMY,),)
+        flows = ((REGISTRATION_TOKEN, EMAIL),) if email else ((REGISTRATION_TOKEN,),)
+    elif email:
+        flows = ((EMAIL,),)
+    else:
+        # Whoever wants to can give an address, to find back to their account.
+        flows = ((DUMMY,), (EMAIL,)) if settings.smtp else ((DUMMY,),)
+    return _with_captcha(flows) if settings.captcha else flows
+
+
+def _with_captcha(flows: Sequence[Flow]) -> tuple[Flow, ...]:
+    # "the server can instead send flows m.login.recaptcha, m.login.dummy and [...] to fix the
+    # ambiguity": the dummy stage stays where there are others.
+    if flows == ((DUMMY,),):
+        return ((RECAPTCHA,),)
+    return tuple((RECAPTCHA, *flow) for flow in flows)
 
 
 def _speaker(base: Base) -> UserID | None:
@@ -268,10 +285,9 @@ def make_rooms(base: Base) -> Rooms:
     )
 
 
-def make_federating(base: Base, rooms: Rooms) -> Federating:
+def make_federating(base: Base, rooms: Rooms, peers: Peers) -> Federating:
     """What deals with other servers."""
     process, settings = base.process, base.settings
-    peers = Peers(settings, process, base.signing_key, base.old_keys)
     remote = RemoteEvents(peers)
     claims = Claims(process.database, process.numbers, rooms.heads)
     resolving = Resolving(process.numbers)

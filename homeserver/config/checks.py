@@ -12,7 +12,6 @@ from homeserver.errors import Problem
 
 NOT_BUILT = (
     "auth.cas",
-    "captcha",
     "media.s3",
 )
 """Settings that are read and checked, and that belong to what is not built yet."""
@@ -34,6 +33,9 @@ def contradictions(settings: Settings) -> Iterator[Problem]:
         reason = "missing: whoever meets a resource limit is told whom to ask"
         example = "admin_contact: mailto:admin@example.org"
         yield Problem("resource_limits.admin_contact", reason, example=example)
+    if settings.captcha and not settings.captcha.verify_url.startswith("https:"):
+        reason = "not https: whoever is on the way could answer that all is well"
+        yield Problem("captcha.verify_url", reason, settings.captcha.verify_url)
     if settings.media.folder and settings.media.s3:
         yield Problem("media.s3", "files go to media.folder or here, not to both")
 

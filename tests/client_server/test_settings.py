@@ -4,8 +4,8 @@ from pathlib import Path
 
 from federation.identifiers import RoomAlias, ServerName
 from homeserver.config.checks import NOT_BUILT, warnings
-from homeserver.config.settings import Captcha, Privacy, Registration, Settings
-from homeserver.config.values import Secret
+from homeserver.config.settings import Auth, Cas, Privacy, Registration, Settings
+from homeserver.config.values import HttpUrl
 from tests.database import Server
 from tests.servers import Hearth, eventually, own_database, serving, test_settings
 
@@ -62,7 +62,7 @@ async def test_what_a_profile_is_otherwise(hearth: Hearth) -> None:
 def test_what_has_no_effect_is_said() -> None:
     usual = Settings(server_name=ServerName("one.test"))
     assert not [remark for remark in warnings(usual) if "nothing acts" in remark]
-    captcha = Captcha(site_key="k", secret_key=Secret("s"))
-    given = Settings(server_name=ServerName("one.test"), captcha=captcha)
-    assert "captcha" in NOT_BUILT
-    assert "captcha: nothing acts on this setting yet" in list(warnings(given))
+    cas = Auth(cas=Cas(server_url=HttpUrl("https://cas.test/")))
+    given = Settings(server_name=ServerName("one.test"), auth=cas)
+    assert "auth.cas" in NOT_BUILT
+    assert "auth.cas: nothing acts on this setting yet" in list(warnings(given))
