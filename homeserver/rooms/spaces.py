@@ -33,6 +33,8 @@ _MOST_SERVERS = 3
 _FRESH = 300.0
 """Seconds for which another server's answer is good."""
 _REMEMBERED = 1000
+_SECONDS = 20.0
+"""After which no other server is asked for a page any more."""
 _OPEN = frozenset({"public", "knock"})
 _RESTRICTED = frozenset({"restricted", "knock_restricted"})
 
@@ -111,12 +113,14 @@ class Spaces:
         pending: list[tuple[RoomID, Sequence[ServerName], int]] = [(room_id, (), 0)]
         told: dict[RoomID, JsonObject] = {}
         done: set[RoomID] = set()
+        ends = time.monotonic() + _SECONDS
         while pending and len(rooms) <= start + limit and len(done) < _MOST_SEEN:
             room, via, depth = pending.pop()
             if room in done:
                 continue
             done.add(room)
-            seen = await self._see(viewer, room, via, told)
+            # Who is waited for too long leaves the rest to be asked for again.
+            seen = await self._see(viewer, room, via if time.monotonic() < ends else (), told)
             if seen is None:
                 if not rooms:
                     raise Forbidden("there is no such room, or you may not see it")
@@ -241,20 +245,27 @@ class Spaces:
         told: Mapping[RoomID, JsonObject],
     ) -> Seen | None:
         """A room that we are not in, as another server tells of it."""
-        known = self._remote.get(room_id)
-        if known is None or known[0] < time.monotonic() - _FRESH:
-            seen = await self._ask(room_id, via)
-            if seen is None:
-                # What came with its parent is better than nothing.
-                summary = told.get(room_id)
-                seen = Seen(summary) if summary else None
+        with_parent = Seen(told[room_id]) if room_id in told else None
+        seen = self._remembered(room_id)
+        if seen is None and with_parent is not None and not with_parent.is_space:
+            seen = with_parent  # there is no more to be told of it
+        if seen is None:
+            # What came with its parent is better than nothing.
+            seen = await self._ask(room_id, via) or with_parent
             if seen is None:
                 return None
-            known = (time.monotonic(), seen)
-            self._remote[room_id] = known
-            if len(self._remote) > _REMEMBERED:
-                self._remote.popitem(last=False)
-        return known[1] if await self._is_open_to(viewer, known[1].summary) else None
+            self._remember(room_id, seen)
+        return seen if await self._is_open_to(viewer, seen.summary) else None
+
+    def _remembered(self, room_id: RoomID) -> Seen | None:
+        """What another server told of a room not long ago."""
+        since, seen = self._remote.get(room_id, (0.0, None))
+        return seen if since >= time.monotonic() - _FRESH else None
+
+    def _remember(self, room_id: RoomID, seen: Seen) -> None:
+        self._remote[room_id] = time.monotonic(), seen
+        if len(self._remote) > _REMEMBERED:
+            self._remote.popitem(last=False)
 
     async def _is_open_to(self, viewer: Viewer, summary: JsonObject) -> bool:
         # "The requesting server is responsible for filtering the results further down"

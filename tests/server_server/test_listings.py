@@ -72,6 +72,36 @@ async def test_in_hierarchies(federated: tuple[Hearth, Peer]) -> None:
     assert summary == {**right(peer), "membership": "leave"}
 
 
+async def test_what_a_space_tells_of_rooms_is_not_asked_for_again(
+    federated: tuple[Hearth, Peer],
+) -> None:
+    hearth, peer = federated
+    ann = await hearth.user("ann")
+    space, inner, *leaves = [f"!{name}:{peer.name}" for name in ("space", "inner", "x", "y", "z")]
+    states = [
+        {"type": "m.space.child", "state_key": room, "content": {"via": [peer.name]}}
+        for room in (inner, *leaves)
+    ]
+
+    def room(room_id: str, **more: str) -> dict[str, Any]:
+        return {"room_id": room_id, "num_joined_members": 1, "name": room_id, **more}
+
+    children = [room(inner, room_type="m.space"), *map(room, leaves)]
+    asked: list[str] = []
+
+    def answer(_: Any) -> Any:
+        asked.append(peer.asked[-1].rpartition("/")[2])
+        top = room(space, room_type="m.space") | {"children_state": states}
+        return {"room": top, "children": children} if asked[-1] == space else None
+
+    peer.lies["hierarchy"] = answer
+    top = await space_with(ann, space, peer.name)
+    for _ in range(2):
+        rooms = (await ann.get(f"{V1}/rooms/{top}/hierarchy")).ok()["rooms"]
+        assert {one["room_id"] for one in rooms} == {top, space, inner, *leaves}
+    assert asked == [space, inner], "of spaces more is to be told, and both are remembered"
+
+
 async def test_a_room_of_ours_that_others_described(hearth: Hearth) -> None:
     ann = await hearth.user("ann")
     initial = [{"type": "m.room.avatar", "content": {"url": "https://tracker.example/image.png"}}]
