@@ -21,7 +21,9 @@ from federation.signing import VerifyKey, decode_verify_key, is_signature
 POLICY_KEY_ID = KeyID("ed25519:policy_server")
 """Under which a policy server's signature is found, whatever the IDs of its other keys are."""
 
-_POLICY = "m.room.policy"
+POLICY = "m.room.policy"
+UNSTABLE_POLICY = "org.matrix.msc4284.policy"
+"""What rooms have in its place that named their policy server before v1.18."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +33,18 @@ class PolicyServer:
     via: ServerName
     key: VerifyKey | None
     """From the room's state. `None`: the text there is no Ed25519 key, nothing verifies by it."""
+    named_by: str = POLICY
+    """The type of the state event that names it."""
 
 
 def read_policy_server(
-    content: Mapping[str, Any] | None, joined_servers: Container[str]
+    content: Mapping[str, Any] | None, joined_servers: Container[str], named_by: str = POLICY
 ) -> PolicyServer | None:
     """The policy server in use, or `None`.
 
     `content` is that of the `m.room.policy` event with empty state key in the current state, `None`
-    where there is none; `joined_servers` tells which servers have a joined user there.
+    where there is none; `joined_servers` tells which servers have a joined user there. A room
+    without such an event may have an unstable one, whose type is `named_by` then.
     https://spec.matrix.org/v1.19/server-server-api/#determining-if-a-policy-server-is-enabled-in-a-room
     """
     if content is None:
@@ -48,10 +53,15 @@ def read_policy_server(
     # public_keys containing at least a string value for ed25519."
     via, keys = content.get("via"), content.get("public_keys")
     key = keys.get("ed25519") if isinstance(keys, dict) else None
+    if key is None and named_by == UNSTABLE_POLICY:
+        # MSC4284: "events MAY have a public_key field rather than public_keys".
+        key = content.get("public_key")
     if not isinstance(via, str) or not isinstance(key, str):
         return None
     # "The server name denoted by [...] via has at least one joined user in the room".
-    return PolicyServer(ServerName(via), _read_key(key)) if via in joined_servers else None
+    if via not in joined_servers:
+        return None
+    return PolicyServer(ServerName(via), _read_key(key), named_by)
 
 
 def _read_key(text: str) -> VerifyKey | None:
@@ -63,11 +73,11 @@ def _read_key(text: str) -> VerifyKey | None:
         return None
 
 
-def needs_policy_signature(event_type: str, state_key: str | None) -> bool:
+def needs_policy_signature(event_type: str, state_key: str | None, named_by: str = POLICY) -> bool:
     """Whether an event like this is put before the policy server; `None`: not a state event."""
     # "the Policy Server is not asked to sign m.room.policy state events with empty string
     # state_keys": so a room can always get rid of it.
-    return event_type != _POLICY or state_key != ""
+    return event_type != named_by or state_key != ""
 
 
 def check_policy(
@@ -85,7 +95,7 @@ def check_policy(
     """
     # "If a room has disabled (or never enabled) a Policy Server, events are recommended for
     # inclusion and subject to normal authorization rules."
-    if server is None or not needs_policy_signature(event_type, state_key):
+    if server is None or not needs_policy_signature(event_type, state_key, server.named_by):
         return ALLOWED
     signature = signatures.get(server.via, {}).get(POLICY_KEY_ID)
     if signature is None:

@@ -13,12 +13,18 @@ from federation.auth import auth_events_for, authorise, check_auth_events, selec
 from federation.building import Draft, Place, Signer, build
 from federation.decision import Denied
 from federation.events import MAX_PREV_EVENTS, Event, StateKey
-from federation.policy_server import needs_policy_signature, read_policy_server
+from federation.policy_server import (
+    POLICY,
+    UNSTABLE_POLICY,
+    needs_policy_signature,
+    read_policy_server,
+)
 from federation.room_versions import RoomVersion
 from homeserver.rooms import lifetimes
 from homeserver.rooms.heads import Head
 
-POLICY: StateKey = ("m.room.policy", "")
+POLICIES: tuple[StateKey, ...] = ((POLICY, ""), (UNSTABLE_POLICY, ""))
+"""What names a room's policy server: the first of them that the room has, whatever it says."""
 """Which server is asked about everything that is sent in the room."""
 _LIFETIMES = frozenset({"m.room.redaction", *(kind for kind, _ in lifetimes.KEYS)})
 """Types of events after which a room's messages may be kept for longer or shorter."""
@@ -56,7 +62,7 @@ class Submission:
             keys.update(auth_events_for(event))
             if event.state_key is not None:
                 keys.add((event.type, event.state_key))
-        return {*keys, ("m.room.create", ""), POLICY}
+        return {*keys, ("m.room.create", ""), *POLICIES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +109,13 @@ class Work:
 
         It is one if it has a joined user; whoever asks it looks for that.
         """
-        policy = self.entry(POLICY)
+        policy = next(filter(None, map(self.entry, POLICIES)), None)
         if policy is None:
             return False
-        via = policy.content.get("via")
-        if not isinstance(via, str) or read_policy_server(policy.content, {via}) is None:
+        via, kind = policy.content.get("via"), policy.type
+        if not isinstance(via, str) or read_policy_server(policy.content, {via}, kind) is None:
             return False
-        return any(needs_policy_signature(d.type, d.state_key) for d in submission.drafts)
+        return any(needs_policy_signature(d.type, d.state_key, kind) for d in submission.drafts)
 
     def make(self, draft: Draft) -> Event | Denied:
         """Make one event that somebody else signs too, before it is submitted."""

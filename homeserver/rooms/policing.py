@@ -15,7 +15,9 @@ from federation.identifiers import EventID, RoomID, ServerName
 from federation.net.target import encode_target
 from federation.net.transport import Limits
 from federation.policy_server import (
+    POLICY,
     POLICY_KEY_ID,
+    UNSTABLE_POLICY,
     PolicyServer,
     check_event,
     read_policy_server,
@@ -24,13 +26,18 @@ from federation.policy_server import (
 from homeserver.peers.peers import Peers
 from homeserver.rooms.absorbing import Absorbing, refusal_of
 from homeserver.rooms.current import Current
-from homeserver.rooms.drafting import POLICY, Submission, Work, Written
+from homeserver.rooms.drafting import POLICIES, Submission, Work, Written
 from homeserver.rooms.intake import Answer, Means, Repeated
 from homeserver.storage import memberships
 from homeserver.storage.events import get_sent
 from homeserver.storage.process import Process
 
-_SIGN = encode_target("_matrix", "policy", "v1", "sign")
+_SIGN = {
+    POLICY: encode_target("_matrix", "policy", "v1", "sign"),
+    # COMPAT(policy servers from before v1.18) MSC4284
+    UNSTABLE_POLICY: encode_target("_matrix", "policy", "unstable", "org.matrix.msc4284", "sign"),
+}
+"""Where a policy server signs, by what names it."""
 _PATIENCE = Limits(total=10.0, body=64 * 1024)
 _AT_ONCE = 10
 """Events of other servers that are shown to a policy server at the same time."""
@@ -128,15 +135,16 @@ class Policing:
     async def _server(self, room_id: RoomID) -> PolicyServer | None:
         """The policy server that the room uses."""
         async with self._process.database.reader() as conn:
-            state = await self._current.read(conn, room_id, [POLICY])
-            if POLICY not in state:
+            state = await self._current.read(conn, room_id, POLICIES)
+            policy = next((state[key] for key in POLICIES if key in state), None)
+            if policy is None:
                 return None
-            content = state[POLICY].content
+            content = policy.content
             room, via = await self._current.room(conn, room_id), content.get("via")
             if room is None or not isinstance(via, str):
                 return None
             is_there = await memberships.has_server(conn, room, ServerName(via))
-        return read_policy_server(content, {via} if is_there else ())
+        return read_policy_server(content, {via} if is_there else (), policy.type)
 
     async def _ask(self, server: PolicyServer | None, event: Event) -> Event | Denied:
         """The event as it is recommended, with a new signature if it has no good one."""
@@ -147,7 +155,8 @@ class Policing:
             return decision
         try:
             body = orjson.loads(event.json)
-            answer = await self._peers.client.post_json(server.via, _SIGN, body, limits=_PATIENCE)
+            target = _SIGN[server.named_by]
+            answer = await self._peers.client.post_json(server.via, target, body, limits=_PATIENCE)
         except HttpError as error:
             return Denied(_REFUSED, error.message or "the policy server refuses the event")
         except FederationError:

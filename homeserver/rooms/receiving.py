@@ -20,7 +20,7 @@ from homeserver.rooms import outliers
 from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.continuing import Continuing
 from homeserver.rooms.current import Current
-from homeserver.rooms.drafting import POLICY
+from homeserver.rooms.drafting import POLICIES
 from homeserver.rooms.heads import Head, Tip
 from homeserver.rooms.judging import States, version_of
 from homeserver.rooms.policing import Policing
@@ -98,7 +98,7 @@ class Receiving:
         results |= {event.event_id: None for event in events}
         new = [event for event in events if not known.get(event.event_id)]
         is_whole = _is_whole(new, known)
-        is_plain = is_whole and not are_early and not _policy(head)
+        is_plain = is_whole and not are_early and not _is_policed(head)
         if new and is_plain and await self._continuing.take(head, new, known):
             return results
         if new:
@@ -113,7 +113,7 @@ class Receiving:
     ) -> tuple[Head, list[Pdu], Ground] | None:
         """The room, what came and is well formed, and what is here of that and of its cites."""
         async with self._process.database.reader() as conn:
-            head = await self._current.late_head(conn, room_id, [ACL, POLICY])
+            head = await self._current.late_head(conn, room_id, [ACL, *POLICIES])
         if head is None:
             return None
         pdus = await self._remote.read(version_of(head), raw, room_id)
@@ -122,7 +122,7 @@ class Receiving:
         async with self._process.database.reader() as conn:
             ground = await received.ground(conn, head.room, self._process.server, ids)
             if ground.head != head.number:
-                head = await self._current.head(conn, room_id, [ACL, POLICY])
+                head = await self._current.head(conn, room_id, [ACL, *POLICIES])
         return (head, pdus, ground) if head and ground.has_server else None
 
     async def _add(
@@ -157,7 +157,7 @@ class Receiving:
     ) -> dict[EventID, Ruling]:
         """Write events whose ancestors are all here, or are among them."""
         ordered = in_causal_order(events)
-        policy = await self._policing.decisions(head.room_id, ordered) if _policy(head) else {}
+        policy = await self._policing.decisions(head.room_id, ordered) if _is_policed(head) else {}
         return await self._absorbing.absorb(head.room_id, ordered, states, policy=policy)
 
     async def _lost(self, unjudged: Collection[EventID]) -> Results:
@@ -416,8 +416,8 @@ def _read_acl(event: Event) -> ServerACL:
     return ServerACL.from_content(event.content)
 
 
-def _policy(head: Head) -> Tip | None:
-    return head.known.get(POLICY)
+def _is_policed(head: Head) -> bool:
+    return any(head.known.get(key) for key in POLICIES)
 
 
 def _is_whole(events: Sequence[Event], known: Mapping[EventID, bool]) -> bool:

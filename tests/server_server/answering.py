@@ -50,6 +50,7 @@ class Answering:
             "server": self._keys,
             "query": self._query_keys,
             "sign": self._sign,
+            "org.matrix.msc4284": self._sign,
             "user": self._user,
         }
 

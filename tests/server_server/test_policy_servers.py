@@ -67,6 +67,28 @@ async def test_state_needs_it_too_but_not_the_policy_itself(policed: Scene) -> N
     assert await policed.texts() == ["spam"]
 
 
+async def test_a_server_that_was_named_before_it_was_stable(scene: Scene) -> None:
+    """MSC4284: under another type, with one key; where there is `m.room.policy`, that counts."""
+    key = encode_base64(bytes(scene.peer.policy_key.verify_key))
+    content: dict[str, Any] = {"via": scene.peer.name, "public_key": key}
+    path = f"{scene.path}/state/org.matrix.msc4284.policy"
+    (await scene.ann.put(path, content)).ok()
+    assert (await _say(scene, "spam")).status == 403
+    event = await _stored(scene, (await _say(scene, "good")).ok()["event_id"])
+    assert POLICY_KEY_ID in event["signatures"][scene.peer.name]
+    unstable = "/_matrix/policy/unstable/org.matrix.msc4284/sign"
+    assert scene.peer.asked.count(unstable) == 2
+    spam = scene.peer.say(scene.room, "spam", scene.peer.user("eve"))
+    await scene.peer.send([spam])
+    assert await scene.texts() == ["good"]
+    asked = scene.peer.asked.count(unstable)
+    (await scene.ann.put(path, {"public_keys": {"ed25519": key}, **content})).ok()
+    assert scene.peer.asked.count(unstable) == asked, "of itself it is not asked"
+    assert (await _say(scene, "spam")).status == 403
+    (await scene.ann.put(f"{scene.path}/state/m.room.policy", {})).ok()
+    (await _say(scene, "spam")).ok()
+
+
 async def test_a_repeated_transaction_is_one_event(policed: Scene) -> None:
     both = await asyncio.gather(*(_say(policed, "good", "txn") for _ in range(3)))
     assert len({answer.ok()["event_id"] for answer in both}) == 1
