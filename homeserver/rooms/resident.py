@@ -121,7 +121,8 @@ class Resident:
         auth = [tip.event for key in needs if (tip := head.known.get(key))]
         cited = [event for event in auth if event.event_id in made.auth_events]
         place = Place(parents_of([tip.event for tip in head.tips]), cited)
-        return template(draft, place, version, self._process.now()), version
+        made_for = template(draft, place, version, self._process.now())
+        return {**made_for, "origin": self._process.server}, version
 
     async def accept(
         self,

@@ -38,6 +38,7 @@ async def _template(scene: Scene, user: str, what: str = "join") -> JsonObject:
     status, made = await scene.peer.ask("GET", path)
     assert status == 200, made
     found: JsonObject = made["event"]
+    assert found["origin"] == scene.hearth.name
     return {**found, "origin_server_ts": now_ms()}
 
 
