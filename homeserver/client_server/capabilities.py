@@ -36,6 +36,8 @@ def capabilities(settings: Settings, *, is_admin: bool) -> dict[str, object]:
         "m.3pid_changes": {"enabled": may.change_3pid and settings.smtp is not None},
         "m.get_login_token": {"enabled": settings.auth.login_tokens},
         "m.account_moderation": {"lock": is_admin, "suspend": is_admin},
+        # COMPAT(clients from before it was in the specification) MSC4323
+        "uk.timedout.msc4323": {"lock": is_admin, "suspend": is_admin},
         "m.forget_forced_upon_leave": {"enabled": settings.rooms.forget_on_leave},
         # COMPAT(clients from before it was in the specification) MSC4267
         "org.matrix.msc4267.forget_forced_upon_leave": {"enabled": settings.rooms.forget_on_leave},

@@ -19,6 +19,8 @@ from homeserver.storage.device_addresses import Seen
 routes = Routes("client")
 
 _V1 = "/_matrix/client/v1/admin"
+# COMPAT(clients from before v1.18) MSC4323
+_UNSTABLE = "unstable/uk.timedout.msc4323"
 
 
 class SuspendBody(msgspec.Struct):
@@ -33,14 +35,14 @@ class LockBody(msgspec.Struct):
     locked: bool
 
 
-@routes.get(_V1 + "/suspend/{userId}", auth=Auth.ADMINISTRATOR)
+@routes.get(_V1 + "/suspend/{userId}", auth=Auth.ADMINISTRATOR, also=[_UNSTABLE])
 async def get_admin_suspend_user(request: Request, house: House) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1adminsuspenduserid"""
     account = await house.moderation.account(request.param("userId", parse_user_id))
     return {"suspended": account.suspended}
 
 
-@routes.put(_V1 + "/suspend/{userId}", auth=Auth.ADMINISTRATOR)
+@routes.put(_V1 + "/suspend/{userId}", auth=Auth.ADMINISTRATOR, also=[_UNSTABLE])
 async def set_admin_suspend_user(request: Request, house: House, body: SuspendBody) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv1adminsuspenduserid"""
     user_id = request.param("userId", parse_user_id)
@@ -48,14 +50,14 @@ async def set_admin_suspend_user(request: Request, house: House, body: SuspendBo
     return {"suspended": body.suspended}
 
 
-@routes.get(_V1 + "/lock/{userId}", auth=Auth.ADMINISTRATOR)
+@routes.get(_V1 + "/lock/{userId}", auth=Auth.ADMINISTRATOR, also=[_UNSTABLE])
 async def get_admin_lock_user(request: Request, house: House) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1adminlockuserid"""
     account = await house.moderation.account(request.param("userId", parse_user_id))
     return {"locked": account.locked}
 
 
-@routes.put(_V1 + "/lock/{userId}", auth=Auth.ADMINISTRATOR)
+@routes.put(_V1 + "/lock/{userId}", auth=Auth.ADMINISTRATOR, also=[_UNSTABLE])
 async def set_admin_lock_user(request: Request, house: House, body: LockBody) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv1adminlockuserid"""
     user_id = request.param("userId", parse_user_id)

@@ -23,6 +23,8 @@ async def test_locked_and_let_in_again(root: Client, ann: Client) -> None:
     assert (await root.get(path)).ok() == {"locked": False}
     assert (await root.put(path, {"locked": True})).ok() == {"locked": True}
     assert (await root.get(path)).ok() == {"locked": True}
+    unstable = path.replace("v1", "unstable/uk.timedout.msc4323")
+    assert (await root.get(unstable)).ok() == {"locked": True}
     refused = await ann.get("/_matrix/client/v3/sync")
     assert (refused.status, refused.errcode) == (401, "M_USER_LOCKED")
     assert refused.json["soft_logout"] is True
@@ -68,7 +70,8 @@ async def test_who_may_do_it_to_whom(hearth: Hearth, root: Client, ann: Client, 
 async def test_capabilities_say_so(root: Client, ann: Client) -> None:
     for who, may in ((root, True), (ann, False)):
         found = (await who.get("/_matrix/client/v3/capabilities")).ok()["capabilities"]
-        assert found["m.account_moderation"] == {"lock": may, "suspend": may}
+        for name in ("m.account_moderation", "uk.timedout.msc4323"):
+            assert found[name] == {"lock": may, "suspend": may}
 
 
 async def test_whois(hearth: Hearth, root: Client, ann: Client) -> None:
