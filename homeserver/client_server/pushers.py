@@ -12,7 +12,7 @@ from homeserver.client_server.house import House
 from homeserver.errors import Forbidden, InvalidParam, MissingParam
 from homeserver.http import Json, Request, Routes
 from homeserver.push.pushers import check_fields, check_key, written_data
-from homeserver.storage.pushers import Fields
+from homeserver.storage.pushers import Fields, Known
 
 routes = Routes("client")
 
@@ -31,12 +31,13 @@ class PusherBody(msgspec.Struct):
     lang: str | None = None
     data: JsonObject | None = None
     append: bool = False
+    enabled: bool | None = msgspec.field(name="org.matrix.msc3881.enabled", default=None)
 
 
 @routes.get("/_matrix/client/v3/pushers", auth=True)
 async def get_pushers(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3pushers"""
-    return {"pushers": [_shown(fields) for fields in await house.pushers.read(who.user)]}
+    return {"pushers": [_shown(known) for known in await house.pushers.read(who.user)]}
 
 
 @routes.post("/_matrix/client/v3/pushers/set", auth=True)
@@ -69,11 +70,15 @@ def _fields(body: PusherBody) -> Fields:
         body.profile_tag,
         body.lang or "",
         written_data(body.data or {}),
+        body.enabled,
     )
 
 
-def _shown(fields: Fields) -> JsonObject:
+def _shown(known: Known) -> JsonObject:
+    fields = known.fields
     shown: JsonObject = fields._asdict() | {"kind": "http", "data": orjson.loads(fields.data)}
     if fields.profile_tag is None:
         del shown["profile_tag"]
-    return shown
+    # MSC3881, under the names that clients know.
+    shown["org.matrix.msc3881.enabled"] = shown.pop("enabled")
+    return shown | {"org.matrix.msc3881.device_id": known.device_id}

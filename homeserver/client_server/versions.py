@@ -17,6 +17,7 @@ FEATURES = (
     "uk.tcpip.msc4133.stable",
     "org.matrix.msc3814",
     "org.matrix.msc3874",
+    "org.matrix.msc3881",
     "org.matrix.msc4115",
     "org.matrix.msc4140",
     "org.matrix.msc4155",
@@ -25,6 +26,7 @@ FEATURES = (
     "org.matrix.msc4380",
     "org.matrix.msc4380.stable",
     "org.matrix.simplified_msc3575",
+    "uk.timedout.msc4323",
     "uk.half-shot.msc2666.query_mutual_rooms",
     "uk.half-shot.msc2666.query_mutual_rooms.stable",
 )

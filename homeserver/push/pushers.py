@@ -13,7 +13,7 @@ from homeserver.errors import InvalidParam, MatrixError
 from homeserver.storage import pushers
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
-from homeserver.storage.pushers import Fields
+from homeserver.storage.pushers import Fields, Known
 from homeserver.storage.tokens import DeviceNid
 
 MOST = 100
@@ -35,7 +35,7 @@ class Pushers:
     def __init__(self, process: Process) -> None:
         self._process = process
 
-    async def read(self, user: UserNid) -> Sequence[Fields]:
+    async def read(self, user: UserNid) -> Sequence[Known]:
         """All pushers of a user."""
         async with self._process.database.reader() as conn:
             return await pushers.read(conn, user)

@@ -62,7 +62,7 @@ async def members(
         SELECT m.room_nid, m.user_nid, m.pos
           FROM memberships m
          WHERE m.room_nid = ANY ($1) AND m.membership = $2
-           AND m.user_nid IN (SELECT user_nid FROM pushers)
+           AND m.user_nid IN (SELECT user_nid FROM pushers WHERE enabled)
         """,
         list(rooms),
         Membership.JOIN,
@@ -131,7 +131,7 @@ async def add(
             SELECT p.pusher_nid, q.*
               FROM moved, unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
                                  $5::bytea[]) AS q (user_nid, pos, room_nid, event_nid, tweaks)
-              JOIN pushers p ON p.user_nid = q.user_nid AND p.pos < q.pos
+              JOIN pushers p ON p.user_nid = q.user_nid AND p.pos < q.pos AND p.enabled
              WHERE q.event_nid IS NOT NULL OR p.unread <> 0
                 OR EXISTS (SELECT FROM push_queue w WHERE w.pusher_nid = p.pusher_nid)
                FOR KEY SHARE OF p

@@ -26,6 +26,15 @@ class Fields(NamedTuple):
     lang: str
     data: bytes
     """JSON."""
+    enabled: bool | None = None
+    """Whether anything is told (MSC3881); `None`: it was not said, so it is."""
+
+
+class Known(NamedTuple):
+    """A pusher as it is listed."""
+
+    fields: Fields
+    device_id: str
 
 
 class Pusher(NamedTuple):
@@ -47,18 +56,19 @@ class Pusher(NamedTuple):
     """How much was unread when it was last told."""
 
 
-async def read(conn: Connection, user: UserNid) -> list[Fields]:
+async def read(conn: Connection, user: UserNid) -> list[Known]:
     """All pushers of a user, the oldest first."""
     rows = await conn.fetch(
         """
-        SELECT app_id, pushkey, app_display_name, device_display_name, profile_tag, lang, data
-          FROM pushers
-         WHERE user_nid = $1
-         ORDER BY pusher_nid
+        SELECT d.device_id, p.app_id, p.pushkey, p.app_display_name, p.device_display_name,
+               p.profile_tag, p.lang, p.data, p.enabled
+          FROM pushers p JOIN devices d ON d.device_nid = p.device_nid
+         WHERE p.user_nid = $1
+         ORDER BY p.pusher_nid
         """,
         user,
     )
-    return [Fields(*row) for row in rows]
+    return [Known(Fields(*fields), device_id) for device_id, *fields in rows]
 
 
 async def put(
@@ -73,10 +83,11 @@ async def put(
 ) -> int | None:
     """Make or change a pusher; others' of its app and key go, unless `append`. The last position.
 
+    One that is switched off or on stays with the device that set it.
     `None`, and nothing is written, if the device is gone, or the user has `most` others.
     """
     pos: int | None = await conn.fetchval(
-        "SELECT set_pusher($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        "SELECT set_pusher($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         user,
         device,
         *fields,
@@ -111,13 +122,14 @@ async def delete(conn: Connection, user: UserNid, app_id: str, pushkey: str) -> 
 async def users_with_pushers(
     conn: Connection, of: Collection[UserNid] | None = None
 ) -> dict[UserNid, UserID]:
-    """Who has pushers; of some users, or of all."""
+    """Who has pushers that are not switched off; of some users, or of all."""
     rows = await conn.fetch(
         """
         SELECT u.user_nid, u.user_id
           FROM users u
          WHERE u.user_nid IN (SELECT p.user_nid FROM pushers p
-                               WHERE $1::bigint[] IS NULL OR p.user_nid = ANY ($1))
+                               WHERE p.enabled
+                                 AND ($1::bigint[] IS NULL OR p.user_nid = ANY ($1)))
         """,
         None if of is None else list(of),
     )
@@ -125,13 +137,13 @@ async def users_with_pushers(
 
 
 async def find(conn: Connection, pusher: PusherNid) -> Pusher | None:
-    """A pusher, if it is still there."""
+    """A pusher, if it is still there, and not switched off."""
     row = await conn.fetchrow(
         """
         SELECT p.pusher_nid, p.user_nid, u.user_id, p.app_id, p.pushkey, p.data, p.set_ts, p.pause,
                p.retry_ts, p.unread
           FROM pushers p JOIN users u ON u.user_nid = p.user_nid
-         WHERE p.pusher_nid = $1
+         WHERE p.pusher_nid = $1 AND p.enabled
         """,
         pusher,
     )

@@ -12,6 +12,7 @@ from tests.servers import Client, Hearth
 
 V3 = "/_matrix/client/v3"
 URL = "https://push.example.org/_matrix/push/v1/notify"
+ENABLED, DEVICE_ID = "org.matrix.msc3881.enabled", "org.matrix.msc3881.device_id"
 LONG_PASSWORD = "long enough it is"
 
 
@@ -41,17 +42,39 @@ async def test_setting_changing_and_removing(hearth: Hearth) -> None:
     ann = await hearth.user("ann")
     assert (await ann.get(f"{V3}/pushers")).ok() == {"pushers": []}
     await set_pusher(ann)
-    assert (await ann.get(f"{V3}/pushers")).ok() == {"pushers": [pusher()]}
+    said = {ENABLED: True, DEVICE_ID: ann.device_id}
+    assert (await ann.get(f"{V3}/pushers")).ok() == {"pushers": [pusher() | said]}
     changed = pusher(lang="de")
     del changed["profile_tag"]
     assert (await ann.post(f"{V3}/pushers/set", changed)).ok() == {}
-    assert (await ann.get(f"{V3}/pushers")).ok() == {"pushers": [changed]}
+    assert (await ann.get(f"{V3}/pushers")).ok() == {"pushers": [changed | said]}
     await set_pusher(ann, "other")
     assert await keys(ann) == ["key", "other"]
     for _ in range(2):
         gone = {"app_id": "org.example.app", "pushkey": "key", "kind": None}
         assert (await ann.post(f"{V3}/pushers/set", gone)).ok() == {}
         assert await keys(ann) == ["other"]
+
+
+async def test_switching_off_and_on_from_another_device(hearth: Hearth) -> None:
+    """MSC3881: a pusher that is switched stays with its device; one that is set anew does not."""
+    ann = await hearth.user("ann", "PHONE")
+    tablet = await ann.log_in_again("TABLET")
+    await set_pusher(ann)
+
+    async def said() -> tuple[bool, str]:
+        (found,) = (await ann.get(f"{V3}/pushers")).ok()["pushers"]
+        return found[ENABLED], found[DEVICE_ID]
+
+    for enabled in (False, True, False):
+        (listed,) = (await tablet.get(f"{V3}/pushers")).ok()["pushers"]
+        (await tablet.post(f"{V3}/pushers/set", {**listed, ENABLED: enabled})).ok()
+        assert await said() == (enabled, "PHONE")
+    await set_pusher(tablet)
+    assert await said() == (True, "TABLET")
+    off: dict[str, Any] = {ENABLED: False}
+    await set_pusher(tablet, **off)
+    assert await said() == (False, "TABLET")
 
 
 async def test_one_key_for_several_people(hearth: Hearth) -> None:
@@ -95,6 +118,7 @@ async def test_of_two_at_the_same_time_one_keeps_the_key(hearth: Hearth) -> None
         ({"pushkey": "a\0b"}, "M_INVALID_PARAM"),
         ({"lang": "x\0"}, "M_INVALID_PARAM"),
         ({"append": "yes"}, "M_BAD_JSON"),
+        ({ENABLED: "yes"}, "M_BAD_JSON"),
     ],
 )
 async def test_what_cannot_be(hearth: Hearth, more: dict[str, Any], errcode: str) -> None:

@@ -210,6 +210,34 @@ async def test_rules_decide(scene: Scene) -> None:
     assert scene.gateway.ids == [tea, benny, last]
 
 
+async def test_pushers_that_are_switched_off(scene: Scene) -> None:
+    """MSC3881: nothing is told then, and nothing of that time afterwards."""
+    await scene.begin()
+    await set_pusher(scene.ben, scene.gateway, "one")
+    await set_pusher(scene.ben, scene.gateway, "other")
+    tablet = await scene.ben.log_in_again()
+    first = (await tablet.get(f"{V3}/pushers")).ok()["pushers"][0]
+
+    async def switch(*, on: bool) -> None:
+        switched = {**first, "org.matrix.msc3881.enabled": on}
+        (await tablet.post(f"{V3}/pushers/set", switched)).ok()
+
+    def told(key: str) -> list[str]:
+        found = scene.gateway.told
+        return [one["event_id"] for one in found if one["devices"][0]["pushkey"] == key]
+
+    before = await scene.say("before")
+    await scene.gateway.until(lambda: before in told("one") and before in told("other"))
+    await switch(on=False)
+    meanwhile = await scene.say("meanwhile")
+    await scene.gateway.until(lambda: meanwhile in told("other"))
+    await switch(on=True)
+    after = await scene.say("after")
+    await scene.gateway.until(lambda: after in told("one") and after in told("other"))
+    assert told("one") == [before, after]
+    assert told("other") == [before, meanwhile, after]
+
+
 async def test_threads_that_are_followed(scene: Scene) -> None:
     await scene.begin()
     await set_pusher(scene.ben, scene.gateway)

@@ -1,0 +1,11 @@
+"""Pushers can be switched off and on."""
+
+from migrations.running import run_sql
+
+revision = "0035"
+down_revision = "0042"
+
+
+def upgrade() -> None:
+    """Run the SQL beside this file."""
+    run_sql(__file__)
