@@ -57,7 +57,7 @@ async def test_rooms_and_events_cost_no_statements(hearth: Hearth, asked: Asked)
     assert {name: len(found) for name, found in few.items()} == {
         "messages": 3,
         "members": 2,
-        "sync": 12,
+        "sync": 9,
         "nothing": 0,
-        "sliding": 10,
+        "sliding": 3,
     }
