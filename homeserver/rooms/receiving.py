@@ -21,7 +21,7 @@ from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.continuing import Continuing
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import POLICIES
-from homeserver.rooms.heads import Head, Tip
+from homeserver.rooms.heads import Head
 from homeserver.rooms.judging import States, version_of
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.remote_events import RemoteEvents
