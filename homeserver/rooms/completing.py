@@ -41,6 +41,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 2_000, 600_000
 _SERVERS = 6
 _MOST_GAPS = 5
 """States before fetched history that are asked for; others are taken to be as at the join."""
+_MOST_ROUNDS = 3
+"""Of asking for states, as long as events turn out otherwise by which those are read."""
 _TOLD_AT_ONCE = 1000
 """Entries of a state that are written together: everybody's clock stands still meanwhile."""
 
@@ -156,17 +158,26 @@ class Completing:
             if stored is None or stored.order is None or not is_here:
                 await partial_rooms.end(conn, partial.room, partial.join)
                 return
-        states = await self._states(partial, stored.event, servers)
+        for number in range(1, _MOST_ROUNDS + 1):
+            states = await self._states(partial, stored.event, servers)
+            if await self._settle(partial, states, is_last=number == _MOST_ROUNDS):
+                return
+
+    async def _settle(self, partial: Partial, states: States, *, is_last: bool) -> bool:
+        """Judge all again and let it stand; whether it does, or the states are to be asked anew."""
         async with self._claims.claimed(partial.room_id) as (conn, _):
             found = await self._rejudging.rejudge(conn, partial, states)
             if found is None:
                 raise ResponseFormatError("by the state that we were told of, nobody here joined")
+            if await self._rejudging.spread(conn, partial, found) and not is_last:
+                return False
             await self._tell(conn, partial, found.group)
             await partial_rooms.settle(
                 conn, partial, found.rows, found.groups, found.group.nid, found.tips
             )
             self._means.heads.drop(partial.room)
         log.info("all members of a room are known", room=partial.room_id, size=found.group.size)
+        return True
 
     async def _states(self, partial: Partial, join: Event, servers: Sequence[ServerName]) -> States:
         """The state before the join, and before events whose parents are not all here.

@@ -17,6 +17,7 @@ from homeserver.storage.batch import EventRow, Fate
 from homeserver.storage.numbers import Numbers, RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.received import Stored
+from homeserver.storage.state_groups import EventNid
 
 _FEW = 50
 """Events that are judged at once, without a thread."""
@@ -61,6 +62,24 @@ async def store(conn: Connection, numbers: Numbers, room: RoomNid, events: Seque
         batch = judged[start : start + _BATCH]
         nids = await intern(conn, numbers, [event for event, _ in batch])
         await received.add_outliers(conn, [_row(room, *one, nids) for one in batch])
+
+
+async def judged_again(
+    conn: Connection, outliers: Sequence[Stored], turned: Mapping[EventNid, Fate]
+) -> dict[EventNid, Fate]:
+    """What becomes of outliers when other events, on which they rest, turn out otherwise."""
+    events = [one.event for one in outliers]
+    cited = {i for event in events for i in event.auth_events} | _creates(events)
+    known = await received.by_ids(conn, cited - {event.event_id for event in events})
+    fates = dict(_judged(events, {
+        i: stored._replace(fate=turned.get(stored.nid, stored.fate))
+        for i, stored in known.items()
+    }))  # fmt: skip
+    return {
+        one.nid: fates[one.event]
+        for one in outliers
+        if fates.get(one.event, one.fate) is not one.fate
+    }
 
 
 def _judged(new: Sequence[Event], known: Mapping[EventID, Stored]) -> list[tuple[Event, Fate]]:

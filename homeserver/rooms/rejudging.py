@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from federation.auth import auth_events_for
@@ -14,6 +14,7 @@ from homeserver.rooms.heads import Head
 from homeserver.rooms.intake import Means
 from homeserver.rooms.interning import intern
 from homeserver.rooms.judging import CREATE, Judging, States, cited_by
+from homeserver.rooms.outliers import judged_again
 from homeserver.rooms.resolving import Resolving
 from homeserver.storage import partial_rooms, received
 from homeserver.storage.batch import EventRow, Fate, GroupRow
@@ -31,6 +32,8 @@ class Rejudged:
     tips: Sequence[EventNid]
     rows: Sequence[EventRow]
     groups: Sequence[GroupRow]
+    turned: Mapping[EventNid, Fate]
+    """Of the state: what was rejected and is not any more, or the other way round."""
 
 
 class Rejudging:
@@ -77,7 +80,22 @@ class Rejudging:
                 current = await judging.after_all(tips)
         if current is None:
             return None
-        return Rejudged(current, list(tips.values()), judging.rows, judging.groups)
+        return Rejudged(
+            current, list(tips.values()), judging.rows, judging.groups, _turned(stored, judging)
+        )
+
+    async def spread(self, conn: OwnConnection, partial: Partial, found: Rejudged) -> bool:
+        """Judge again what rests on what turned out otherwise, and note it; whether anything did.
+
+        If so, the states that were told are other ones by now, as what is rejected is in none.
+        """
+        if not found.turned:
+            return False
+        nids = await partial_rooms.citing(conn, partial.room, partial.join, found.turned)
+        outliers = list((await received.by_nids(conn, nids)).values())
+        fates = await judged_again(conn, outliers, found.turned)
+        await partial_rooms.set_fates(conn, {**found.turned, **fates})
+        return True
 
     async def _judging(
         self, conn: OwnConnection, partial: Partial, stored: Sequence[Stored]
@@ -96,6 +114,16 @@ class Rejudging:
             if one.fate is Fate.SOFT_FAILED
         }
         return Judging(conn, self._means, self._resolving, whole, known, policy)
+
+
+def _turned(stored: Sequence[Stored], judging: Judging) -> dict[EventNid, Fate]:
+    before = {one.nid: one.fate for one in stored if one.event.is_state}
+    return {
+        row.event: row.fate
+        for row in judging.rows
+        if row.event in before
+        and (row.fate is Fate.REJECTED) != (before[row.event] is Fate.REJECTED)
+    }
 
 
 def _with_gaps_bridged(

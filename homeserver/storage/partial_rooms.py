@@ -3,11 +3,11 @@
 https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from federation.identifiers import RoomID, ServerName
-from homeserver.storage.batch import EventRow, GroupRow, Membership
+from homeserver.storage.batch import EventRow, Fate, GroupRow, Membership
 from homeserver.storage.log import Kind
 from homeserver.storage.numbers import RoomNid, ServerNid, UserNid
 from homeserver.storage.pool import Connection, OwnConnection
@@ -176,6 +176,42 @@ async def provisional(conn: Connection, room: RoomNid, join: EventNid) -> list[E
         ORDER_BITS,
     )
     return [EventNid(row[0]) for row in rows]
+
+
+async def citing(
+    conn: Connection, room: RoomNid, join: EventNid, events: Collection[EventNid]
+) -> list[EventNid]:
+    """The events without a place, stored since the join, that rest on these events."""
+    rows = await conn.fetch(
+        """
+        WITH RECURSIVE late AS MATERIALIZED (
+            SELECT event_nid, auth FROM events
+             WHERE event_nid > $2 AND room_nid = $1 AND room_order IS NULL
+        ), found (event_nid) AS (
+            SELECT unnest($3::bigint[])
+             UNION
+            SELECT l.event_nid FROM found f JOIN late l ON f.event_nid = ANY (l.auth)
+        )
+        SELECT event_nid FROM found WHERE event_nid <> ALL ($3)
+        """,
+        room,
+        join,
+        list(events),
+    )
+    return [EventNid(row[0]) for row in rows]
+
+
+async def set_fates(conn: Connection, fates: Mapping[EventNid, Fate]) -> None:
+    """Note what becomes of events after all."""
+    await conn.execute(
+        """
+        UPDATE events e SET fate = n.fate
+          FROM unnest($1::bigint[], $2::smallint[]) AS n (event_nid, fate)
+         WHERE e.event_nid = n.event_nid
+        """,
+        list(fates),
+        list(fates.values()),
+    )
 
 
 async def current_state(conn: Connection, room: RoomNid) -> dict[KeyNid, EventNid]:

@@ -198,6 +198,41 @@ async def test_who_was_put_out_is_found_out(hall: Hall) -> None:
     assert await hall.members() == hall.everybody - {member}
 
 
+async def test_what_was_rejected_too_soon_is_taken_in_the_end(hall: Hall) -> None:
+    """A level was raised in a gap, so what it allows seems forbidden, and all that rests on it."""
+    peer, room, olga = hall.peer, hall.room, hall.peer.user("olga")
+    first, second, third = map(hall.member, range(3))
+    levels: dict[str, int] = {olga: 100}
+
+    def raised(by: UserID, user: UserID, level: int) -> Event:
+        levels[user] = level
+        return peer.say_state(room, "m.room.power_levels", {"users": dict(levels)}, by)
+
+    lost = raised(olga, first, 100)
+    early = raised(first, second, 100)
+    unseen = raised(second, third, 50)
+    topic = peer.say_state(room, "m.room.topic", {"topic": "tea"}, third)
+    peer.lies["get_missing_events"] = _silent
+    del peer.known[lost.event_id]
+    results = await peer.send([early])
+    assert "error" in results[early.event_id]
+    peer.known[lost.event_id] = lost
+    for event in (early, topic):
+        results = await peer.send([event])
+    assert "error" in results[topic.event_id], "it rests on what seems forbidden"
+    fates = "SELECT count(*) FROM events WHERE fate = 2"
+    async with hall.hearth.parts.base.process.database.reader() as conn:
+        assert await conn.fetchval(fates) == 3
+    await hall.complete()
+    async with hall.hearth.parts.base.process.database.reader() as conn:
+        assert await conn.fetchval(fates) == 0
+    # What came too late for the room's current state is part of it with what builds on it.
+    await hall.say(11, "and on we go")
+    shown = {e["type"]: e["event_id"] for e in (await hall.ann.get(f"{hall.path}/state")).ok()}
+    assert shown["m.room.topic"] == topic.event_id
+    assert shown["m.room.power_levels"] == unseen.event_id
+
+
 async def test_what_members_change_meanwhile_stands(hall: Hall) -> None:
     """A member leaves, another one comes, while nobody knows the members."""
     gone, new = hall.member(7), hall.peer.user("new")
