@@ -147,7 +147,10 @@ class RemoteEvents:
     async def read(
         self, version: RoomVersion, raw: Iterable[object], room_id: RoomID | None
     ) -> list[Pdu]:
-        """Those of the events that are well formed and of the room, each once; as `verified`."""
+        """Those of the events that are well formed and of the room; as `verified`.
+
+        One that came more than once is there as often: only some may be well signed.
+        """
         listed = list(raw)
         if len(listed) <= _FEW:
             return _read_all(version, listed, room_id)
@@ -159,7 +162,7 @@ class RemoteEvents:
         sources: Iterable[ServerName] = (),
         deadline: float = _KEYS_SECONDS,
     ) -> list[Event]:
-        """Those of the events that are signed by whom they must be.
+        """Those of the events that are signed by whom they must be; each once, the first good one.
 
         Args:
             pdus: as `read` answers them.
@@ -334,7 +337,10 @@ def _believed(
 
 
 def _good(found: Sequence[Event | Denied]) -> list[Event]:
-    good = {event.event_id: event for event in found if isinstance(event, Event)}
+    good: dict[EventID, Event] = {}
+    for event in found:
+        if isinstance(event, Event):
+            good.setdefault(event.event_id, event)
     refused = sum(isinstance(one, Denied) for one in found)
     if refused:
         log.info("events that are not signed as they must be", count=refused)
@@ -345,7 +351,10 @@ def _read_all(version: RoomVersion, raw: Iterable[object], room_id: RoomID | Non
     pdus = [pdu for one in raw if (pdu := _read(one, version)) is not None]
     if room_id is not None:
         pdus = [pdu for pdu in pdus if pdu.event.room_id == room_id]
-    return list({pdu.event.event_id: pdu for pdu in pdus}.values())
+    if len({pdu.event.event_id for pdu in pdus}) < len(pdus):
+        # With the right hash it is whole; with a wrong one, what a redaction would leave.
+        pdus.sort(key=lambda pdu: not pdu.content_hash_matches)
+    return pdus
 
 
 def _read(raw: object, version: RoomVersion) -> Pdu | None:

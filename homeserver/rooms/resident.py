@@ -155,7 +155,9 @@ class Resident:
         if denied is not None:
             raise Forbidden(denied.reason)
         async with self._process.database.reader() as conn:
-            stored = (await received.by_ids(conn, [event.event_id]))[event.event_id]
+            stored = (await received.by_ids(conn, [event.event_id])).get(event.event_id)
+            if stored is None:
+                raise NotFound("there is no such room here any more")
             if stored.fate is not Fate.ACCEPTED:
                 raise Forbidden("the event was refused before")
             but = [origin, self._process.server]

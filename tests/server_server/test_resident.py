@@ -16,6 +16,9 @@ from federation.building import Place, sign_event
 from federation.canonical_json import JsonObject
 from federation.events import Event
 from federation.signing import SigningKey
+from homeserver.rooms.absorbing import Absorbing
+from homeserver.rooms.policing import Policing
+from homeserver.rooms.purging import Purging
 from tests.server_server.conftest import V3, Scene
 from tests.server_server.peer import V1, V2, Room, now_ms
 from tests.servers import Client, Hearth
@@ -325,6 +328,33 @@ async def test_a_long_chain_costs_no_more_statements(scene: Scene, asked: Asked)
     body = {"earliest_events": [], "latest_events": [both.event_id], "min_depth": 2**80}
     path = f"{V1}/get_missing_events/{quote(scene.room.room_id)}"
     assert (await scene.peer.ask("POST", path, body))[0] == 400
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_a_room_that_is_deleted_meanwhile(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, is_late: bool
+) -> None:
+    """Whoever joins through us just then is told that there is no such room."""
+    peer, room_id = scene.peer, scene.room.room_id
+    process = scene.hearth.parts.base.process
+    owner, what = (Absorbing, "absorb") if is_late else (Policing, "decisions")
+    found = getattr(owner, what)
+
+    async def deleting(self: Any, *args: Any, **more: Any) -> Any:
+        result = await found(self, *args, **more)
+        await Purging(process, federates=False).purge_room(room_id, just_left=False)
+        return result
+
+    late = peer.user("late")
+    status, made = await peer.ask("GET", f"{V1}/make_join/{room_id}/{late}?ver=11")
+    assert status == 200
+    event = sign_event(
+        {**made["event"], "origin_server_ts": now_ms()}, scene.room.version, peer.signer
+    )
+    monkeypatch.setattr(owner, what, deleting)
+    path = f"{V2}/send_join/{room_id}/{event.event_id}"
+    status, answer = await peer.ask("PUT", path, json.loads(event.json))
+    assert (status, answer["errcode"]) == (404, "M_NOT_FOUND")
 
 
 async def test_what_is_closed_to_a_server_that_the_acl_keeps_out(scene: Scene) -> None:
