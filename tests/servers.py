@@ -153,6 +153,10 @@ class Hearth:
         """Somebody without an account."""
         return Client(self)
 
+    async def is_waited_on(self) -> None:
+        """Return once somebody waits for what is new."""
+        await self.parts.activity._waiters.somebody.wait()
+
     async def user(self, localpart: str, device_id: str | None = None, **account: Any) -> Client:
         """Make an account and log in, past the API, which would cost a password hash."""
         await self.parts.accounts.new_accounts.add(localpart, None, **account)

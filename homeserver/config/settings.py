@@ -761,6 +761,10 @@ class RateLimits:
     """Requests from one IP address that say that they come from a server, and do not prove it.
     Beyond, no other server is asked for keys because of them; servers that we know get through."""
 
+    sticky_events: Rate | None = Rate.parse("600/1m")
+    """Events that stick which one other server sends: they come to everybody in a room, however
+    much happens there. Beyond, a transaction with any is refused until later."""
+
     federation_states: Rate | None = Rate.parse("60/1m")
     """Whole states and auth chains of rooms that one other server asks for; a large room's are
     many megabytes."""

@@ -16,6 +16,7 @@ from federation.errors import CanonicalJSONError, EventFormatError, IdentifierEr
 from federation.events import parse
 from federation.identifiers import MAX_BYTES, EventID, RoomID, ServerName, parse_room_id
 from federation.room_versions import ROOM_VERSIONS
+from federation.sticky import STICKY
 from homeserver.e2ee.remote_updates import device_update, signing_keys
 from homeserver.errors import BadJson
 from homeserver.http import Auth, Reply, Request, Routes
@@ -59,6 +60,7 @@ async def _answer(house: House, origin: ServerName, txn_id: str, body: bytes) ->
     if before is not None:
         return before
     found = _read(body)
+    _count_sticky(house, origin, found.pdus)
     results, _ = await asyncio.gather(
         _take_events(house, origin, found.pdus), _take_edus(house, origin, found.edus)
     )
@@ -77,6 +79,17 @@ def _read(body: bytes) -> Transaction:
         raise BadJson(f"a transaction has at most {MOST_EVENTS} PDUs")
     # What is beyond is told now or never; that is no reason to lose events.
     return Transaction(found.pdus, found.edus[:MOST_EDUS])
+
+
+def _count_sticky(house: House, origin: ServerName, pdus: list[Any]) -> None:
+    """Take no more of what comes to everybody in a room than may come.
+
+    "Servers MUST return a non-2xx status code from `/send` such that the sending server retries
+    the request": https://github.com/matrix-org/matrix-spec-proposals/pull/4354
+    """
+    count = sum(isinstance(pdu, dict) and STICKY in pdu for pdu in pdus)
+    if count:
+        house.limits.check("sticky_events", origin, count)
 
 
 async def _take_events(house: House, origin: ServerName, pdus: list[Any]) -> dict[str, Any]:

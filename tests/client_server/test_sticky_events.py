@@ -137,7 +137,7 @@ async def test_what_is_too_much_for_one_answer_comes_with_the_next(
     assert (await synced(bob, since, filter=SHORT)).get("rooms") is None
 
 
-async def test_in_sliding_sync(ann: Client, bob: Client) -> None:
+async def test_in_sliding_sync(hearth: Hearth, ann: Client, bob: Client) -> None:
     room_id = await room_of(ann, bob)
     for name in ("one", "two", "three"):
         await stick(ann, room_id, name)
@@ -150,7 +150,7 @@ async def test_in_sliding_sync(ann: Client, bob: Client) -> None:
     assert [e["content"]["name"] for e in told["rooms"][room_id]["events"]] == ["two", "three"]
     asked = extension(told["next_batch"])
     waiting = asyncio.create_task(sliding(bob, asked, second["pos"], timeout="20000"))
-    await asyncio.sleep(0.1)
+    await hearth.is_waited_on()
     await stick(ann, room_id, "four")
     async with asyncio.timeout(5):
         third = await waiting
@@ -170,8 +170,12 @@ async def test_sent_later(ann: Client, bob: Client) -> None:
     async def came() -> bool:
         return sticking(await synced(bob, filter=SHORT), room_id) == ["late"]
 
+    async def is_sent() -> bool:
+        page = (await bob.get(f"{V3}/rooms/{room_id}/messages", dir="b", limit=1)).ok()
+        return bool(page["chunk"][0]["type"] == "org.call")
+
     await say(ann, room_id, "early")
-    await asyncio.sleep(0.1)
+    await eventually(is_sent)
     await say(ann, room_id, "last")
     await eventually(came)
 

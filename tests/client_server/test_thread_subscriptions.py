@@ -135,7 +135,7 @@ async def test_in_sliding_sync(stage: Stage, ben: Client) -> None:
     assert first["extensions"] == {}
     roots = [str(await stage.say(stage.owner, f"{n}")) for n in range(4)]
     waiting = asyncio.create_task(sliding(ben, asking, first["pos"], timeout="20000"))
-    await asyncio.sleep(0.1)
+    await stage.hearth.is_waited_on()
     (await ben.put(path(stage, roots[0]))).ok()
     async with asyncio.timeout(5):
         second = await waiting

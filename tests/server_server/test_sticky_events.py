@@ -3,11 +3,21 @@
 https://github.com/matrix-org/matrix-spec-proposals/pull/4354
 """
 
+import json
+from pathlib import Path
 from typing import Any
 
+from federation.events import Event
+from federation.identifiers import RoomID
+from homeserver.config.settings import RateLimits
+from homeserver.config.values import Rate
 from tests.client_server.test_sticky_events import SHORT, sticking, synced
-from tests.server_server.conftest import Scene
-from tests.server_server.peer import now_ms
+from tests.database import Server
+from tests.federation.net.loopback import Authority
+from tests.server_server.answering import peering
+from tests.server_server.conftest import V3, Scene
+from tests.server_server.peer import V1, Peer, now_ms
+from tests.servers import federating
 
 HOUR = 3_600_000
 
@@ -46,3 +56,42 @@ async def test_how_long_it_sticks_is_not_the_senders_to_say(scene: Scene) -> Non
     ]
     assert 0 < left[0] <= 60_000
     assert 0 < left[1] <= HOUR // 2
+
+
+async def test_a_server_whose_events_stick_too_often(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    """It is told to come again, so nothing is lost; what does not stick is taken meanwhile."""
+    limits = RateLimits(sticky_events=Rate.parse("5/1h"))
+    async with (
+        federating(postgres, tmp_path, loopback_authority, rate_limits=limits) as hearth,
+        peering(hearth, loopback_authority) as peer,
+        peering(hearth, loopback_authority) as other,
+    ):
+        ann = await hearth.user("ann")
+        wish = {"preset": "public_chat", "room_version": "11"}
+        made = RoomID((await ann.post(f"{V3}/createRoom", wish)).ok()["room_id"])
+        scene = Scene(hearth, peer, ann, await peer.join(made, peer.user("eve")))
+        friend = Scene(hearth, other, ann, await other.join(made, other.user("eve")))
+        for number in range(3):
+            await stick(scene, f"{number}")
+        events = [sticky_event(peer, scene, f"late {number}") for number in range(3)]
+        body = {"pdus": [json.loads(event.json) for event in events]}
+        status, answer = await peer.ask("PUT", f"{V1}/send/late", body)
+        assert (status, answer["errcode"]) == (429, "M_LIMIT_EXCEEDED")
+        assert answer["retry_after_ms"] > 0
+        said = peer.say(scene.room, "still here", peer.user("eve"))
+        assert await peer.send([said]) == {said.event_id: {}}
+        await stick(friend, "other")
+        names = {"0", "1", "2", "other"}
+        assert set(sticking(await synced(ann, filter=SHORT), made)) <= names
+        hearth.parts.base.limits._buckets["sticky_events"]._full_at.clear()
+        assert await peer.ask("PUT", f"{V1}/send/late", body) == (
+            200, {"pdus": {event.event_id: {} for event in events}})  # fmt: skip
+        await scene.say("last")
+        late = {f"late {number}" for number in range(3)}
+        assert set(sticking(await synced(ann, filter=SHORT), made)) == names | late
+
+
+def sticky_event(peer: Peer, scene: Scene, name: str) -> Event:
+    return peer.make(scene.room, "org.call", {"name": name}, peer.user("eve"), sticky=60_000)
