@@ -203,6 +203,25 @@ DIFFERENCES: Sequence[Difference] = (
         synapse=True,
     ),
     Difference(
+        "nul-in-state-key",
+        "No entry of a state can be kept whose key holds NUL, with an SQL database: the event is "
+        "malformed. Synapse takes it for an event, and fails when it stores it.",
+        f"{_SPEC}/rooms/v1/#event-format",
+        _ALL,
+        scenes.parsed(state_key="a\0b"),
+        ours=False,
+        synapse=True,
+    ),
+    Difference(
+        "nul-in-state-type",
+        "As before: in the type.",
+        f"{_SPEC}/rooms/v1/#event-format",
+        _ALL,
+        scenes.parsed(type="a\0b", state_key=""),
+        ours=False,
+        synapse=True,
+    ),
+    Difference(
         "rejected-before",
         "Events that were rejected by the state before them take part in state resolution like any "
         "other; Synapse never admits them.",

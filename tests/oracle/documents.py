@@ -110,7 +110,7 @@ def document(rng: random.Random, version: RoomVersion, serial: int) -> JsonObjec
         "signatures": {SERVER: {"ed25519:1": "c2ln"}} if rng.random() < 0.5 else {},
     }
     if rng.random() < 0.7 or kind == "m.room.create":
-        # A NUL is refused here at once, by Synapse when its database cannot take it.
+        # See the intended difference "nul-in-state-key".
         key = rng.choice(_TEXTS).replace("\0", "")
         fields["state_key"] = "" if kind == "m.room.create" else key
     if kind == "m.room.create" and version.room_id_is_create_id:

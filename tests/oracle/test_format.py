@@ -66,7 +66,7 @@ def test_well_formed(oracle: Oracle, version: RoomVersion) -> None:
         (key, value, reason, theirs)
         for (key, value, fields), theirs in zip(cases, answers, strict=True)
         if ((reason := _refusal(fields, version)) is None) != (theirs is None)
-        # Synapse finds that out when its database cannot take it.
+        # See the intended differences "nul-in-state-key" and "nul-in-state-type".
         and "NUL" not in (reason or "")
     ]
     assert not wrong
