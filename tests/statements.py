@@ -11,10 +11,11 @@ _BEHIND = (
     " log",
     "a.is_guest",
     "device_updates",
+    "unwanted_media",
     "SELECT DISTINCT room_nid FROM memberships",
 )
 """In what is asked by nobody's request: whose turn it is, what happened, which guests are where,
-whose devices are otherwise, and where they are."""
+whose devices are otherwise, which files are wanted no more, and where people are."""
 
 
 class Asked:

@@ -23,7 +23,7 @@ from homeserver.accounts.stages import (
     standing,
 )
 from homeserver.accounts.tokens import hash_of
-from homeserver.errors import BadJson, Forbidden, InvalidParam
+from homeserver.errors import BadJson, Forbidden, InvalidParam, NotFound
 from homeserver.storage import uia_sessions
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import DAY, Process
@@ -169,6 +169,34 @@ class InteractiveAuth:
         if session.made_user is None or session.binding != _bound(auth.session, operation):
             return None
         return session.session_hash, session.made_user
+
+    async def is_going_on(self, text: str, name: str) -> bool:
+        """Whether there is a session, of this operation, in which something is still to be done."""
+        return await self._open(text, name) is not None
+
+    async def complete_first(
+        self, text: str, name: str, stage: str, given: Mapping[str, Any]
+    ) -> Refusal | None:
+        """Complete the first stage of a session beside its request, in a browser; or why not.
+
+        Raises:
+            NotFound: there is no such session, of this operation.
+
+        """
+        session = await self._open(text, name)
+        if session is None:
+            raise NotFound("there is no such authentication session")
+        if session.completed:
+            return None
+        return (await self._try(session, stage, AuthData(text, stage, given)))[1]
+
+    async def _open(self, text: str, name: str) -> Session | None:
+        async with self._process.database.reader() as conn:
+            session = await uia_sessions.find(conn, hash_of(text))
+        if session is None or session.expires_ts <= self._process.now():
+            return None
+        is_it = session.operation == name and session.made_user is None
+        return session if is_it else None
 
     async def _begin(
         self, operation: Operation, flows: Sequence[Flow], refusal: Refusal | None = None

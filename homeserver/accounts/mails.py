@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
+from homeserver.accounts.pages import page
 from homeserver.peers.mailing import Mail
 
 ADD = "add"
@@ -89,7 +90,7 @@ def question_page(purpose: str, address: str, server: str) -> bytes:
         RESET: f"Set another password for the account of {address} on {server}?",
     }[purpose]
     button = '<form method="post"><button type="submit">Confirm</button></form>'
-    return _page("Confirm", [escape(wish), button])
+    return page("Confirm", [escape(wish), button])
 
 
 def done_page(next_link: str | None) -> bytes:
@@ -97,12 +98,12 @@ def done_page(next_link: str | None) -> bytes:
     said = ["Your e-mail address is confirmed. You can close this page and go back to your app."]
     if next_link is not None:
         said.append(f'<a href="{escape(next_link)}" rel="noreferrer">Go on</a>')
-    return _page("Confirmed", said)
+    return page("Confirmed", said)
 
 
 def failed_page() -> bytes:
     """A link that leads nowhere, or not any more."""
-    return _page("Not valid", ["This link is not valid, or not any more. Ask for a new mail."])
+    return page("Not valid", ["This link is not valid, or not any more. Ask for a new mail."])
 
 
 def _filled(words: _Words, server: str, user: str) -> _Words:
@@ -116,11 +117,3 @@ def _text(lines: Sequence[str]) -> str:
 def _html(paragraphs: Sequence[str]) -> str:
     body = "".join(f"<p>{paragraph}</p>" for paragraph in ["Hello,", *paragraphs])
     return f'<!DOCTYPE html><html lang="en"><body>{body}</body></html>'
-
-
-def _page(title: str, paragraphs: Sequence[str]) -> bytes:
-    style = "body{font:1.1em sans-serif;max-width:36em;margin:4em auto;padding:0 1em}"
-    head = f"<meta charset=utf-8><title>{title}</title><style>{style}</style>"
-    head += '<meta name="viewport" content="width=device-width">'
-    body = "".join(f"<p>{paragraph}</p>" for paragraph in paragraphs)
-    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{body}</body></html>'.encode()

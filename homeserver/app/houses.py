@@ -63,6 +63,7 @@ def client_house(
         new_accounts=accounts.new_accounts,
         confirmations=accounts.confirmations,
         client_addresses=accounts.client_addresses,
+        captchas=accounts.captchas,
         devices=accounts.devices,
         management=accounts.management,
         moderation=accounts.moderation,

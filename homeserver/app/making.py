@@ -11,7 +11,7 @@ from federation.building import Signer
 from federation.identifiers import UserID
 from homeserver.accounts.account_data import AccountData
 from homeserver.accounts.administration import Administration
-from homeserver.accounts.captchas import Captchas
+from homeserver.accounts.captchas import CaptchaCheck, Captchas
 from homeserver.accounts.client_addresses import ClientAddresses
 from homeserver.accounts.confirmations import Confirmations
 from homeserver.accounts.credentials import Credentials
@@ -166,14 +166,13 @@ def make_accounts(base: Base, bridging: Bridging, peers: Peers) -> Accounts:
         next_hosts=settings.smtp.next_link_hosts if settings.smtp else (),
     )
     captcha = settings.captcha
-    captchas = Captchas(CaptchaService(peers, captcha) if captcha else None)
     interactive = InteractiveAuth(
         process,
         {
             PASSWORD: credentials.check,
             REGISTRATION_TOKEN: tokens.check,
             EMAIL: validations.check_stage,
-            RECAPTCHA: captchas.check,
+            RECAPTCHA: CaptchaCheck(CaptchaService(peers, captcha) if captcha else None),
         },
         {RECAPTCHA: {"public_key": captcha.site_key}} if captcha else {},
     )
@@ -205,6 +204,7 @@ def make_accounts(base: Base, bridging: Bridging, peers: Peers) -> Accounts:
         registrations=registrations,
         registration_tokens=tokens,
         email_validations=validations,
+        captchas=Captchas(interactive),
         resetting=Resetting(interactive, is_possible=mailer.is_there),
         new_accounts=new_accounts,
         confirmations=Confirmations(process, interactive, auth.confirmation_grace.milliseconds),

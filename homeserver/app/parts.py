@@ -8,6 +8,7 @@ from federation.signing import SigningKey
 from homeserver.accounts.account_data import AccountData
 from homeserver.accounts.administration import Administration
 from homeserver.accounts.app_services import AppServices
+from homeserver.accounts.captchas import Captchas
 from homeserver.accounts.client_addresses import ClientAddresses
 from homeserver.accounts.confirmations import Confirmations
 from homeserver.accounts.devices import Devices
@@ -139,6 +140,7 @@ class Accounts:
     logins: Logins
     resource_limits: ResourceLimits
     client_addresses: ClientAddresses
+    captchas: Captchas
     registrations: Registrations
     registration_tokens: RegistrationTokens
     email_validations: EmailValidations

@@ -5,8 +5,6 @@ Telephone numbers cannot be shown to be somebody's here: nothing sends text mess
 https://spec.matrix.org/v1.19/client-server-api/#adding-account-administrative-contact-information
 """
 
-from collections.abc import Mapping
-
 import msgspec
 
 from homeserver.accounts import mails
@@ -14,6 +12,7 @@ from homeserver.accounts.addresses import parse_email
 from homeserver.accounts.email_validations import PATH, Asked
 from homeserver.accounts.mails import ADD, REGISTER, RESET
 from homeserver.client_server.house import House
+from homeserver.client_server.html import html_headers
 from homeserver.errors import Forbidden, MediumNotSupported
 from homeserver.http import Json, Limit, Reply, Request, Routes
 
@@ -21,14 +20,7 @@ routes = Routes("client", limit=Limit("email_validation", "address"))
 
 _V3 = "/_matrix/client/v3"
 _NO_PHONES = "telephone numbers are not dealt with here"
-_HTML: Mapping[str, str] = {
-    "Content-Type": "text/html; charset=utf-8",
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+_HTML = html_headers()
 
 
 class EmailBody(msgspec.Struct):

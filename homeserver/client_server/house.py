@@ -7,6 +7,7 @@ from typing import Any
 from federation.identifiers import UserID
 from homeserver.accounts.account_data import AccountData
 from homeserver.accounts.app_services import AppServices
+from homeserver.accounts.captchas import Captchas
 from homeserver.accounts.client_addresses import ClientAddresses
 from homeserver.accounts.confirmations import Confirmations
 from homeserver.accounts.devices import Devices
@@ -102,6 +103,7 @@ class House:
     new_accounts: NewAccounts
     confirmations: Confirmations
     client_addresses: ClientAddresses
+    captchas: Captchas
     devices: Devices
     management: Management
     moderation: Moderation

@@ -456,6 +456,9 @@ class Captcha:
     verify_url: HttpUrl = HttpUrl("https://www.google.com/recaptcha/api/siteverify")
     """Where answers are checked; any service that speaks as reCAPTCHA does."""
 
+    script_url: HttpUrl = HttpUrl("https://www.google.com/recaptcha/api.js")
+    """The script of its page, which we show to people whose clients have none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncryptionDefaults:

@@ -164,3 +164,49 @@ def test_it_is_asked_over_https(tmp_path: Path) -> None:
     assert problems(settings) == []
     plain = replace(captcha(), verify_url=HttpUrl("http://127.0.0.1/"))
     assert problems(replace(settings, captcha=plain)) == ["captcha.verify_url"]
+
+
+PAGE = f"/_matrix/client/v3/auth/{STAGE}/fallback/web"
+
+
+async def test_in_a_browser(hearth: Hearth, riddles: Riddles) -> None:
+    """Clients that know no riddles send people to a page, and go on with the session alone."""
+    body = {"username": "ann", "password": PASSWORD}
+    session = (await hearth.anybody.post(REGISTER, body)).json["session"]
+    shown = await hearth.anybody.get(PAGE, session=session)
+    assert shown.status == 200
+    assert shown.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert b'data-sitekey="public"' in shown.body
+    assert b"https://www.google.com/recaptcha/api.js" in shown.body
+
+    async def send(answer: str) -> Answer:
+        raw = f"g-recaptcha-response={answer}".encode()
+        return await hearth.anybody.post(PAGE, raw=raw, session=session)
+
+    for answer in ("", "wrong"):
+        again = await send(answer)
+        assert (again.status, b"data-sitekey" in again.body) == (200, True)
+    many = await hearth.anybody.post(PAGE, raw=b"a=1&" * 50, session=session)
+    assert many.errcode == "M_INVALID_PARAM"
+    assert (await attempt(hearth, session, type=None)).status == 401
+    done = await send("right+%26+good")
+    assert (done.status, b"onAuthDone" in done.body) == (200, True)
+    nonce = done.headers["Content-Security-Policy"].rpartition("'nonce-")[2].rstrip("'")
+    assert f'<script nonce="{nonce}">'.encode() in done.body
+    finished = {**body, "auth": {"session": session}}
+    assert (await hearth.anybody.post(REGISTER, finished)).ok()["user_id"] == "@ann:one.test"
+    # Now nothing is left to be done.
+    assert (await hearth.anybody.get(PAGE, session=session)).status == 404
+
+
+async def test_pages_that_there_are_not(hearth: Hearth, riddles: Riddles) -> None:
+    assert (await hearth.anybody.get(PAGE)).errcode == "M_MISSING_PARAM"
+    for method in (hearth.anybody.get, hearth.anybody.post):
+        assert (await method(PAGE, session="x")).status == 404
+        other = await method(PAGE.replace(STAGE, "m.login.password"), session="x")
+        assert (other.status, other.errcode) == (404, "M_UNRECOGNIZED")
+    ann = await hearth.user("ann")
+    # Sessions of something else have no riddle.
+    session = (await ann.post("/_matrix/client/v3/delete_devices", {"devices": []})).json["session"]
+    assert (await hearth.anybody.get(PAGE, session=session)).status == 404
+    assert riddles.asked == []
