@@ -8,7 +8,7 @@ import gzip
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
+from homeserver.config.checks import contradictions
 from homeserver.config.settings import Outgoing, Previews, RateLimits
 from homeserver.config.values import Rate, Size
 from homeserver.http.listeners import bind
-from homeserver.media import pages, previews, repository
+from homeserver.media import previews, repository
 from homeserver.storage.process import DAY
 from tests.database import Server
 from tests.servers import LOOPBACK, Answer, Client, Hearth, own_database, serving
@@ -103,10 +104,7 @@ async def previewing(postgres: Server, folder: Path, **more: Any) -> AsyncIterat
 
 
 @pytest.fixture
-async def hearth(
-    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Hearth]:
-    monkeypatch.setattr(pages, "_SECONDS", 2.0)
+async def hearth(postgres: Server, tmp_path: Path) -> AsyncIterator[Hearth]:
     async with previewing(postgres, tmp_path) as server:
         yield server
 
@@ -298,8 +296,11 @@ async def test_what_unfolds(site: Site, ann: Client) -> None:
     assert (await preview(ann, site.url())).ok() == {"og:title": "Bomb"}
 
 
-async def test_a_page_that_does_not_come(site: Site, ann: Client) -> None:
-    gone = asyncio.Event()
+async def test_a_page_that_does_not_come(
+    site: Site, hearth: Hearth, ann: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages, gone = hearth.parts.federating.previews._pages, asyncio.Event()
+    monkeypatch.setattr(pages, "_limits", replace(pages._limits, total=0.5))
 
     async def slow(request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": HTML})
@@ -431,3 +432,13 @@ async def test_switched_off(site: Site, postgres: Server, tmp_path: Path) -> Non
         offered = (await ann.get("/_matrix/client/v3/capabilities")).ok()["capabilities"]
         assert offered["io.element.msc4452.preview_url"] == {"enabled": False}
         assert site.asked == []
+
+
+@pytest.mark.parametrize(
+    ("language", "is_good"),
+    [("de, en;q=0.5, *;q=0.1", True), ("zh-Hant-TW", True), ("de\r\nX: y", False), ("dé", False)],
+)
+def test_the_language_is_one_line(tmp_path: Path, language: str, is_good: bool) -> None:
+    settings = settings_for("one.test", tmp_path, previews=Previews(accept_language=language))
+    found = [problem.path for problem in contradictions(settings)]
+    assert found == ([] if is_good else ["previews.accept_language"])
