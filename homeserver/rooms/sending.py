@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 from federation.building import Draft
 from federation.errors import IdentifierError
 from federation.events import StateKey
-from federation.identifiers import EventID, RoomAlias, RoomID, UserID, is_user_id, parse_room_alias
+from federation.identifiers import (
+    EventID,
+    RoomAlias,
+    RoomID,
+    UserID,
+    is_user_id,
+    parse_event_id,
+    parse_room_alias,
+)
 from federation.power_levels import LevelError
 from homeserver.errors import (
     BadAlias,
@@ -267,9 +275,10 @@ def _named(content: Mapping[str, Any]) -> list[str]:
 
 def _redacts(content: Mapping[str, Any]) -> EventID:
     redacts = content.get("redacts")
-    if not isinstance(redacts, str):
-        raise BadJson("redacts must be an event ID")
-    return EventID(redacts)
+    try:
+        return parse_event_id(redacts if isinstance(redacts, str) else "")
+    except IdentifierError as error:
+        raise BadJson("redacts must be an event ID") from error
 
 
 def check_name(kind: str, state_key: str | None = None) -> None:

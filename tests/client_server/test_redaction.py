@@ -57,6 +57,9 @@ async def test_by_send(hearth: Hearth) -> None:
     room_id = await room_of(ann)
     event_id = await say(ann, room_id, "regrettable")
     path = f"{V3}/rooms/{room_id}/send/m.room.redaction/1"
+    for wrong in ({}, {"redacts": 5}, {"redacts": "x"}, {"redacts": "\0"}, {"redacts": "$\0"}):
+        answer = await ann.put(path, wrong)
+        assert (answer.status, answer.errcode) == (400, "M_BAD_JSON")
     (await ann.put(path, {"redacts": event_id})).ok()
     assert (await ann.get(f"{V3}/rooms/{room_id}/event/{event_id}")).ok()["content"] == {}
 
