@@ -13,7 +13,15 @@ from aiohttp import web
 from homeserver.config.settings import AppServices
 from homeserver.http.listeners import bind
 from tests.database import Server
-from tests.servers import LOOPBACK, Client, Hearth, own_database, serving, test_settings
+from tests.servers import (
+    LOOPBACK,
+    Client,
+    Hearth,
+    own_database,
+    record,
+    serving,
+    test_settings,
+)
 
 AS_TOKEN = "as-token-of-the-bridge"
 HS_TOKEN = "hs-token-for-the-bridge"
@@ -69,6 +77,8 @@ class Bridge:
         answer = self.respond(request)
         if answer is None:
             answer = web.json_response({})
+        text = answer.text if answer.content_type == "application/json" else None
+        record(request.method, request.raw_path, body, answer.status, text and json.loads(text))
         if answer.status == 200 and "/transactions/" in request.path:
             self.transactions.setdefault(request.path.rpartition("/")[2], body)
         self._more.set()

@@ -65,7 +65,7 @@ class Answer(NamedTuple):
         return self.json
 
 
-def _record(method: str, path: str, body: Any, status: int, answer: Any) -> None:
+def record(method: str, path: str, body: Any, status: int, answer: Any) -> None:
     """Note the exchange in the file HEARTH_RECORD names, for a check against the schemas."""
     file = os.environ.get("HEARTH_RECORD")
     if file:
@@ -103,7 +103,7 @@ class Client:
             content = await response.read()
             is_json = response.content_type == "application/json"
             found = json.loads(content) if is_json and content else None
-            _record(method, response.url.raw_path_qs, body, response.status, found)
+            record(method, response.url.raw_path_qs, body, response.status, found)
             return Answer(response.status, found, response.headers, content)
 
     async def get(self, path: str, **query: Any) -> Answer:

@@ -14,7 +14,7 @@ from homeserver.config.settings import Outgoing, Push
 from homeserver.config.values import Duration
 from homeserver.http.listeners import bind
 from tests.federation.net.loopback import Authority
-from tests.servers import LOOPBACK, Client, Hearth, serving, test_settings
+from tests.servers import LOOPBACK, Client, Hearth, record, serving, test_settings
 
 PATH = "/_matrix/push/v1/notify"
 APP = "org.example.app"
@@ -72,6 +72,7 @@ class Gateway:
         answer = self.respond(notification)
         if answer is None:
             answer = web.json_response({"rejected": []})
+        record("POST", PATH, {"notification": notification}, 200, {"rejected": []})
         if answer.status == 200:
             self.told.append(notification)
         self._more.set()

@@ -20,7 +20,7 @@ from federation.events import Event, StateKey, parse
 from federation.identifiers import EventID, RoomID, ServerName, UserID
 from federation.room_versions import ROOM_VERSIONS, EventIDFormat, RoomVersion
 from federation.signing import SigningKey
-from tests.servers import Hearth
+from tests.servers import Hearth, record
 
 V1 = "/_matrix/federation/v1"
 V2 = "/_matrix/federation/v2"
@@ -113,7 +113,9 @@ class Peer:
             data=None if content is None else io.BytesIO(json.dumps(content).encode()),
             headers={"Authorization": header},
         ) as response:
-            return response.status, await response.json()
+            answer = await response.json()
+            record(method, path, content, response.status, answer)
+            return response.status, answer
 
     async def join(self, room_id: RoomID, user: UserID) -> Room:
         """Join somebody, as servers do."""
