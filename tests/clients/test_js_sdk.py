@@ -143,3 +143,26 @@ async def test_they_make_sure_who_they_are(couple: Couple) -> None:
     await ben.sees("verified")
     await eventually(lambda: ann.do("trusts", user=ben.user_id))
     await eventually(lambda: ben.do("trusts", user=ann.user_id))
+
+
+@pytest.mark.parametrize("couple", ["v3"], indirect=True)
+async def test_what_is_said_while_somebody_is_logged_in_nowhere(
+    couple: Couple, pair: tuple[Hearth, Hearth], loopback_authority: Authority
+) -> None:
+    """A dehydrated device gets the keys, and the next login reads with them what was said."""
+    ann, ben = couple.ann, couple.ben
+    room = await couple.meet()
+    key = await ann.do("dehydrate")
+    await ann.do("logOut")
+
+    async def only_that_is_left() -> bool:
+        devices = await ben.do("devices", user=ann.user_id)
+        return [dehydrated for _, dehydrated in devices] == [True]
+
+    await eventually(only_that_is_left, 20)
+    await ben.say(room, "while you were away")
+    trusted = str(loopback_authority.file)
+    async with driven("js_sdk.mjs", node_extra_ca_certs=trusted) as client:
+        await client.do("logIn", url=pair[0].url, name="ann", password=PASSWORD)
+        assert await client.do("rehydrate", key=key) == 1
+        assert await client.do("history", room=room) == ["while you were away"]

@@ -20,6 +20,11 @@ const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 
 let client;
 let verification;
+let secret;  // the key of the secret storage
+
+const callbacks = {
+    getSecretStorageKey: async ({ keys }) => secret && [Object.keys(keys)[0], secret],
+};
 
 function tell(event, room) {
     say({
@@ -86,6 +91,38 @@ function compare(verifier) {
     verifier.verify().catch(() => {});
 }
 
+async function logIn({ url, name, password, sliding }) {
+    const login = await sdk.createClient({ baseUrl: url }).loginRequest({
+        type: "m.login.password",
+        identifier: { type: "m.id.user", user: name },
+        password,
+    });
+    client = sdk.createClient({
+        baseUrl: url,
+        userId: login.user_id,
+        deviceId: login.device_id,
+        accessToken: login.access_token,
+        timelineSupport: true,
+        verificationMethods: ["m.sas.v1"],
+        cryptoCallbacks: callbacks,
+    });
+    await client.initRustCrypto({ useIndexedDB: false });
+    watch();
+    const options = { initialSyncLimit: 20, threadSupport: true };
+    if (sliding) {
+        const wanted = { required_state: [["*", "*"]], timeline_limit: 20 };
+        const list = { ranges: [[0, 50]], ...wanted };
+        const lists = new Map([["all", list]]);
+        options.slidingSync = new SlidingSync(url, lists, wanted, client, 2000);
+    }
+    const ready = new Promise((resolve) => {
+        client.on("sync", (state) => ["PREPARED", "SYNCING"].includes(state) && resolve());
+    });
+    await client.startClient(options);
+    await ready;
+    return login.device_id;
+}
+
 const verbs = {
     async register({ url, name, password, sliding }) {
         const anonymous = sdk.createClient({ baseUrl: url });
@@ -95,35 +132,40 @@ const verbs = {
             auth: { type: "m.login.dummy" },
             inhibit_login: true,
         });
-        const login = await anonymous.loginRequest({
-            type: "m.login.password",
-            identifier: { type: "m.id.user", user: name },
-            password,
+        return { user: made.user_id, device: await logIn({ url, name, password, sliding }) };
+    },
+    logIn,
+    async logOut() {
+        client.stopClient();
+        await client.logout(true);
+    },
+    async dehydrate() {
+        // Leaves a device behind; what makes it again is in the secret storage.
+        const crypto = client.getCrypto();
+        await crypto.bootstrapSecretStorage({
+            createSecretStorageKey: async () => {
+                const made = await crypto.createRecoveryKeyFromPassphrase();
+                secret = made.privateKey;
+                return made;
+            },
+            setupNewSecretStorage: true,
         });
-        client = sdk.createClient({
-            baseUrl: url,
-            userId: made.user_id,
-            deviceId: login.device_id,
-            accessToken: login.access_token,
-            timelineSupport: true,
-            verificationMethods: ["m.sas.v1"],
-            cryptoCallbacks: {},
-        });
-        await client.initRustCrypto({ useIndexedDB: false });
-        watch();
-        const options = { initialSyncLimit: 20, threadSupport: true };
-        if (sliding) {
-            const wanted = { required_state: [["*", "*"]], timeline_limit: 20 };
-            const list = { ranges: [[0, 50]], ...wanted };
-            const lists = new Map([["all", list]]);
-            options.slidingSync = new SlidingSync(url, lists, wanted, client, 2000);
-        }
-        const ready = new Promise((resolve) => {
-            client.on("sync", (state) => ["PREPARED", "SYNCING"].includes(state) && resolve());
-        });
-        await client.startClient(options);
-        await ready;
-        return { user: made.user_id, device: login.device_id };
+        await crypto.startDehydration({ createNewKey: true });
+        return Buffer.from(secret).toString("base64");
+    },
+    async rehydrate({ key }) {
+        secret = new Uint8Array(Buffer.from(key, "base64"));
+        const crypto = client.getCrypto();
+        await crypto.userHasCrossSigningKeys(client.getUserId(), true);
+        await crypto.bootstrapCrossSigning({});
+        let found;
+        client.on("dehydration.RehydrationProgress", (keys) => (found = keys));
+        await crypto.startDehydration();
+        return found;
+    },
+    async devices({ user }) {
+        const found = await client.getCrypto().getUserDeviceInfo([user], true);
+        return [...found.get(user).values()].map((one) => [one.deviceId, one.dehydrated]);
     },
     async crossSign({ name, password }) {
         await client.getCrypto().bootstrapCrossSigning({
