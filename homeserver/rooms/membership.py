@@ -30,6 +30,7 @@ from homeserver.rooms.intake import Intake
 from homeserver.rooms.notice_rooms import check_may_leave
 from homeserver.rooms.posting import post_all
 from homeserver.rooms.remote import RemoteRooms
+from homeserver.rooms.restricted import allowed_rooms
 from homeserver.rooms.wholeness import Wholeness
 from homeserver.storage import invites, memberships, partial_rooms
 from homeserver.storage.numbers import UserNid
@@ -421,9 +422,7 @@ class Memberships:
             UnableToGrant: nobody here has the power to let the user in.
 
         """
-        allow = rules.get("allow")
-        conditions = [c for c in allow if isinstance(c, dict)] if isinstance(allow, list) else []
-        rooms = [str(c.get("room_id")) for c in conditions if c.get("type") == "m.room_membership"]
+        rooms = allowed_rooms(rules)
         async with self._process.database.reader() as conn:
             users = await self._process.numbers.users.find(conn, [user])
             if user not in users or not await memberships.is_in_one_of(conn, users[user], rooms):

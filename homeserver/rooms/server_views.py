@@ -24,6 +24,8 @@ from homeserver.storage.received import Stored
 from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid, StateGroup
 
 VISIBILITY: StateKey = ("m.room.history_visibility", "")
+_FIRST = 20
+"""People of a server who are looked at first."""
 _CLOSED = frozenset({HistoryVisibility.JOINED, HistoryVisibility.INVITED})
 
 
@@ -74,13 +76,16 @@ class ServerViews:
         """What the server's people were in each state."""
         room = await self._current.room(conn, room_id)
         users = await memberships.of_server(conn, room, origin) if room is not None else []
-        named = [("m.room.member", str(user)) for user in users]
-        members = list((await self._means.numbers.state_keys.find(conn, named)).values())
-        words = await _words(conn, groups.values(), members)
-        return {
-            nid: {words[event] for key in members if (event := group.find(key))}
-            for nid, group in groups.items()
-        }
+        found: dict[GroupNid, set[str]] = {nid: set() for nid in groups}
+        # If anybody was joined, nothing else matters: most of the time one of the first was.
+        for some in (users[:_FIRST], users[_FIRST:]):
+            open_ = {nid: group for nid, group in groups.items() if "join" not in found[nid]}
+            named = [("m.room.member", str(user)) for user in some]
+            members = list((await self._means.numbers.state_keys.find(conn, named)).values())
+            words = await _words(conn, open_.values(), members)
+            for nid, group in open_.items():
+                found[nid] |= {words[event] for key in members if (event := group.find(key))}
+        return found
 
     async def _rules(
         self, conn: Connection, groups: Mapping[GroupNid, StateGroup]

@@ -18,6 +18,7 @@ from federation.net.target import encode_target
 from homeserver.errors import Forbidden, InvalidParam, NotFound
 from homeserver.peers.peers import Peers
 from homeserver.rooms.describing import KEYS, described, summarised, told
+from homeserver.rooms.restricted import allowed_rooms
 from homeserver.storage import memberships, public_rooms, room_states
 from homeserver.storage.batch import Membership
 from homeserver.storage.numbers import RoomNid, UserNid
@@ -29,6 +30,8 @@ MOST = 50
 _MOST_SEEN = 2000
 """Rooms of a tree."""
 _MOST_CHILDREN = 500
+_MOST_DOORS = 10
+"""Rooms whose members a restricted room lets in, of which it is looked who is there."""
 _MOST_SERVERS = 3
 _FRESH = 300.0
 """Seconds for which another server's answer is good."""
@@ -162,17 +165,38 @@ class Spaces:
         seen = await self._local(viewer, room_id)
         if seen is None:
             raise NotFound("there is no such room, or your people may not see it")
-        children, closed = [], []
-        wanted = [c for c in seen.children if c.suggested or not suggested_only]
-        for child in wanted if seen.is_space else ():
-            if not await self._is_here(child.room_id):
-                continue
-            below = await self._local(viewer, child.room_id)
-            if below is None:
-                closed.append(child.room_id)
-            else:
-                children.append(below.summary)
+        wanted = [c.room_id for c in seen.children if c.suggested or not suggested_only]
+        below = await self._below(server, wanted if seen.is_space else ())
+        children = [summary for summary in below.values() if summary is not None]
+        closed = [child for child, summary in below.items() if summary is None]
         return {"room": seen.shown(), "children": children, "inaccessible_children": closed}
+
+    async def _below(
+        self, server: ServerName, room_ids: Sequence[RoomID]
+    ) -> dict[RoomID, JsonObject | None]:
+        """Those of the rooms that we are in, as a server sees them; `None`: it does not.
+
+        However many there are, they are looked at together.
+        """
+        numbers = self._process.numbers
+        async with self._process.database.reader() as conn:
+            nids = await numbers.rooms.find(conn, room_ids)
+            here = await memberships.rooms_with(conn, nids.values(), self._process.server)
+            counted = await public_rooms.counted(conn, here)
+            keys = await numbers.state_keys.find(conn, KEYS)
+            states = await public_rooms.states(conn, counted, keys.values())
+            doors = {room: _doors(state) for room, state in states.items()}
+            behind = await numbers.rooms.find(conn, {i for d in doors.values() for i in d or ()})
+            is_in = await memberships.rooms_with(conn, {*doors, *behind.values()}, server)
+
+        def summary(room: RoomNid) -> JsonObject | None:
+            names = doors[room]
+            ways = {room, *(behind[name] for name in names or () if name in behind)}
+            if names is not None and not ways & is_in:
+                return None
+            return summarised(described(counted[room], states[room]), states[room])
+
+        return {i: summary(room) for i in room_ids if (room := nids.get(i)) in counted}
 
     async def _see(
         self,
@@ -212,22 +236,15 @@ class Spaces:
     async def _may_see(
         self, conn: Connection, viewer: Viewer, room: RoomNid, state: Mapping[StateKey, Event]
     ) -> bool:
-        rules = state.get(("m.room.join_rules", ""))
-        rule = rules.content.get("join_rule") if rules else None
-        shown = state.get(("m.room.history_visibility", ""))
-        if rule in _OPEN or (shown and shown.content.get("history_visibility") == "world_readable"):
+        names = _doors(state)
+        if names is None or await self._is_in(conn, viewer, [room]):
             return True
-        if await self._is_in(conn, viewer, [room]):
-            return True
-        if rules is None or rule not in _RESTRICTED:
-            return False
-        names = allowed_rooms(rules)
-        found = await self._process.numbers.rooms.find(conn, names)
+        found = await self._process.numbers.rooms.find(conn, names) if names else {}
         return await self._is_in(conn, viewer, list(found.values()))
 
     async def _is_in(self, conn: Connection, viewer: Viewer, rooms: Sequence[RoomNid]) -> bool:
         """Whether the viewer is, or is wanted, in one of the rooms."""
-        for room in rooms[:10]:
+        for room in rooms:
             if viewer.server is not None:
                 if await memberships.has_server(conn, room, viewer.server):
                     return True
@@ -294,16 +311,14 @@ class Spaces:
         return None
 
 
-def allowed_rooms(rules: Event) -> list[str]:
-    """The rooms whose members a restricted room lets in."""
-    allow = rules.content.get("allow")
-    return [
-        one["room_id"]
-        for one in (allow if isinstance(allow, list) else [])
-        if isinstance(one, dict)
-        and one.get("type") == "m.room_membership"
-        and isinstance(one.get("room_id"), str)
-    ]
+def _doors(state: Mapping[StateKey, Event]) -> Sequence[str] | None:
+    """The rooms whose members may see a room from outside; `None`: everybody may."""
+    rules = state.get(("m.room.join_rules", ""))
+    rule = rules.content.get("join_rule") if rules else None
+    shown = state.get(("m.room.history_visibility", ""))
+    if rule in _OPEN or (shown and shown.content.get("history_visibility") == "world_readable"):
+        return None
+    return allowed_rooms(rules.content)[:_MOST_DOORS] if rules and rule in _RESTRICTED else ()
 
 
 def _children(events: Iterable[Event]) -> list[Child]:

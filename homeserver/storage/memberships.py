@@ -198,6 +198,21 @@ async def local_members(conn: Connection, room: RoomNid) -> Sequence[UserID]:
     return [UserID(row[0]) for row in rows]
 
 
+async def rooms_with(
+    conn: Connection, rooms: Iterable[RoomNid], server: ServerName
+) -> set[RoomNid]:
+    """Those of the rooms to which anybody of the server is joined."""
+    rows = await conn.fetch(
+        """
+        SELECT r.room_nid FROM room_servers r JOIN servers s ON s.server_nid = r.server_nid
+         WHERE r.room_nid = ANY ($1) AND s.server_name = $2 AND r.joined > 0
+        """,
+        list(rooms),
+        server,
+    )
+    return {RoomNid(row[0]) for row in rows}
+
+
 async def has_server(conn: Connection, room: RoomNid, server: ServerName) -> bool:
     """Whether anybody of the server is joined to the room."""
     found: bool = await conn.fetchval(
@@ -227,6 +242,8 @@ async def of_server(conn: Connection, room: RoomNid, server: ServerName) -> list
         """
         SELECT u.user_id FROM memberships m JOIN users u ON u.user_nid = m.user_nid
          WHERE m.room_nid = $1 AND right(u.user_id, length($2) + 1) = ':' || $2
+         -- Whoever came first and is still there was there most of the time.
+         ORDER BY m.membership <> 1, m.pos
          LIMIT 1000
         """,
         room,

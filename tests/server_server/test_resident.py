@@ -228,6 +228,27 @@ async def test_what_a_server_may_not_see_is_redacted(scene: Scene) -> None:
         assert _secret(events) == {}
 
 
+async def test_a_server_of_many_people(scene: Scene) -> None:
+    """However many of them left the room, or were never in it, somebody is there."""
+    await _set_visibility(scene, "joined")
+    event_id = await scene.say("for all who are here")
+    async with scene.hearth.parts.base.process.database.reader() as conn:
+        await conn.execute(
+            """
+            WITH gone AS (
+                INSERT INTO users (user_nid, user_id) OVERRIDING SYSTEM VALUE
+                SELECT -n, '@gone' || n || ':' || $2 FROM generate_series(1, 1100) n
+                RETURNING user_nid)
+            INSERT INTO memberships (room_nid, user_nid, membership, event_nid, pos)
+            SELECT r.room_nid, g.user_nid, 0, 1, 1 FROM rooms r, gone g WHERE r.room_id = $1
+            """,
+            scene.room.room_id,
+            scene.peer.name,
+        )
+    _, answer = await scene.peer.ask("GET", f"{V1}/event/{quote(event_id)}")
+    assert answer["pdus"][0]["content"]["body"] == "for all who are here"
+
+
 async def test_what_erased_people_said(scene: Scene) -> None:
     """Servers that were there had it; to those that came later it is not told any more.
 

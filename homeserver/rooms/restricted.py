@@ -1,0 +1,25 @@
+"""Rooms that let in the members of other rooms.
+
+https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from federation.errors import IdentifierError
+from federation.identifiers import RoomID, parse_room_id
+
+_MOST = 1000
+
+
+def allowed_rooms(rules: Mapping[str, Any]) -> list[RoomID]:
+    """The rooms whose members may join, by the content of the join rules; what is none is not."""
+    allow = rules.get("allow")
+    found: list[RoomID] = []
+    for one in allow[:_MOST] if isinstance(allow, list) else ():
+        if isinstance(one, dict) and one.get("type") == "m.room_membership":
+            name = one.get("room_id")
+            with suppress(IdentifierError):
+                found.append(parse_room_id(name if isinstance(name, str) else ""))
+    return found
