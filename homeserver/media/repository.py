@@ -4,6 +4,7 @@ https://spec.matrix.org/v1.19/client-server-api/#content-repository
 """
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, Collection, Sequence
 from dataclasses import dataclass
@@ -102,7 +103,16 @@ class Repository:
         return mxc
 
     async def keep_preview(self, picture: Picture) -> Mxc:
-        """Keep the picture of a page for a while; nobody's, so nobody is known by it."""
+        """Keep the picture of a page for a while; nobody's, so nobody is known by it.
+
+        Where the same was kept not long ago, it is that file.
+        """
+        since = self._process.now() - PREVIEWS_LAST // 2
+        digest = hashlib.sha256(picture.data).digest()
+        async with self._process.database.reader() as conn:
+            before = await media.find_preview(conn, digest, since)
+        if before is not None:
+            return Mxc(self._process.server, before)
         mxc = self._new_name()
         await self._keep(
             mxc, None, one_chunk(picture.data), picture.content_type, None, is_preview=True

@@ -181,6 +181,24 @@ async def take_unused(
     return await _take(conn, found, server, before_day, announced_before, limit)
 
 
+async def find_preview(conn: Connection, sha256: bytes, since: int) -> str | None:
+    """The ID of the picture of a page that is the same, and was kept since a time, or is kept away.
+
+    So what is in quarantine does not come back.
+    """
+    found: str | None = await conn.fetchval(
+        """
+        SELECT media_id FROM media
+         WHERE is_preview AND sha256 = $1 AND (created_ts > $2 OR quarantined_by IS NOT NULL)
+         ORDER BY quarantined_by NULLS LAST
+         LIMIT 1
+        """,
+        sha256,
+        since,
+    )
+    return found
+
+
 async def take_previews(conn: Connection, before: int, most: int) -> Sequence[str]:
     """Forget pictures of pages from before a time, and the oldest where all are too large.
 

@@ -401,16 +401,31 @@ async def test_pictures_of_pages_go(
 async def test_pictures_of_pages_do_not_fill_the_disk(
     site: Site, hearth: Hearth, ann: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    size = len(picture())
-    monkeypatch.setattr(repository, "MOST_OF_PREVIEWS", 2 * size)
+    several = [picture(width) for width in (40, 41, 42, 43)]
+    most = sum(map(len, several[2:]))
+    monkeypatch.setattr(repository, "MOST_OF_PREVIEWS", most)
     monkeypatch.setattr(repository, "_PREVIEWS_AT_A_STRETCH", 1)
     made = [
-        (await preview(ann, site.put(f"/{n}.png", picture(), "image/png"))).ok()["og:image"]
-        for n in range(4)
+        (await preview(ann, site.put(f"/{n}.png", one, "image/png"))).ok()["og:image"]
+        for n, one in enumerate(several)
     ]
     assert len(files(hearth)) == 2
     found = [await ann.get(f"{DOWNLOAD}/{mxc.removeprefix('mxc://')}") for mxc in made]
     assert [one.status for one in found] == [404, 404, 200, 200]
+
+
+async def test_the_same_picture_is_kept_once(site: Site, hearth: Hearth, ann: Client) -> None:
+    found = set()
+    for name in ("/a.png", "/b.png"):
+        url = site.put(name, picture(), "image/png")
+        found.add((await preview(ann, url)).ok()["og:image"])
+    assert len(found) == len(files(hearth)) == 1
+    # What administrators put away does not come back with another page.
+    root = await hearth.user("root", is_admin=True)
+    path = found.pop().removeprefix("mxc://")
+    (await root.post(f"/_synapse/admin/v1/media/quarantine/{path}")).ok()
+    again = (await preview(ann, site.put("/c.png", picture(), "image/png"))).ok()["og:image"]
+    assert (await ann.get(f"{DOWNLOAD}/{again.removeprefix('mxc://')}")).status == 404
 
 
 async def test_how_often_one_may_ask(site: Site, postgres: Server, tmp_path: Path) -> None:
