@@ -776,7 +776,7 @@ BEGIN
 END
 $function$
 
-CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], m_own bigint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[], t_txn_id text[], x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[], x_until bigint[], l_event bigint[], l_parent bigint[], l_rel_type text[], l_type text[], l_sender text[], l_key text[], n_event bigint[], n_sender bigint[], n_thread bigint[], n_flags smallint[], n_mentioned text[], f_event bigint[], f_key smallint[], f_text text[], p_room bigint[], p_lifetime bigint[])
+CREATE OR REPLACE FUNCTION public.append_batch(r_room bigint[], r_head bigint[], r_version text[], r_group bigint[], r_extremities text[], e_room bigint[], e_event bigint[], e_key bigint[], e_group bigint[], e_ts bigint[], e_depth bigint[], e_fate smallint[], e_member bigint[], e_auth text[], e_json bytea[], e_id text[], c_room bigint[], c_event bigint[], c_key bigint[], c_old bigint[], c_new bigint[], m_room bigint[], m_event bigint[], m_user bigint[], m_membership smallint[], m_own bigint[], s_room bigint[], s_server bigint[], s_delta integer[], g_room bigint[], g_group bigint[], g_parent bigint[], g_step integer[], g_size integer[], g_digest bytea[], g_records bytea[], t_room bigint[], t_device bigint[], t_hash bytea[], t_event bigint[], t_ts bigint[], t_txn_id text[], x_room bigint[], x_event bigint[], x_redaction bigint[], x_json bytea[], x_until bigint[], l_event bigint[], l_parent bigint[], l_rel_type text[], l_type text[], l_sender text[], l_key text[], n_event bigint[], n_sender bigint[], n_thread bigint[], n_flags smallint[], n_mentioned text[], f_event bigint[], f_key smallint[], f_text text[], p_room bigint[], p_lifetime bigint[])
  RETURNS TABLE(event_nid bigint, pos bigint)
  LANGUAGE plpgsql
 AS $function$
@@ -797,6 +797,22 @@ BEGIN
     IF locked IS NULL THEN
         RETURN;
     END IF;
+
+    -- Whoever sends something hardly ever does so again, so nobody looks before.
+    IF cardinality(t_hash) > 0 AND EXISTS (
+        SELECT FROM sent s
+          JOIN unnest(t_device, t_hash) AS t (device_nid, txn_hash)
+            ON s.device_nid = t.device_nid AND s.txn_hash = t.txn_hash
+    ) THEN
+        RETURN QUERY SELECT NULL::bigint, NULL::bigint;
+        RETURN;
+    END IF;
+
+    INSERT INTO event_ids (event_nid, event_id)
+    OVERRIDING SYSTEM VALUE
+    SELECT e.event_nid, e.event_id
+      FROM unnest(e_room, e_event, e_id) AS e (room_nid, event_nid, event_id)
+     WHERE e.event_id IS NOT NULL AND e.room_nid = ANY (locked);
 
     INSERT INTO state_groups (group_nid, room_nid, parent_nid, step, size, digest, records)
     OVERRIDING SYSTEM VALUE

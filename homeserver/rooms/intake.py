@@ -19,22 +19,23 @@ from dataclasses import dataclass, field
 from federation.building import Signer
 from federation.decision import Denied
 from federation.errors import FederationError
-from federation.events import StateKey
+from federation.events import Event, StateKey
 from federation.identifiers import EventID, RoomID
 from federation.room_versions import RoomVersion
 from homeserver.rooms import redacting, vanishing
 from homeserver.rooms.drafting import Submission, Work, Written
 from homeserver.rooms.heads import Head, Heads
-from homeserver.rooms.interning import intern
+from homeserver.rooms.interning import Nids, intern
 from homeserver.rooms.rows import RoomRows
 from homeserver.storage import sticky
-from homeserver.storage.batch import Batch, append, logged
+from homeserver.storage.batch import AlreadySentError, Batch, append, logged
 from homeserver.storage.clearings import note_clearings
 from homeserver.storage.events import claim_rooms, get_sent, release_rooms
 from homeserver.storage.log import Entry
 from homeserver.storage.numbers import Numbers, RoomNid
 from homeserver.storage.pool import OUTAGES, Connection
 from homeserver.storage.received import by_ids
+from homeserver.storage.state_groups import EventNid
 from homeserver.storage.states import States
 
 MOST_IN_BATCH = 100
@@ -71,6 +72,8 @@ class _Waiting:
     answer: asyncio.Future[Answer | _Policed]
     failures: int = 0
     """How many times it was in a batch that could not be written."""
+    is_suspect: bool = False
+    """Whether it may have been sent before."""
 
     def settle(self, answer: Answer | _Policed | FederationError) -> None:
         if self.answer.done():
@@ -89,6 +92,8 @@ class _Room:
     waiting: list[_Waiting]
     written: list[tuple[_Waiting, Written]] = field(default_factory=list)
     refused: list[tuple[_Waiting, Denied]] = field(default_factory=list)
+    policed: list[_Waiting] = field(default_factory=list)
+    """What a policy server has to be asked about."""
 
     @property
     def changes_nothing(self) -> bool:
@@ -206,6 +211,7 @@ class Intake:
         try:
             rooms = await self._gather(await self._without_repeats(batch), numbers)
             self._judge(rooms.values())
+            self._suspect(rooms.values())
             await self._settle_unchanged(rooms)
             await self._commit([room for room in rooms.values() if not room.changes_nothing])
         finally:
@@ -238,8 +244,11 @@ class Intake:
         return await names.intern(self._conn, new) | await names.find(self._conn, known)
 
     async def _without_repeats(self, batch: Sequence[_Waiting]) -> list[_Waiting]:
-        """Answer what was sent before; of what is in the batch twice, keep one for later."""
-        onces = {once for w in batch if (once := w.submission.once)}
+        """Answer what was sent before; of what is in the batch twice, keep one for later.
+
+        Hardly anything was: it is looked for only where there is a suspicion.
+        """
+        onces = {once for w in batch if w.is_suspect and (once := w.submission.once)}
         sent = await get_sent(self._conn, onces) if onces else {}
         kept, later, seen = [], [], set()
         for waiting in batch:
@@ -253,7 +262,7 @@ class Intake:
             else:
                 seen.add(once)
                 kept.append(waiting)
-        self._try_again(later)
+        self._look_up(later)
         return kept
 
     async def _gather(
@@ -290,7 +299,7 @@ class Intake:
         for room in rooms:
             for waiting in room.waiting:
                 if room.work.is_policed(waiting.submission):
-                    waiting.settle(_Policed())
+                    room.policed.append(waiting)
                     continue
                 try:
                     found = room.work.add(waiting.submission)
@@ -301,6 +310,25 @@ class Intake:
                     room.refused.append((waiting, found))
                 else:
                     room.written.append((waiting, found))
+
+    def _suspect(self, rooms: Iterable[_Room]) -> None:
+        """Look whether what does not pass was sent before: then it did, and that is the answer."""
+        again = []
+        for room in rooms:
+            unwritten = [*room.policed, *(waiting for waiting, _ in room.refused)]
+            unsure = [w for w in unwritten if w.submission.once and not w.is_suspect]
+            room.policed = [w for w in room.policed if w not in unsure]
+            room.refused = [(w, denied) for w, denied in room.refused if w not in unsure]
+            for waiting in room.policed:
+                waiting.settle(_Policed())
+            again += unsure
+        self._look_up(again)
+
+    def _look_up(self, waiting: Sequence[_Waiting]) -> None:
+        """Try again, and see first whether it was sent before."""
+        for one in waiting:
+            one.is_suspect = True
+        self._try_again(waiting)
 
     async def _settle_unchanged(self, rooms: Mapping[RoomNid, _Room]) -> None:
         """Refuse what was refused, and answer what is as it was, unless the head was too old.
@@ -324,12 +352,17 @@ class Intake:
     async def _commit(self, rooms: Sequence[_Room]) -> None:
         if not rooms:
             return
-        batch, heads = await self._rows(rooms)
+        batch, heads, new = await self._rows(rooms)
         self._is_written = True
         if batch.sticky:
             await sticky.note(self._conn, batch.sticky)
         await note_clearings(self._conn, batch, self._means.now())
-        positions = await append(self._conn, batch)
+        try:
+            positions = await append(self._conn, batch)
+        except AlreadySentError:
+            self._look_up([waiting for room in rooms for waiting, _ in room.written])
+            return
+        self._means.numbers.events.note({i: n for i, n in new.items() if n in positions})
         if positions:
             self._means.wrote(logged(batch, positions))
         if batch.clearings:
@@ -343,9 +376,11 @@ class Intake:
                 self._contended[head.room] = _CONTENDED_BATCHES
                 self._try_again([waiting for waiting, _ in room.written])
 
-    async def _rows(self, rooms: Sequence[_Room]) -> tuple[Batch, list[Head]]:
+    async def _rows(
+        self, rooms: Sequence[_Room]
+    ) -> tuple[Batch, list[Head], Mapping[str, EventNid]]:
         made = [event for room in rooms for event in room.work.made]
-        nids = await intern(self._conn, self._means.numbers, made, are_new=True)
+        nids = await self._intern(rooms, made)
         most = sum(event.is_state for event in made)
         groups = iter(await self._means.states.number(self._conn, most) if most else [])
         batch, means = Batch(), self._means
@@ -361,7 +396,15 @@ class Intake:
             batch.vanishing += vanishing.rows(
                 {nids.events[event.event_id]: event for event in made}
             )
-        return batch, heads
+        return batch, heads, nids.new
+
+    async def _intern(self, rooms: Sequence[_Room], events: Sequence[Event]) -> Nids:
+        """The numbers of all that the events name; what is made here is new to everybody."""
+        written = [waiting.submission for room in rooms for waiting, _ in room.written]
+        received = {e.event_id for submission in written for e in submission.received}
+        made = [e.event_id for e in events if e.event_id not in received]
+        numbers = self._means.numbers
+        return await intern(self._conn, numbers, events, made=made, are_new=True)
 
     def _try_again(self, waiting: Sequence[_Waiting]) -> None:
         """Put submissions back to where they came from, before all others."""

@@ -155,6 +155,7 @@ class RoomRows:
                 member=member if event.type == "m.room.member" else None,
                 auth=[self._nids.events[cited] for cited in event.auth_events],
                 json=event.json,
+                new_id=event.event_id if event.event_id in self._nids.new else None,
             )
         )
 

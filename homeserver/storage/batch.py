@@ -64,6 +64,8 @@ class EventRow(NamedTuple):
     auth: Sequence[EventNid]
     """What it cites for its authority."""
     json: bytes
+    new_id: str | None = None
+    """Its ID, if that is new here: of an event with a number that was set aside."""
 
 
 class ChangeRow(NamedTuple):
@@ -225,20 +227,28 @@ class Batch:
     """The same, as `vanishing.note` does."""
 
 
+class AlreadySentError(Exception):
+    """A transaction ID of a batch stands for an event already: nothing was written."""
+
+
 async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
     """Write the batch; answer the position of each event that was written.
 
     Events of rooms that somebody else is writing to, or whose head has moved, are missing from the
     answer. It is given after the commit. `conn` must be in no transaction.
+
+    Raises:
+        AlreadySentError: see there.
+
     """
     rooms = [(*row[:4], array_literal(row.extremities)) for row in batch.rooms]
-    events = [(*row[:8], array_literal(row.auth), row.json) for row in batch.events]
+    events = [(*row[:8], array_literal(row.auth), row.json, row.new_id) for row in batch.events]
     notable = [
         (*row[:4], array_literal(row.mentioned) if row.mentioned else None) for row in batch.notable
     ]
     columns = [
         *_columns(rooms, 5),
-        *_columns(events, 10),
+        *_columns(events, 11),
         *_columns(batch.changes, 5),
         *_columns(batch.members, 5),
         *_columns(batch.servers, 3),
@@ -253,6 +263,8 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
     await media_uses.note(conn, unwanted(batch.redacted))
     await vanishing.note(conn, batch.vanishing)
     rows = await conn.fetch(_APPEND, *columns)
+    if rows and rows[0][0] is None:
+        raise AlreadySentError
     return {EventNid(row[0]): row[1] for row in rows}
 
 
@@ -273,7 +285,7 @@ def logged(batch: Batch, positions: Mapping[EventNid, int]) -> list[Entry]:
     ]
 
 
-_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 63))})"  # noqa: S608
+_APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 64))})"  # noqa: S608
 
 
 def array_literal(numbers: Iterable[int]) -> str:

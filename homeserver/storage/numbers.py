@@ -6,7 +6,7 @@ each other in a circle. A name keeps its number for ever; what was once found is
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NewType, TypeVar
 
@@ -32,6 +32,8 @@ class _Kind(Generic[_Name]):
     """The names as the queries' arguments: an array for each of their columns."""
     name_in: Callable[[Any], _Name]
     """The name in a row."""
+    sequence: str
+    """That the numbers are taken from."""
 
 
 def _texts(names: Sequence[str]) -> list[list[Any]]:
@@ -58,6 +60,7 @@ _ROOMS = _Kind(
     """,
     _texts,
     _text_in,
+    "rooms_room_nid_seq",
 )
 _USERS = _Kind(
     "SELECT user_id, user_nid FROM users WHERE user_id = ANY ($1)",
@@ -67,6 +70,7 @@ _USERS = _Kind(
     """,
     _texts,
     _text_in,
+    "users_user_nid_seq",
 )
 _SERVERS = _Kind(
     "SELECT server_name, server_nid FROM servers WHERE server_name = ANY ($1)",
@@ -76,6 +80,7 @@ _SERVERS = _Kind(
     """,
     _texts,
     _text_in,
+    "servers_server_nid_seq",
 )
 _EVENTS = _Kind(
     "SELECT event_id, event_nid FROM event_ids WHERE event_id = ANY ($1)",
@@ -85,6 +90,7 @@ _EVENTS = _Kind(
     """,
     _texts,
     _text_in,
+    "event_ids_event_nid_seq",
 )
 _STATE_KEYS = _Kind(
     """
@@ -98,6 +104,7 @@ _STATE_KEYS = _Kind(
     """,
     _pairs,
     _pair_in,
+    "state_keys_state_key_nid_seq",
 )
 
 
@@ -107,6 +114,7 @@ class Names(Generic[_Name, _Nid]):
     def __init__(self, kind: _Kind[_Name]) -> None:
         self._kind = kind
         self._known: OrderedDict[_Name, _Nid] = OrderedDict()
+        self._aside: list[_Nid] = []
 
     async def find(self, conn: Connection, names: Iterable[_Name]) -> dict[_Name, _Nid]:
         """The numbers of those names that have one."""
@@ -131,6 +139,20 @@ class Names(Generic[_Name, _Nid]):
             found |= await self.find(conn, wanted - found.keys())
         return found
 
+    async def set_aside(self, conn: Connection, count: int) -> list[_Nid]:
+        """So many numbers that are nobody's yet; whoever gives one to a name says so by `note`."""
+        if len(self._aside) < count:
+            query = "SELECT nextval($1::regclass) FROM generate_series(1, $2)"
+            rows = await conn.fetch(query, self._kind.sequence, max(count, _SET_ASIDE))
+            self._aside += [row[0] for row in rows]
+        found, self._aside = self._aside[:count], self._aside[count:]
+        return found
+
+    def note(self, names: Mapping[_Name, _Nid]) -> None:
+        """These names have these numbers now."""
+        self._known.update(names)
+        self._shrink()
+
     def _recalled(self, names: Iterable[_Name]) -> tuple[dict[_Name, _Nid], list[_Name]]:
         found: dict[_Name, _Nid] = {}
         missing: list[_Name] = []
@@ -146,11 +168,16 @@ class Names(Generic[_Name, _Nid]):
     def _learn(self, rows: Iterable[Any]) -> dict[_Name, _Nid]:
         learnt: dict[_Name, _Nid] = {self._kind.name_in(row): row[-1] for row in rows}
         self._known.update(learnt)
-        while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        self._shrink()
         return learnt
 
+    def _shrink(self) -> None:
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
 
+
+_SET_ASIDE = 200
+"""Numbers that are set aside at a time: those left are lost when the process ends."""
 _REMEMBERED = 100_000
 """Names of each kind that are kept in memory: about 25 MB at the very most."""
 

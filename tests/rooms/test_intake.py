@@ -165,6 +165,17 @@ async def test_one_transaction_id_at_the_same_moment(
     assert ids == set(added)
 
 
+async def test_a_transaction_id_again_of_somebody_who_was_put_out(one: Worker) -> None:
+    """The answer is what became of it then, though it would be refused now."""
+    room_id = await one.create()
+    assert isinstance(await one.member(room_id, BOB, "join"), Written)
+    first = await one.say(room_id, "hello", sender=BOB, once=(7, b"hash"))
+    assert isinstance(await one.member(room_id, BOB, "ban", by=ANN), Written)
+    again = await one.say(room_id, "hello", sender=BOB, once=(7, b"hash"))
+    assert again == Repeated(event_id(first))
+    assert isinstance(await one.say(room_id, "hello", sender=BOB, once=(7, b"new")), Denied)
+
+
 async def test_another_device_is_another_transaction(one: Worker) -> None:
     room_id = await one.create()
     first = await one.say(room_id, "hello", once=(7, b"hash"))
