@@ -3,7 +3,7 @@
 from migrations.running import run_sql
 
 revision = "0043"
-down_revision = "0042"
+down_revision = "0035"
 
 
 def upgrade() -> None:
