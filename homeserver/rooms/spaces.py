@@ -15,8 +15,10 @@ from federation.errors import FederationError, IdentifierError
 from federation.events import Event, StateKey
 from federation.identifiers import RoomID, ServerName, parse_room_id, parse_server_name
 from federation.net.target import encode_target
+from federation.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.errors import Forbidden, InvalidParam, NotFound
 from homeserver.peers.peers import Peers
+from homeserver.rooms.current import CREATE
 from homeserver.rooms.describing import KEYS, described, summarised, told
 from homeserver.rooms.restricted import allowed_rooms
 from homeserver.storage import memberships, public_rooms, room_states
@@ -38,8 +40,8 @@ _FRESH = 300.0
 _REMEMBERED = 1000
 _SECONDS = 20.0
 """After which no other server is asked for a page any more."""
-_OPEN = frozenset({"public", "knock"})
 _RESTRICTED = frozenset({"restricted", "knock_restricted"})
+_KNOCKABLE = frozenset({"knock", "knock_restricted"})
 
 
 class Child(NamedTuple):
@@ -60,6 +62,8 @@ class Seen:
     children: Sequence[Child] = ()
     below: Mapping[RoomID, JsonObject] = field(default_factory=dict)
     """What another server told of the children with it."""
+    closed: frozenset[RoomID] = frozenset()
+    """Children of which it said that our people can see them nowhere."""
 
     @property
     def is_space(self) -> bool:
@@ -116,20 +120,24 @@ class Spaces:
         pending: list[tuple[RoomID, Sequence[ServerName], int]] = [(room_id, (), 0)]
         told: dict[RoomID, JsonObject] = {}
         done: set[RoomID] = set()
+        closed: set[RoomID] = set()
         ends = time.monotonic() + _SECONDS
         while pending and len(rooms) <= start + limit and len(done) < _MOST_SEEN:
             room, via, depth = pending.pop()
             if room in done:
                 continue
             done.add(room)
-            # Who is waited for too long leaves the rest to be asked for again.
-            seen = await self._see(viewer, room, via if time.monotonic() < ends else (), told)
+            # "They should not be re-requested"; and who is waited for too long leaves the rest to
+            # be asked for again.
+            is_asked = room not in closed and time.monotonic() < ends
+            seen = await self._see(viewer, room, via if is_asked else (), told)
             if seen is None:
                 if not rooms:
                     raise Forbidden("there is no such room, or you may not see it")
                 continue
             rooms.append(seen.shown())
             told |= seen.below
+            closed |= seen.closed
             if seen.is_space and (wish.max_depth is None or depth < wish.max_depth):
                 below = [c for c in seen.children if c.suggested or not wish.suggested_only]
                 pending += [(child.room_id, child.via, depth + 1) for child in reversed(below)]
@@ -188,11 +196,12 @@ class Spaces:
             doors = {room: _doors(state) for room, state in states.items()}
             behind = await numbers.rooms.find(conn, {i for d in doors.values() for i in d or ()})
             is_in = await memberships.rooms_with(conn, {*doors, *behind.values()}, server)
+            invited = await memberships.rooms_inviting(conn, doors, server)
 
         def summary(room: RoomNid) -> JsonObject | None:
             names = doors[room]
             ways = {room, *(behind[name] for name in names or () if name in behind)}
-            if names is not None and not ways & is_in:
+            if names is not None and room not in invited and not ways & is_in:
                 return None
             return summarised(described(counted[room], states[room]), states[room])
 
@@ -237,22 +246,28 @@ class Spaces:
         self, conn: Connection, viewer: Viewer, room: RoomNid, state: Mapping[StateKey, Event]
     ) -> bool:
         names = _doors(state)
-        if names is None or await self._is_in(conn, viewer, [room]):
+        if names is None or await self._is_wanted(conn, viewer, room):
             return True
-        found = await self._process.numbers.rooms.find(conn, names) if names else {}
-        return await self._is_in(conn, viewer, list(found.values()))
+        return bool(names) and await self._is_let_in(conn, viewer, names)
 
-    async def _is_in(self, conn: Connection, viewer: Viewer, rooms: Sequence[RoomNid]) -> bool:
-        """Whether the viewer is, or is wanted, in one of the rooms."""
-        for room in rooms:
-            if viewer.server is not None:
-                if await memberships.has_server(conn, room, viewer.server):
-                    return True
-            elif viewer.user is not None and await memberships.membership_of(
-                conn, room, viewer.user
-            ) in {Membership.JOIN, Membership.INVITE}:
-                return True
-        return False
+    async def _is_wanted(self, conn: Connection, viewer: Viewer, room: RoomNid) -> bool:
+        """Whether the viewer is in the room, or invited."""
+        if viewer.server is not None:
+            return await memberships.has_server(conn, room, viewer.server) or bool(
+                await memberships.rooms_inviting(conn, [room], viewer.server)
+            )
+        if viewer.user is None:
+            return False
+        membership = await memberships.membership_of(conn, room, viewer.user)
+        return membership in {Membership.JOIN, Membership.INVITE}
+
+    async def _is_let_in(self, conn: Connection, viewer: Viewer, rooms: Sequence[str]) -> bool:
+        """Whether the viewer is in one of the rooms whose members a restricted room lets in."""
+        if viewer.server is not None:
+            return await memberships.knows_one_of(conn, viewer.server, rooms)
+        if viewer.user is None:
+            return False
+        return await memberships.is_in_one_of(conn, viewer.user, rooms)
 
     async def _elsewhere(
         self,
@@ -272,7 +287,7 @@ class Spaces:
             if seen is None:
                 return None
             self._remember(room_id, seen)
-        return seen if await self._is_open_to(viewer, seen.summary) else None
+        return seen if await self._is_open_to(viewer, room_id, seen.summary) else None
 
     def _remembered(self, room_id: RoomID) -> Seen | None:
         """What another server told of a room not long ago."""
@@ -284,19 +299,18 @@ class Spaces:
         if len(self._remote) > _REMEMBERED:
             self._remote.popitem(last=False)
 
-    async def _is_open_to(self, viewer: Viewer, summary: JsonObject) -> bool:
+    async def _is_open_to(self, viewer: Viewer, room_id: RoomID, summary: JsonObject) -> bool:
         # "The requesting server is responsible for filtering the results further down"
         rule = summary.get("join_rule", "public")
-        if rule in _OPEN or summary.get("world_readable") is True:
+        version = ROOM_VERSIONS.get(summary.get("room_version", ""))
+        if _is_open(rule, version) or summary.get("world_readable") is True:
             return True
-        if rule not in _RESTRICTED or viewer.user is None:
-            return False
-        names = summary.get("allowed_room_ids")
-        wanted = (
-            [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-        )
         async with self._process.database.reader() as conn:
-            return await memberships.is_in_one_of(conn, viewer.user, wanted[:100])
+            room = (await self._process.numbers.rooms.find(conn, [room_id])).get(room_id)
+            if room is not None and await self._is_wanted(conn, viewer, room):
+                return True
+            allowed = summary.get("allowed_room_ids", [])[:_MOST_DOORS]
+            return rule in _RESTRICTED and await self._is_let_in(conn, viewer, allowed)
 
     async def _ask(self, room_id: RoomID, via: Sequence[ServerName]) -> Seen | None:
         target = encode_target("_matrix", "federation", "v1", "hierarchy", room_id)
@@ -311,12 +325,22 @@ class Spaces:
         return None
 
 
+def _is_open(rule: object, version: RoomVersion | None) -> bool:
+    """Whether anybody may come in, or knock, in a room of this version, if that is known."""
+    if version is None:
+        return rule in {"public", *_KNOCKABLE}
+    return rule == "public" or rule in version.knock_join_rules
+
+
 def _doors(state: Mapping[StateKey, Event]) -> Sequence[str] | None:
     """The rooms whose members may see a room from outside; `None`: everybody may."""
+    create = state.get(CREATE)
     rules = state.get(("m.room.join_rules", ""))
     rule = rules.content.get("join_rule") if rules else None
     shown = state.get(("m.room.history_visibility", ""))
-    if rule in _OPEN or (shown and shown.content.get("history_visibility") == "world_readable"):
+    if _is_open(rule, create.version if create else None):
+        return None
+    if shown and shown.content.get("history_visibility") == "world_readable":
         return None
     return allowed_rooms(rules.content)[:_MOST_DOORS] if rules and rule in _RESTRICTED else ()
 
@@ -384,7 +408,14 @@ def _told(answer: JsonObject, room_id: RoomID) -> Seen | None:
     ]
     listed = below[:_MOST_CHILDREN] if isinstance(below, list) else []
     summaries = {RoomID(room["room_id"]): room for room in map(told, listed) if room}
-    return Seen(room, sorted(children, key=_place), summaries)
+    shut = answer.get("inaccessible_children")
+    closed = shut[:_MOST_CHILDREN] if isinstance(shut, list) else []
+    return Seen(
+        room,
+        sorted(children, key=_place),
+        summaries,
+        frozenset(RoomID(one) for one in closed if isinstance(one, str)),
+    )
 
 
 def _digest(room_id: RoomID, wish: Wish) -> str:

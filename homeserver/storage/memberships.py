@@ -228,6 +228,24 @@ async def has_server(conn: Connection, room: RoomNid, server: ServerName) -> boo
     return found
 
 
+async def rooms_inviting(
+    conn: Connection, rooms: Iterable[RoomNid], server: ServerName
+) -> set[RoomNid]:
+    """Those of the rooms to which anybody of the server is invited."""
+    rows = await conn.fetch(
+        """
+        SELECT DISTINCT m.room_nid
+          FROM memberships m JOIN users u ON u.user_nid = m.user_nid
+         WHERE m.room_nid = ANY ($1) AND m.membership = $3
+           AND right(u.user_id, length($2) + 1) = ':' || $2
+        """,
+        list(rooms),
+        server,
+        Membership.INVITE,
+    )
+    return {RoomNid(row[0]) for row in rows}
+
+
 async def has_account(conn: Connection, user: UserNid) -> bool:
     """Whether the user has an account here that was not deactivated."""
     found: bool = await conn.fetchval(

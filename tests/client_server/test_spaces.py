@@ -5,6 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#spaces
 
 from typing import Any
 
+import pytest
+
 from tests.servers import Client, Hearth
 
 V1 = "/_matrix/client/v1"
@@ -101,6 +103,46 @@ async def test_restricted_rooms_for_who_may_join_them(hearth: Hearth) -> None:
     assert (await eve.get(f"{V1}/room_summary/{inner}")).status == 404
 
 
+@pytest.mark.parametrize(
+    ("version", "rule", "is_seen"),
+    [
+        ("10", "knock_restricted", True),
+        ("9", "knock", True),
+        ("9", "restricted", False),
+        ("6", "knock", False),
+        ("12", "invite", False),
+    ],
+)
+async def test_rooms_for_who_may_knock(
+    hearth: Hearth, version: str, rule: str, is_seen: bool
+) -> None:
+    ann, eve, ben = [await hearth.user(name) for name in ("ann", "eve", "ben")]
+    top = await space(ann, "top")
+    rules = [{"type": "m.room.join_rules", "content": {"join_rule": rule}}]
+    inner = await room(
+        ann, "inner", room_version=version, initial_state=rules, invite=[ben.user_id]
+    )
+    await hold(ann, top, inner)
+    assert await tree(eve, top) == (["top", "inner"] if is_seen else ["top"])
+    assert (await eve.get(f"{V1}/room_summary/{inner}")).status == (200 if is_seen else 404)
+    assert await tree(ben, top) == ["top", "inner"], "whoever is invited may come in"
+
+
+async def test_an_invitation_into_another_room_lets_nobody_in(hearth: Hearth) -> None:
+    ann, ben = await hearth.user("ann"), await hearth.user("ben")
+    top = await space(ann, "top")
+    key = await room(ann, "key", preset="private_chat", invite=[ben.user_id])
+    allow = [{"type": "m.room_membership", "room_id": key}]
+    rules = {"join_rule": "restricted", "allow": allow}
+    inner = await room(
+        ann, "inner", initial_state=[{"type": "m.room.join_rules", "content": rules}]
+    )
+    await hold(ann, top, inner)
+    assert await tree(ben, top) == ["top"]
+    (await ben.post(f"{V3}/join/{key}")).ok()
+    assert await tree(ben, top) == ["top", "inner"]
+
+
 async def test_a_room_from_outside(hearth: Hearth) -> None:
     ann, ben = await hearth.user("ann"), await hearth.user("ben")
     encryption = {"type": "m.room.encryption", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
@@ -121,12 +163,16 @@ async def test_across_servers(pair: tuple[Hearth, Hearth]) -> None:
     top = await space(ann, "top")
     open_room = await room(ann, "open")
     secret = await room(ann, "secret", preset="private_chat")
-    for child in (open_room, secret):
+    wanted = await room(ann, "wanted", preset="private_chat", invite=[ben.user_id])
+    for child in (open_room, secret, wanted):
         await hold(ann, top, child)
     mine = await space(ben, "mine")
     path = f"{V3}/rooms/{mine}/state/m.space.child/{top}"
     (await ben.put(path, {"via": [here.name]})).ok()
-    assert await tree(ben, mine) == ["mine", "top", "open"]
+    assert await tree(ben, mine) == ["mine", "top", "open", "wanted"]
+    eve = await there.user("eve")
+    (await eve.post(f"{V3}/join/{mine}")).ok()
+    assert await tree(eve, mine) == ["mine", "top", "open"], "who is invited is another"
     summary = (await ben.get(f"{V1}/room_summary/{open_room}", via=here.name)).ok()
     assert (summary["name"], summary["num_joined_members"]) == ("open", 1)
     assert (await ben.get(f"{V1}/room_summary/{secret}", via=here.name)).status == 404

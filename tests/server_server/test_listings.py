@@ -77,10 +77,11 @@ async def test_what_a_space_tells_of_rooms_is_not_asked_for_again(
 ) -> None:
     hearth, peer = federated
     ann = await hearth.user("ann")
-    space, inner, *leaves = [f"!{name}:{peer.name}" for name in ("space", "inner", "x", "y", "z")]
+    names = ("space", "closed", "inner", "x", "y", "z")
+    space, closed, inner, *leaves = [f"!{name}:{peer.name}" for name in names]
     states = [
         {"type": "m.space.child", "state_key": room, "content": {"via": [peer.name]}}
-        for room in (inner, *leaves)
+        for room in (closed, inner, *leaves)
     ]
 
     def room(room_id: str, **more: str) -> dict[str, Any]:
@@ -92,7 +93,8 @@ async def test_what_a_space_tells_of_rooms_is_not_asked_for_again(
     def answer(_: Any) -> Any:
         asked.append(peer.asked[-1].rpartition("/")[2])
         top = room(space, room_type="m.space") | {"children_state": states}
-        return {"room": top, "children": children} if asked[-1] == space else None
+        told = {"room": top, "children": children, "inaccessible_children": [closed]}
+        return told if asked[-1] == space else None
 
     peer.lies["hierarchy"] = answer
     top = await space_with(ann, space, peer.name)
