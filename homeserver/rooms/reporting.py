@@ -3,12 +3,15 @@
 https://spec.matrix.org/v1.19/client-server-api/#reporting-content
 """
 
+from typing import TypeVar
+
 from federation.identifiers import EventID, RoomID, UserID
 from homeserver.errors import Forbidden, LimitExceeded, NotFound, TooLarge
 from homeserver.rooms.access import Access
 from homeserver.rooms.history import Pages
 from homeserver.rooms.standings import Reader
 from homeserver.storage import reports
+from homeserver.storage.numbers import Names
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 from homeserver.storage.reports import Report
@@ -18,6 +21,8 @@ LONGEST = 2000
 MOST = 100
 """Reports of one user in an hour."""
 _HOUR = 3_600_000
+_Name = TypeVar("_Name", bound=str)
+_Nid = TypeVar("_Nid", bound=int)
 
 
 class Reporting:
@@ -48,7 +53,7 @@ class Reporting:
         """
         reason = _checked(reason)
         async with self._process.database.reader() as conn:
-            room = (await self._process.numbers.rooms.find(conn, [room_id])).get(room_id)
+            room = await self._number_of(conn, self._process.numbers.rooms, room_id)
             if room is not None:
                 now = self._process.now()
                 await self._add(conn, Report(reader.user, reason, now, room=room))
@@ -87,10 +92,21 @@ class Reporting:
         """Report a user of any server; errors as `report_room`."""
         reason = _checked(reason)
         async with self._process.database.reader() as conn:
-            user = (await self._process.numbers.users.find(conn, [user_id])).get(user_id)
+            user = await self._number_of(conn, self._process.numbers.users, user_id)
             if user is not None:
                 now = self._process.now()
                 await self._add(conn, Report(reader.user, reason, now, reported=user))
+
+    async def _number_of(
+        self, conn: Connection, numbers: Names[_Name, _Nid], name: _Name
+    ) -> _Nid | None:
+        """That of what is reported; `None`: it would be ours, and there is none.
+
+        What nobody here has to do with can be seen all the same: in others' lists of rooms, say.
+        """
+        is_ours = name.endswith(f":{self._process.server}")
+        find = numbers.find if is_ours else numbers.intern
+        return (await find(conn, [name])).get(name)
 
     async def _add(self, conn: Connection, report: Report) -> None:
         if not await reports.add(conn, report, MOST, report.ts - _HOUR):

@@ -72,6 +72,13 @@ async def test_what_is_known_here_is_not_told(hearth: Hearth, ann: Client) -> No
     for path in ("rooms/!none:one.test", "users/@none:one.test"):
         (await ann.post(f"/_matrix/client/v3/{path}/report", {"reason": "x"})).ok()
     assert await stored(hearth) == []
+    # What is elsewhere can be seen without having to do with it.
+    for path in ("rooms/!none:elsewhere.test", "users/@none:elsewhere.test"):
+        (await ann.post(f"/_matrix/client/v3/{path}/report", {"reason": "x"})).ok()
+    assert [(room, user) for _, room, _, user, _ in await stored(hearth)] == [
+        ("!none:elsewhere.test", None),
+        (None, "@none:elsewhere.test"),
+    ]
 
 
 async def test_reports_have_bounds(
