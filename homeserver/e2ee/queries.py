@@ -139,6 +139,7 @@ class Queries:
             Claim(user, device, algorithm)
             for user, devices in wanted.items()
             for device, algorithm in devices.items()
+            if "\0" not in user + device + algorithm  # of none there could be a key here
         ]
         found: dict[str, Any] = {}
         if not claims:

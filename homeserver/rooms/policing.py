@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from federation.decision import ALLOWED, Decision, Denied
-from federation.errors import FederationError, HttpError
+from federation.errors import FederationError, HttpError, IdentifierError
 from federation.events import Event
-from federation.identifiers import EventID, RoomID, ServerName
+from federation.identifiers import EventID, RoomID, ServerName, split_server_name
 from federation.net.target import encode_target
 from federation.net.transport import Limits
 from federation.policy_server import (
@@ -141,7 +141,7 @@ class Policing:
                 return None
             content = policy.content
             room, via = await self._current.room(conn, room_id), content.get("via")
-            if room is None or not isinstance(via, str):
+            if room is None or not isinstance(via, str) or not _is_server(via):
                 return None
             is_there = await memberships.has_server(conn, room, ServerName(via))
         return read_policy_server(content, {via} if is_there else (), policy.type)
@@ -168,3 +168,11 @@ class Policing:
         signed = with_policy_signature(event, server.via, signature)
         again = check_event(server, signed)
         return again if isinstance(again, Denied) else signed
+
+
+def _is_server(name: str) -> bool:
+    try:
+        split_server_name(name)
+    except IdentifierError:
+        return False
+    return True

@@ -44,6 +44,12 @@ def _pairs(names: Sequence[StateKey]) -> list[list[Any]]:
     return [[kind for kind, _ in names], [key for _, key in names]]
 
 
+def _has_nul(name: object) -> bool:
+    """Whether a name cannot even be asked for: PostgreSQL has no such text."""
+    parts = name if isinstance(name, tuple) else (name,)
+    return any("\0" in part for part in parts)
+
+
 def _text_in(row: Any) -> str:
     return str(row[0])
 
@@ -117,8 +123,9 @@ class Names(Generic[_Name, _Nid]):
         self._aside: list[_Nid] = []
 
     async def find(self, conn: Connection, names: Iterable[_Name]) -> dict[_Name, _Nid]:
-        """The numbers of those names that have one."""
+        """The numbers of those names that have one; none that holds NUL does."""
         found, missing = self._recalled(names)
+        missing = [name for name in missing if not _has_nul(name)]
         if missing:
             found |= self._learn(await conn.fetch(self._kind.find, *self._kind.columns(missing)))
         return found
