@@ -11,6 +11,7 @@ from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
 from homeserver.errors import Forbidden, InvalidParam, MissingParam
 from homeserver.http import Json, Request, Routes
+from homeserver.push.notifications import NO_BADGE
 from homeserver.push.pushers import check_fields, check_key, written_data
 from homeserver.storage.pushers import Fields, Known
 
@@ -32,6 +33,8 @@ class PusherBody(msgspec.Struct):
     data: JsonObject | None = None
     append: bool = False
     enabled: bool | None = msgspec.field(name="org.matrix.msc3881.enabled", default=None)
+    counts_itself: bool = msgspec.field(name=NO_BADGE, default=False)
+    """Apps say so here, or in `data`, where it is kept (MSC4076)."""
 
 
 @routes.get("/_matrix/client/v3/pushers", auth=True)
@@ -69,7 +72,7 @@ def _fields(body: PusherBody) -> Fields:
         body.device_display_name or "",
         body.profile_tag,
         body.lang or "",
-        written_data(body.data or {}),
+        written_data({**(body.data or {}), **({NO_BADGE: True} if body.counts_itself else {})}),
         body.enabled,
     )
 

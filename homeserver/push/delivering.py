@@ -143,6 +143,8 @@ class Delivering:
                 return frozenset(), None
             unread = await self._count(pusher.user, pusher.user_id)
             notification = await self._of_event(pusher, waiting, subject, unread)
+        elif notifications.counts_itself(pusher):
+            return frozenset(), None
         else:
             unread = await self._count(pusher.user, pusher.user_id)
             if unread == pusher.unread:

@@ -13,6 +13,7 @@ from homeserver.storage.pushers import Pusher
 
 ENCRYPTED = "m.room.encrypted"
 ID_ONLY = "event_id_only"
+NO_BADGE = "org.matrix.msc4076.disable_badge_count"
 
 
 class Around(NamedTuple):
@@ -26,6 +27,11 @@ class Around(NamedTuple):
 def wants_content(pusher: Pusher) -> bool:
     """Whether the pusher asks for more than the event's ID."""
     return bool(orjson.loads(pusher.data).get("format") != ID_ONLY)
+
+
+def counts_itself(pusher: Pusher) -> bool:
+    """Whether the app does not want to be told how much is unread (MSC4076)."""
+    return orjson.loads(pusher.data).get(NO_BADGE) is True
 
 
 def url_of(pusher: Pusher) -> str:
@@ -54,9 +60,10 @@ def of_event(
         "event_id": event["event_id"],
         "room_id": event["room_id"],
         "prio": "high" if _is_urgent(event, tweaks) else "low",
-        "counts": {"unread": unread} if unread else {},
         "devices": [_device(pusher, tweaks)],
     }
+    if not counts_itself(pusher):
+        told["counts"] = {"unread": unread} if unread else {}
     if around is not None:
         told |= {"type": event["type"], "sender": event["sender"]}
         told |= {name: value for name, value in around._asdict().items() if value is not None}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from homeserver.push.notifications import NO_BADGE
 from tests.servers import Client, Hearth
 
 V3 = "/_matrix/client/v3"
@@ -75,6 +76,15 @@ async def test_switching_off_and_on_from_another_device(hearth: Hearth) -> None:
     off: dict[str, Any] = {ENABLED: False}
     await set_pusher(tablet, **off)
     assert await said() == (False, "TABLET")
+
+
+async def test_apps_that_count_themselves_say_so_either_way(hearth: Hearth) -> None:
+    ann = await hearth.user("ann")
+    data = {"url": URL, NO_BADGE: True}
+    for more in ({NO_BADGE: True, "data": {"url": URL}}, {"data": data}):
+        await set_pusher(ann, **more)
+        (found,) = (await ann.get(f"{V3}/pushers")).ok()["pushers"]
+        assert found["data"] == data
 
 
 async def test_one_key_for_several_people(hearth: Hearth) -> None:

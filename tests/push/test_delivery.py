@@ -14,6 +14,7 @@ from aiohttp import web
 
 from homeserver.config.settings import Push
 from homeserver.config.values import Duration
+from homeserver.push.notifications import NO_BADGE
 from homeserver.push.selecting import Selecting
 from homeserver.rooms.invite_rules import InviteRules
 from homeserver.storage import push_queue
@@ -317,6 +318,21 @@ async def test_counts_fall_as_one_reads(scene: Scene) -> None:
     await scene.settled()
     await scene.gateway.until_event(await scene.say())
     assert len(scene.gateway.told) == 7
+
+
+async def test_apps_that_count_themselves(scene: Scene) -> None:
+    """MSC4076: they are told of events, and never how many are unread."""
+    await scene.begin()
+    counting: dict[str, Any] = {NO_BADGE: True}
+    await set_pusher(scene.ben, scene.gateway, **counting)
+    first = await scene.say("one")
+    told = await scene.gateway.until_event(first)
+    assert told.keys() == {"event_id", "room_id", "prio", "devices"}
+    await scene.settled()
+    await scene.read(first)
+    await scene.settled()
+    await scene.gateway.until_event(await scene.say("two"))
+    assert len(scene.gateway.told) == 2
 
 
 async def test_what_was_read_or_taken_back_is_not_told(scene: Scene) -> None:
