@@ -13,12 +13,11 @@ from typing import Any
 from federation import canonical_json
 from federation.canonical_json import MAX_INTEGER, JsonObject, without
 from federation.errors import EventFormatError
-from federation.events import Event, assemble, check_format, check_size
+from federation.events import STICKY, Event, assemble, check_format, check_size
 from federation.hashing import content_hash, essential_bytes, reference_hash
 from federation.identifiers import EventID, RoomID, ServerName, UserID
 from federation.room_versions import EventIDFormat, RoomVersion
 from federation.signing import SigningKey, encode_base64
-from federation.sticky import STICKY
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,10 @@ Signatures = Mapping[str, Mapping[str, str]]
 """Server name to key ID to signature in base64."""
 
 
+STICKY = "msc4354_sticky"
+"""Where an event says how it sticks: beside its content."""
+
+
 class Event(msgspec.Struct, frozen=True, eq=False, dict=False, gc=False):
     """One event of a room, immutable; two are the same if their IDs are.
 
@@ -74,6 +78,8 @@ class Event(msgspec.Struct, frozen=True, eq=False, dict=False, gc=False):
     """What a redaction is about, from where this room version keeps it."""
     json: bytes
     """The event in federation format, as it was received or made."""
+    sticky: JsonObject | None = None
+    """What it says of how it sticks, right or not; see `federation.sticky`."""
 
     @property
     def membership(self) -> str | None:
@@ -181,6 +187,7 @@ def _event(fields: JsonObject, raw: bytes, version: RoomVersion, event_id: Event
         _ids(fields["auth_events"], with_hashes),
         EventID(redacts) if isinstance(redacts, str) and "\0" not in redacts else None,
         raw,
+        sticky if isinstance(sticky := fields.get(STICKY), dict) else None,
     )
 
 

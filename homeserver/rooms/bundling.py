@@ -50,7 +50,7 @@ class Bundling:
 
         """
         # "State events do not currently receive bundled aggregations."
-        parents = {event.nid: event for event in events if event.key is None}
+        parents = {event.nid: event for event in events if event.is_parent}
         kinds = await relations.kinds(conn, parents) if parents else {}
         found: Bundle = {}
         if REFERENCE in kinds:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from federation.events import STICKY
 from federation.identifiers import RoomID
-from federation.sticky import STICKY
 from homeserver.config.settings import DelayedEvents as Terms
 from homeserver.errors import Conflict, Forbidden, LimitExceeded, NotFound, TooLarge
 from homeserver.rooms.delayed_sending import DelayedSending, delay_hash

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
+from federation.events import STICKY
 from federation.identifiers import RoomID, UserID
-from federation.sticky import STICKY
 from homeserver.errors import Forbidden, MatrixError
 from homeserver.rooms.sending import Sending, Transaction
 from homeserver.storage import delayed_events

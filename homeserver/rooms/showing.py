@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass
 
 from federation.canonical_json import JsonObject
-from federation.events import Event, redacted
+from federation.events import STICKY, Event, redacted
 from federation.identifiers import ServerName, domain_of
-from federation.sticky import STICKY, sticks_until, sticky_part
+from federation.sticky import sticks_until
 from homeserver.rooms.bundling import Bundling
 from homeserver.rooms.moments import Moments
 from homeserver.rooms.standings import Reader, Standing, Standings
@@ -44,7 +44,7 @@ def client_event(event: Event) -> JsonObject:
         # Room version 11 moved it: servers give it in both places, to clients old and new.
         found["redacts"] = event.redacts
         found["content"] = {**event.content, "redacts": event.redacts}
-    sticky = sticky_part(event)
+    sticky = event.sticky
     if sticky is not None:
         found[STICKY] = sticky
     return found

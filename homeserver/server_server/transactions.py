@@ -13,10 +13,9 @@ import orjson
 
 from federation.canonical_json import JsonObject, decode_object, encode
 from federation.errors import CanonicalJSONError, EventFormatError, IdentifierError
-from federation.events import parse
+from federation.events import STICKY, parse
 from federation.identifiers import MAX_BYTES, EventID, RoomID, ServerName, parse_room_id
 from federation.room_versions import ROOM_VERSIONS
-from federation.sticky import STICKY
 from homeserver.e2ee.remote_updates import device_update, signing_keys
 from homeserver.errors import BadJson
 from homeserver.http import Auth, Reply, Request, Routes

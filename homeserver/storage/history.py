@@ -55,6 +55,8 @@ class Placed(NamedTuple):
     """As a redaction left it, if there was one."""
     lifetime: int | None = None
     """How long messages are kept, as the room's state asks for it now, in milliseconds."""
+    is_parent: bool = False
+    """Of an event that is no state event: whether any is related to it."""
 
     @property
     def pos(self) -> int | None:
@@ -77,7 +79,8 @@ async def page(
         f"""
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
                e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
-               e.json
+               e.json, e.state_key_nid IS NULL
+               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid)
           FROM events e
           LEFT JOIN state_changes c
             ON c.room_nid = e.room_nid AND c.pos = e.room_order >> 24
@@ -112,7 +115,8 @@ async def pages(
         """
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
                e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
-               e.json
+               e.json, e.state_key_nid IS NULL
+               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid)
           FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
                AS span (room_nid, after, before, most)
          CROSS JOIN LATERAL (
@@ -155,7 +159,8 @@ async def live(
         """
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
                e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
-               e.json
+               e.json, e.state_key_nid IS NULL
+               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid)
           FROM (SELECT e.*
                   FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
                        AS span (room_nid, after, up_to)
@@ -194,7 +199,8 @@ async def by_nid(conn: Connection, nids: Iterable[EventNid]) -> dict[EventNid, P
         """
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
                e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
-               e.json
+               e.json, e.state_key_nid IS NULL
+               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid)
           FROM events e
           LEFT JOIN state_changes c
             ON c.room_nid = e.room_nid AND c.pos = e.room_order >> 24
@@ -214,7 +220,8 @@ async def by_id(conn: Connection, room: RoomNid, event_id: EventID) -> Placed | 
         """
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
                e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
-               e.json
+               e.json, e.state_key_nid IS NULL
+               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid)
           FROM event_ids i
           JOIN events e ON e.event_nid = i.event_nid
           LEFT JOIN state_changes c
@@ -313,6 +320,6 @@ async def _placed(rows: Sequence[Any]) -> list[Placed]:
 
 
 def _read(row: Any) -> Placed:
-    nid, room, order, key, group, by, replaces, fate, event_id, version, lifetime, raw = row
+    nid, room, order, key, group, by, replaces, fate, event_id, version, lifetime, raw, parent = row
     event = load_event(raw, event_id, version)
-    return Placed(nid, room, order, key, group, by, replaces, _FATES[fate], event, lifetime)
+    return Placed(nid, room, order, key, group, by, replaces, _FATES[fate], event, lifetime, parent)
