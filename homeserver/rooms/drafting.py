@@ -96,10 +96,18 @@ class Work:
     def add(self, submission: Submission) -> Written | Denied:
         """Make the submission's events, or say which rule the first bad one breaks."""
         before = self.tips, dict(self.changed), list(self.made)
+        found: Written | Denied | None = None
+        try:
+            found = self._add(submission)
+        finally:
+            if not isinstance(found, Written):
+                self.tips, self.changed, self.made = before
+        return found
+
+    def _add(self, submission: Submission) -> Written | Denied:
         events = []
         for event in self._events(submission):
             if isinstance(event, Denied):
-                self.tips, self.changed, self.made = before
                 return event
             events.append(event)
         return Written(submission, tuple(events))

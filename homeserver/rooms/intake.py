@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 
 from federation.building import Signer
 from federation.decision import Denied
-from federation.errors import FederationError
 from federation.events import Event, StateKey
 from federation.identifiers import EventID, RoomID
 from federation.room_versions import RoomVersion
@@ -75,10 +74,10 @@ class _Waiting:
     is_suspect: bool = False
     """Whether it may have been sent before."""
 
-    def settle(self, answer: Answer | _Policed | FederationError) -> None:
+    def settle(self, answer: Answer | _Policed | Exception) -> None:
         if self.answer.done():
             return  # whoever asked has gone
-        if isinstance(answer, FederationError):
+        if isinstance(answer, Exception):
             self.answer.set_exception(answer)
         else:
             self.answer.set_result(answer)
@@ -303,7 +302,7 @@ class Intake:
                     continue
                 try:
                     found = room.work.add(waiting.submission)
-                except FederationError as error:
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is nobody else's
                     waiting.settle(error)
                     continue
                 if isinstance(found, Denied):

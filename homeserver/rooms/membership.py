@@ -30,7 +30,7 @@ from homeserver.rooms.intake import Intake
 from homeserver.rooms.notice_rooms import check_may_leave
 from homeserver.rooms.posting import post_all
 from homeserver.rooms.remote import RemoteRooms
-from homeserver.rooms.restricted import allowed_rooms
+from homeserver.rooms.restricted import allowed_rooms, join_rule
 from homeserver.rooms.wholeness import Wholeness
 from homeserver.storage import invites, memberships, partial_rooms
 from homeserver.storage.numbers import UserNid
@@ -130,7 +130,7 @@ class Memberships:
             # Others know whether they were put out once.
             await self._join_through_others(user, room_id, via, content)
             return
-        if rules.get("join_rule") in _RESTRICTED and not _is_invited(state.get(member)):
+        if join_rule(rules) in _RESTRICTED and not _is_invited(state.get(member)):
             try:
                 authoriser = await self.authoriser(user, room_id, rules)
             except (UnableToAuthorise, UnableToGrant):

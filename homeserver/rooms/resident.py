@@ -37,6 +37,7 @@ from homeserver.rooms.membership import JOIN_RULES, Memberships
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.receiving import ACL, may_speak
 from homeserver.rooms.remote_events import Preview, RemoteEvents
+from homeserver.rooms.restricted import join_rule
 from homeserver.rooms.server_views import ServerViews
 from homeserver.rooms.stripped import KEYS, stripped
 from homeserver.storage import federation_reads, history, invites, memberships, received
@@ -345,7 +346,7 @@ class Resident:
         content: JsonObject = {"membership": what}
         state = await self._current.read(conn, room_id, [JOIN_RULES, ("m.room.member", user)])
         rules = state[JOIN_RULES].content if JOIN_RULES in state else {}
-        if what != "join" or rules.get("join_rule") not in {"restricted", "knock_restricted"}:
+        if what != "join" or join_rule(rules) not in {"restricted", "knock_restricted"}:
             return content
         member = state.get(("m.room.member", user))
         if member is not None and member.membership in {"invite", "join"}:

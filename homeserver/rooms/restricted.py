@@ -1,4 +1,4 @@
-"""Rooms that let in the members of other rooms.
+"""Whom join rules let in, and of rooms that let in the members of other rooms, which those are.
 
 https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
 """
@@ -23,3 +23,9 @@ def allowed_rooms(rules: Mapping[str, Any]) -> list[RoomID]:
             with suppress(IdentifierError):
                 found.append(parse_room_id(name if isinstance(name, str) else ""))
     return found
+
+
+def join_rule(rules: Mapping[str, Any]) -> str:
+    """The join rule that a content names; nothing if it is no text, which lets nobody in."""
+    rule = rules.get("join_rule")
+    return rule if isinstance(rule, str) else ""

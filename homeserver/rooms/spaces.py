@@ -20,7 +20,7 @@ from homeserver.errors import Forbidden, InvalidParam, NotFound
 from homeserver.peers.peers import Peers
 from homeserver.rooms.current import CREATE
 from homeserver.rooms.describing import KEYS, described, summarised, told
-from homeserver.rooms.restricted import allowed_rooms
+from homeserver.rooms.restricted import allowed_rooms, join_rule
 from homeserver.storage import memberships, public_rooms, room_states
 from homeserver.storage.batch import Membership
 from homeserver.storage.numbers import RoomNid, UserNid
@@ -336,7 +336,7 @@ def _doors(state: Mapping[StateKey, Event]) -> Sequence[str] | None:
     """The rooms whose members may see a room from outside; `None`: everybody may."""
     create = state.get(CREATE)
     rules = state.get(("m.room.join_rules", ""))
-    rule = rules.content.get("join_rule") if rules else None
+    rule = join_rule(rules.content) if rules else ""
     shown = state.get(("m.room.history_visibility", ""))
     if _is_open(rule, create.version if create else None):
         return None

@@ -3,12 +3,15 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from federation.auth import authorise
 from federation.building import Draft
 from federation.decision import Denied
 from federation.errors import EventSizeError
+from federation.events import Event
 from federation.identifiers import EventID, RoomID
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.rooms.drafting import Submission, Written
@@ -124,6 +127,30 @@ async def test_one_that_is_too_large_harms_nobody_else(one: Worker) -> None:
     )
     assert isinstance(large, EventSizeError)
     assert isinstance(small, Written)
+
+
+async def test_what_fails_is_nobody_elses(
+    one: Worker, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is wrong with a submission: those beside it are written, in a line."""
+    found = authorise
+
+    def failing(event: Event, state: Any) -> Any:
+        if event.content.get("body") == "poison":
+            raise TypeError("unhashable")
+        return found(event, state)
+
+    monkeypatch.setattr("homeserver.rooms.drafting.authorise", failing)
+    room_id = await one.create()
+    texts = ("before", "poison", "after", "poison", "last")
+    answers = await asyncio.gather(*(one.say(room_id, t) for t in texts), return_exceptions=True)
+    for text, answer in zip(texts, answers, strict=True):
+        assert isinstance(answer, TypeError if text == "poison" else Written)
+    bad = Submission([Draft("m.room.message", ANN, {"body": t}, None, room_id) for t in texts])
+    with pytest.raises(TypeError):
+        await one.intake.submit(room_id, bad)
+    assert isinstance(await one.say(room_id, "and on"), Written)
+    await check_one_line(conn)
 
 
 async def test_the_same_state_again_is_no_event(one: Worker, conn: Connection) -> None:
