@@ -10,6 +10,7 @@ from federation.errors import IdentifierError
 from federation.events import Event, StateKey
 from federation.identifiers import parse_room_alias, parse_room_id
 from homeserver.accounts.profile_fields import is_mxc_uri
+from homeserver.rooms.topics import plain_topic
 from homeserver.storage.public_rooms import Counted
 
 KEYS: tuple[StateKey, ...] = tuple(
@@ -40,9 +41,10 @@ def described(counted: Counted, state: Mapping[StateKey, Event]) -> JsonObject:
         "guest_can_join": _says(state, "guest_access") == "can_join",
         "join_rule": _says(state, "join_rules", "join_rule") or "invite",
     }
+    topic = state.get(("m.room.topic", ""))
     texts = {
         "name": _says(state, "name", "name"),
-        "topic": _says(state, "topic", "topic"),
+        "topic": plain_topic(topic.content) if topic else None,
         "avatar_url": _says(state, "avatar", "url"),
         "canonical_alias": _says(state, "canonical_alias", "alias"),
         "room_type": _says(state, "create", "type"),

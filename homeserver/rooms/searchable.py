@@ -6,6 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#room_events
 from collections.abc import Iterable, Iterator, Mapping
 
 from federation.events import Event
+from homeserver.rooms.topics import plain_texts
 from homeserver.storage.batch import SearchKey, SearchRow
 from homeserver.storage.state_groups import EventNid
 
@@ -31,15 +32,8 @@ def row_of(event: Event, nid: EventNid) -> SearchRow | None:
     name, key = _KEYS[event.type]
     texts = [event.content.get(name)]
     if key is SearchKey.TOPIC:
-        texts += _plain_topics(event.content.get("m.topic"))
+        texts += plain_texts(event.content) or []
     # What the database cannot hold separates words.
     found = " ".join(text.replace("\0", " ") for text in texts if isinstance(text, str))
     text = found.encode(errors="replace").decode()
     return SearchRow(nid, key, text) if text else None
-
-
-def _plain_topics(topic: object) -> list[object]:
-    """The `body` of the `text/plain` representations in `m.topic`."""
-    said = topic.get("m.text") if isinstance(topic, dict) else None
-    found = [one for one in said if isinstance(one, dict)] if isinstance(said, list) else []
-    return [o.get("body") for o in found if o.get("mimetype", "text/plain") == "text/plain"]

@@ -11,6 +11,7 @@ from tests.servers import Client, Hearth
 
 V1 = "/_matrix/client/v1"
 V3 = "/_matrix/client/v3"
+HTML = {"mimetype": "text/html", "body": "<b>new</b>"}
 
 
 async def room(owner: Client, name: str, **more: Any) -> str:
@@ -155,6 +156,24 @@ async def test_a_room_from_outside(hearth: Hearth) -> None:
     assert (await ann.get(f"{V1}/room_summary/{hall}")).ok()["membership"] == "join"
     assert "membership" not in (await hearth.anybody.get(f"{V1}/room_summary/{hall}")).ok()
     assert (await ben.get(f"{V1}/room_summary/!nothing:one.test")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("content", "topic"),
+    [
+        ({"topic": "old"}, "old"),
+        ({"topic": "old", "m.topic": {"m.text": [HTML, {"body": "new"}]}}, "new"),
+        ({"topic": "old", "m.topic": {"m.text": [HTML]}}, None),
+        ({"topic": "old", "m.topic": {"m.text": [5, {}, {"body": 5}]}}, None),
+        ({"topic": "old", "m.topic": {"m.text": "new"}}, "old"),
+        ({"topic": 5, "m.topic": []}, None),
+    ],
+)
+async def test_topics_in_plain_text(hearth: Hearth, content: Any, topic: str | None) -> None:
+    ann = await hearth.user("ann")
+    hall = await room(ann, "Hall", initial_state=[{"type": "m.room.topic", "content": content}])
+    summary = (await ann.get(f"{V1}/room_summary/{hall}")).ok()
+    assert summary.get("topic") == topic
 
 
 async def test_across_servers(pair: tuple[Hearth, Hearth]) -> None:
