@@ -27,6 +27,7 @@ class HierarchyQuery(msgspec.Struct):
     limit: Positive = MOST
     max_depth: Annotated[int, msgspec.Meta(ge=0)] | None = None
     start: str | None = msgspec.field(name="from", default=None)
+    via: list[str] = msgspec.field(name="org.matrix.msc4235.via", default_factory=list)
 
 
 class ViaQuery(msgspec.Struct):
@@ -40,7 +41,8 @@ async def get_space_hierarchy(
     request: Request, house: House, query: HierarchyQuery, who: Session
 ) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidhierarchy"""
-    wish = Wish(query.suggested_only, query.max_depth, query.limit, query.start)
+    via = [parsed("via", name, parse_server_name) for name in query.via[:_MOST_SERVERS]]
+    wish = Wish(query.suggested_only, query.max_depth, query.limit, query.start, via)
     return await house.spaces.hierarchy(Viewer(who.user), room_id(request), wish)
 
 

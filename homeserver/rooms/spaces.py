@@ -90,6 +90,8 @@ class Wish(NamedTuple):
     max_depth: int | None = None
     limit: int = MOST
     start: str | None = None
+    via: Sequence[ServerName] = ()
+    """Servers to ask of the room at the top, if we are not in it."""
 
 
 class Spaces:
@@ -117,7 +119,7 @@ class Spaces:
         digest = _digest(room_id, wish)
         start, limit = _read(wish.start, digest), max(1, min(wish.limit, MOST))
         rooms: list[JsonObject] = []
-        pending: list[tuple[RoomID, Sequence[ServerName], int]] = [(room_id, (), 0)]
+        pending: list[tuple[RoomID, Sequence[ServerName], int]] = [(room_id, wish.via, 0)]
         told: dict[RoomID, JsonObject] = {}
         done: set[RoomID] = set()
         closed: set[RoomID] = set()

@@ -192,6 +192,13 @@ async def test_across_servers(pair: tuple[Hearth, Hearth]) -> None:
     eve = await there.user("eve")
     (await eve.post(f"{V3}/join/{mine}")).ok()
     assert await tree(eve, mine) == ["mine", "top", "open"], "who is invited is another"
+    fay = await there.user("fay")
+    assert (await fay.get(f"{V1}/rooms/{open_room}/hierarchy")).status == 403
+    via = {"org.matrix.msc4235.via": here.name}
+    assert await tree(fay, open_room, **via) == ["open"]
+    wrong = await fay.get(f"{V1}/rooms/{secret}/hierarchy", **{"org.matrix.msc4235.via": "!"})
+    assert (wrong.status, wrong.errcode) == (400, "M_INVALID_PARAM")
+    assert (await fay.get(f"{V1}/rooms/{secret}/hierarchy", **via)).status == 403
     summary = (await ben.get(f"{V1}/room_summary/{open_room}", via=here.name)).ok()
     assert (summary["name"], summary["num_joined_members"]) == ("open", 1)
     assert (await ben.get(f"{V1}/room_summary/{secret}", via=here.name)).status == 404
