@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from federation import x_matrix
 from federation.canonical_json import JsonObject
-from federation.errors import AddressRefusedError
+from federation.errors import AddressRefusedError, IdentifierError
 from federation.identifiers import ServerName, split_server_name
 from federation.net.addresses import AddressPolicy
 from federation.net.client import FederationClient
@@ -140,9 +140,12 @@ class Peers:
 
 
 def is_allowed(settings: Federation, server: ServerName) -> bool:
-    """Whether the settings let us deal with a server."""
-    # A dot at the end of a name makes it no other one for the DNS.
-    host = split_server_name(server).host.lower().rstrip(".")
+    """Whether the settings let us deal with a server; not with what is the name of none."""
+    try:
+        # A dot at the end of a name makes it no other one for the DNS.
+        host = split_server_name(server).host.lower().rstrip(".")
+    except IdentifierError:
+        return False
     names = (host, server.lower())
     if not settings.enabled or _matches(settings.denied_servers, names):
         return False

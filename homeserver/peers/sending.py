@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from federation.errors import FederationError, HttpError
-from federation.identifiers import ServerName, domain_of
+from federation.identifiers import ServerName, domain_of, is_user_id
 from federation.net.target import encode_target
 from federation.net.transport import Limits
 from homeserver.config.settings import Federation
@@ -211,12 +211,14 @@ class Sending:
         me = await self._me_as_server(conn)
         in_rooms = await self._company.servers_of(conn, {event.room for event in ours}, me)
         # Whose membership it is, their server is told, in the room or not any more.
-        named = {domain_of(event.member) for event in ours if event.member}
+        members = {event.member for event in ours if event.member and is_user_id(event.member)}
+        named = {domain_of(member) for member in members}
         nids = await self._process.numbers.servers.intern(conn, named)
         found = []
         for event in ours:
             servers = set(in_rooms[event.room] - self._away)
-            if event.member and not _is_invitation(event):
+            # No rule says that a membership's key must be a user's ID.
+            if event.member in members and not _is_invitation(event):
                 servers.add(nids[domain_of(event.member)])
             found += [(event, server) for server in sorted(servers - self._barred - {me})]
         return found

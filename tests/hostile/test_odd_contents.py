@@ -102,6 +102,7 @@ async def test_odd_contents(scene: Scene, seed: int) -> None:
     rng, peer, eve = random.Random(f"odd {seed}"), scene.peer, scene.peer.user("eve")
     levels = {"users": {scene.ann.user_id: 100, eve: 100}}
     await took(scene, await ours(scene, "m.room.power_levels", levels))
+    await watch(scene)
     taken = 0
     for _ in range(_SHOTS):
         event = shot(rng, scene)
@@ -117,6 +118,18 @@ async def test_odd_contents(scene: Scene, seed: int) -> None:
     room_id = (await scene.ann.post(f"{V3}/createRoom")).ok()["room_id"]
     said = {"msgtype": "m.text", "body": "still here"}
     (await scene.ann.put(f"{V3}/rooms/{room_id}/send/m.room.message/1", said)).ok()
+
+
+async def watch(scene: Scene) -> None:
+    """Ann is told on her phone of all that may concern her."""
+    pusher = {"kind": "http", "app_id": "test", "pushkey": "x", "app_display_name": "x",
+              "device_display_name": "x", "lang": "en", "data": {
+              "url": f"https://{scene.peer.name}/_matrix/push/v1/notify"}}  # fmt: skip
+    (await scene.ann.post(f"{V3}/pushers/set", pusher)).ok()
+    rule = {"actions": ["notify"], "conditions": [
+        {"kind": "event_property_contains", "key": "content.via", "value": "x"},
+        {"kind": "event_match", "key": "content.name", "pattern": "*"}]}  # fmt: skip
+    (await scene.ann.put(f"{V3}/pushrules/global/override/odd", rule)).ok()
 
 
 async def everybody_is_answered(scene: Scene) -> None:

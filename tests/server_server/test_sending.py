@@ -12,12 +12,14 @@ from typing import Any
 
 from aiohttp import web
 
+from federation.building import Draft
 from federation.canonical_json import JsonObject
-from federation.identifiers import RoomID
+from federation.identifiers import RoomID, UserID
 from homeserver.config.settings import Federation
 from homeserver.config.values import Duration
 from homeserver.peers.pauses import Pace
 from homeserver.peers.sending import _MOST_BYTES_WAITING, _TOLD_OFTEN, DUTY
+from homeserver.rooms.drafting import Submission
 from homeserver.storage import outgoing
 from homeserver.storage.outgoing import Edu
 from tests.database import Server
@@ -309,6 +311,21 @@ async def _below(hearth: Hearth, query: str, most: int) -> bool:
 
 def _numbers(content: JsonObject) -> list[int]:
     return [one["nr"] for devices in content["messages"].values() for one in devices.values()]
+
+
+async def test_memberships_of_nobody(scene: Scene) -> None:
+    """No rule asks that a membership's key be a user's ID: nobody is told of it but the room."""
+    # Clients are refused; here is what an older version may have let in.
+    intake = scene.hearth.parts.rooms.intake
+    for key in ("", "x", "@", "@x", "@x:", "@x:not a server", ":" + "y" * 200):
+        draft = Draft("m.room.member", UserID(scene.ann.user_id), {"membership": "leave"}, key,
+                      scene.room.room_id)  # fmt: skip
+        await intake.submit(scene.room.room_id, Submission([draft]))
+    await scene.say("after all")
+    await eventually(lambda: _when("after all" in _texts(scene.peer.told)))
+    keys = {pdu.get("state_key") for txn in scene.peer.told for pdu in txn["pdus"]}
+    assert keys >= {"", "x", "@x:"}
+    await eventually(lambda: _queued_are(scene.hearth, 0))
 
 
 async def test_who_says_that_it_is_gone_is_believed_for_long(
