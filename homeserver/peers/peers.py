@@ -4,6 +4,7 @@ https://spec.matrix.org/v1.19/server-server-api/
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fnmatch import fnmatchcase
@@ -29,11 +30,32 @@ from homeserver.config.settings import Federation, Outgoing, Settings
 from homeserver.storage.process import Process
 from homeserver.storage.server_keys import PostgresKeyStore
 
+_LATELY = 600.0
+"""Seconds for which a server that has answered is thought to be there."""
+_MOST_REMEMBERED = 10_000
+
 
 class PeerClient(FederationClient):
     """Asks other servers, but only those that the settings let us deal with."""
 
-    policy: Federation
+    def __init__(
+        self,
+        policy: Federation,
+        server: ServerName,
+        key: SigningKey,
+        discovery: Discovery,
+        transport: Transport,
+    ) -> None:
+        limits = Limits(total=policy.request_timeout.seconds)
+        super().__init__(
+            server_name=server, key=key, discovery=discovery, transport=transport, limits=limits
+        )
+        self.policy = policy
+        self._answered: OrderedDict[ServerName, float] = OrderedDict()
+
+    def has_answered(self, server: ServerName) -> bool:
+        """Whether the server answered anything lately, as far as this process knows."""
+        return time.monotonic() < self._answered.get(server, -_LATELY) + _LATELY
 
     @asynccontextmanager
     async def stream(
@@ -51,6 +73,10 @@ class PeerClient(FederationClient):
             raise AddressRefusedError("the settings say not to deal with this server")
         streamed = super().stream(method, destination, uri, content, signed=signed, limits=limits)
         async with streamed as reply:
+            self._answered[destination] = time.monotonic()
+            self._answered.move_to_end(destination)
+            if len(self._answered) > _MOST_REMEMBERED:
+                self._answered.popitem(last=False)
             yield reply
 
 
@@ -73,15 +99,10 @@ class Peers:
         self._resolver = AioDnsResolver()
         self._transport = _transport(settings.outgoing, self._resolver)
         self._well_known = WellKnown(self._transport, time.time)
-        limits = Limits(total=settings.federation.request_timeout.seconds)
+        discovery = Discovery(self._resolver, self._well_known)
         self.client = PeerClient(
-            server_name=process.server,
-            key=key,
-            discovery=Discovery(self._resolver, self._well_known),
-            transport=self._transport,
-            limits=limits,
+            settings.federation, process.server, key, discovery, self._transport
         )
-        self.client.policy = settings.federation
         self.store = PostgresKeyStore(process.database)
         self.keys = KeyRing(
             process.server,

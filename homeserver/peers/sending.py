@@ -276,7 +276,9 @@ class Sending:
                 await outgoing.forget(conn, server)
             return
         wait = standing.retry_ts - self._process.now()
-        is_proven = standing.was_tried and not standing.pause
+        is_proven = not standing.pause and (
+            standing.was_tried or self._peers.client.has_answered(name)
+        )
         while True:
             if wait > 0:
                 is_proven = await self._pauses.leave_alone(server, wait / 1000)
