@@ -13,7 +13,7 @@ from federation.errors import FederationError, ResponseFormatError
 from federation.events import Event
 from federation.identifiers import EventID, RoomID, ServerName, UserID, domain_of
 from homeserver.ending import end
-from homeserver.logs import get_logger
+from homeserver.logs import error_id, get_logger
 from homeserver.rooms.claims import Claims
 from homeserver.rooms.intake import Means
 from homeserver.rooms.judging import CREATE, States
@@ -23,7 +23,7 @@ from homeserver.rooms.rows import membership_of
 from homeserver.storage import memberships, partial_rooms, received
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.partial_rooms import Entry, Member, Partial
-from homeserver.storage.pool import OwnConnection
+from homeserver.storage.pool import OwnConnection, may_succeed
 from homeserver.storage.process import Process
 from homeserver.storage.state_groups import StateGroup
 
@@ -139,12 +139,22 @@ class Completing:
             work.result()
             self._pauses.pop(room_id, None)
         except (FederationError, TimeoutError) as error:
-            pause = min(2 * self._pauses.get(room_id, _FIRST_PAUSE // 2), _LONGEST_PAUSE)
-            self._pauses[room_id] = pause
             log.info("the members of a room cannot be had yet", room=room_id, reason=str(error))
-            await self._put_off(partial, pause)
+            await self._leave_alone(partial)
+        except Exception as error:
+            if may_succeed(error):
+                raise
+            # One room's trouble is not another's.
+            log.exception("a room cannot be completed", error_id=error_id())
+            await self._leave_alone(partial)
         finally:
             await end(work)
+
+    async def _leave_alone(self, partial: Partial) -> None:
+        """Try again later, after a longer pause than last time."""
+        pause = min(2 * self._pauses.get(partial.room_id, _FIRST_PAUSE // 2), _LONGEST_PAUSE)
+        self._pauses[partial.room_id] = pause
+        await self._put_off(partial, pause)
 
     async def _put_off(self, partial: Partial, pause: int) -> None:
         async with self._process.database.reader() as conn:

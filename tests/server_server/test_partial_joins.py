@@ -13,10 +13,12 @@ from aiohttp import web
 from federation.building import Signer
 from federation.events import Event
 from federation.identifiers import UserID
+from homeserver.rooms.rejudging import Rejudging
 from homeserver.storage import partial_rooms
+from homeserver.storage.partial_rooms import Partial
 from tests.server_server.conftest import V3
 from tests.server_server.peer import V1, Peer, Room
-from tests.servers import Client, Hearth
+from tests.servers import Client, Hearth, eventually
 
 Federated = tuple[Hearth, Peer]
 _MEMBERS = 12
@@ -42,12 +44,17 @@ class Hall:
         async with self.hearth.parts.base.process.database.reader() as conn:
             return await partial_rooms.is_partial(conn, self.room.room_id)
 
-    async def complete(self) -> None:
-        """The peer tells the members."""
-        self.peer.lies.clear()
+    async def is_whole_by_now(self) -> bool:
+        """Whether it is; all rooms are looked at at once."""
         async with self.hearth.parts.base.process.database.reader() as conn:
             await conn.fetch("UPDATE partial_rooms SET next_ts = 0")
         self.hearth.parts.federating.completing.rouse()
+        return not await self.is_partial()
+
+    async def complete(self) -> None:
+        """The peer tells the members."""
+        self.peer.lies.clear()
+        await self.is_whole_by_now()
         async with asyncio.timeout(10):
             while await self.is_partial():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
@@ -231,6 +238,35 @@ async def test_what_was_rejected_too_soon_is_taken_in_the_end(hall: Hall) -> Non
     shown = {e["type"]: e["event_id"] for e in (await hall.ann.get(f"{hall.path}/state")).ok()}
     assert shown["m.room.topic"] == topic.event_id
     assert shown["m.room.power_levels"] == unseen.event_id
+
+
+async def test_a_room_that_cannot_be_completed_harms_no_other(
+    federated: Federated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is wrong with it: it is tried again later, the others are completed."""
+    bad = await _hall(federated)
+    hearth, peer = federated
+    room = peer.found(peer.user("olga"))
+    good = Hall(hearth, peer, bad.ann, room)
+    for member in map(good.member, range(_MEMBERS)):
+        peer.say_state(room, "m.room.member", {"membership": "join"}, member, member)
+    peer.lies["state_ids"] = peer.lies["state"] = _silent
+    for hall in (bad, good):
+        (await hall.ann.post(f"{V3}/join/{quote(hall.room.room_id)}?via={peer.name}")).ok()
+    found, failures = Rejudging.rejudge, list[Partial]()
+
+    async def failing(self: Rejudging, conn: Any, partial: Partial, states: Any) -> Any:
+        if partial.room_id == bad.room.room_id and len(failures) < 2:
+            failures.append(partial)
+            raise KeyError(partial.room_id)
+        return await found(self, conn, partial, states)
+
+    monkeypatch.setattr(Rejudging, "rejudge", failing)
+    await good.complete()
+    assert await good.members() == good.everybody
+    await eventually(bad.is_whole_by_now, 20)
+    assert len(failures) == 2
+    assert await bad.members() == bad.everybody
 
 
 async def test_what_members_change_meanwhile_stands(hall: Hall) -> None:
