@@ -42,7 +42,10 @@ from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
 
 MOST_INVITES = 100
-MOST_STATE = 1000
+MOST_STATE = 10_000
+_AT_ONCE = 1000
+"""Events with which a room begins, whole or not at all; more come after them, as many at a time:
+nobody else's room waits for that long."""
 _MOST_LATER = 1000
 """Milliseconds that a create event may be ahead of its time."""
 
@@ -138,7 +141,9 @@ class Creation:
             if new.alias is not None:
                 await self._reserve(wish.user, new.alias, room_id)
             try:
-                await post_all(self._intake, room_id, drafts, created)
+                await post_all(self._intake, room_id, drafts[:_AT_ONCE], created)
+                for start in range(_AT_ONCE, len(drafts), _AT_ONCE):
+                    await post_all(self._intake, room_id, drafts[start : start + _AT_ONCE])
             except MatrixError as error:
                 if new.alias is not None:
                     await self._release(new.alias)

@@ -161,3 +161,19 @@ async def test_many_at_the_same_moment_are_rooms_of_their_own(hearth: Hearth) ->
     rooms = {answer.ok()["room_id"] for answer in answers}
     assert len(rooms) == 30
     assert set((await ann.get(f"{V3}/joined_rooms")).ok()["joined_rooms"]) == rooms
+
+
+async def test_a_room_with_a_lot_of_state(hearth: Hearth) -> None:
+    """More than is written in one piece: all is there, and who is invited comes last."""
+    ann, bob = await hearth.user("ann"), await hearth.user("bob")
+    many = [{"type": "m.x", "state_key": f"{n}", "content": {"n": n}} for n in range(1500)]
+    wanted = {"initial_state": many, "name": "Hall", "invite": [bob.user_id]}
+    room_id = (await ann.post(f"{V3}/createRoom", wanted)).ok()["room_id"]
+    state = (await ann.get(f"{V3}/rooms/{room_id}/state")).ok()
+    entries = {(event["type"], event["state_key"]): event["content"] for event in state}
+    assert all(entries["m.x", f"{n}"] == {"n": n} for n in range(1500))
+    assert entries["m.room.name", ""] == {"name": "Hall"}
+    assert entries["m.room.member", bob.user_id]["membership"] == "invite"
+    too_many = [*many * 6, *many]
+    refused = await ann.post(f"{V3}/createRoom", {"initial_state": too_many})
+    assert (refused.status, refused.errcode) == (413, "M_TOO_LARGE")
