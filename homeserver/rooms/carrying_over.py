@@ -14,7 +14,7 @@ from federation.errors import IdentifierError
 from federation.identifiers import RoomID, parse_room_id
 from homeserver.accounts.account_data import AccountData
 from homeserver.errors import NotFound, TooLarge
-from homeserver.rooms.current import CREATE, Current
+from homeserver.rooms.current import Current
 from homeserver.storage import aliases, memberships
 from homeserver.storage.batch import Membership
 from homeserver.storage.numbers import RoomNid, UserNid
@@ -85,8 +85,8 @@ class CarryingOver:
     async def _predecessor(self, user: UserNid, room_id: RoomID) -> RoomID | None:
         """The room that this one replaces, and says so itself, if the user is or was in it."""
         async with self._process.database.reader() as conn:
-            state = await self._current.read(conn, room_id, [CREATE])
-            named = state[CREATE].content.get("predecessor") if CREATE in state else None
+            created = await self._current.created(conn, room_id)
+            named = created.content.get("predecessor") if created else None
             before = _room_id(named.get("room_id")) if isinstance(named, dict) else None
             if before is None or before == room_id:
                 return None

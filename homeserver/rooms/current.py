@@ -43,6 +43,12 @@ class Current:
         head = (await self._heads.get(conn, {room: list(keys)})).get(room)
         return head if head and head.version else None
 
+    async def created(self, conn: Connection, room_id: RoomID) -> Event | None:
+        """The create event, which never changes; `None` if there is no such room here."""
+        head = await self.late_head(conn, room_id, [CREATE])
+        tip = head.known.get(CREATE) if head else None
+        return tip.event if tip else None
+
     async def heads(
         self, conn: Connection, room_ids: Iterable[RoomID], keys: Iterable[StateKey] = ()
     ) -> list[Head]:
@@ -59,9 +65,7 @@ class Current:
         """Those of the entries that there are; nothing of a room that is not here."""
         wanted = list(keys)
         head = await self.head(conn, room_id, wanted)
-        if head is None:
-            return {}
-        return {key: tip.event for key in wanted if (tip := head.known.get(key))}
+        return entries(head, wanted) if head else {}
 
     async def levels(self, conn: Connection, room_id: RoomID) -> PowerLevels | None:
         """The power levels; `None` if there is no such room here."""
@@ -69,3 +73,8 @@ class Current:
         if CREATE not in state:
             return None
         return PowerLevels(state[CREATE], state.get(POWER_LEVELS))
+
+
+def entries(head: Head, keys: Iterable[StateKey]) -> dict[StateKey, Event]:
+    """Those of the entries that there are, as far as the head knows them."""
+    return {key: tip.event for key in keys if (tip := head.known.get(key))}

@@ -65,26 +65,34 @@ class Heads:
         self._states = states
         self._budget = budget
         self._heads: OrderedDict[RoomNid, Head] = OrderedDict()
-        self._weights: dict[RoomNid, int] = {}
+        self._weights: dict[RoomNid, tuple[int, int]] = {}
+        """And how many entries were known when it was weighed."""
         self._used = 0
 
     def put(self, head: Head) -> None:
         """Keep what the room has become."""
-        weight = _weight(head)
+        weight, counted = self._weigh(head)
         if weight > self._budget // _LARGEST_SHARE:
             head = replace(head, known={})
-            weight = _weight(head)
+            weight, counted = _weight(head), 0
         self._heads[head.room] = head
         self._heads.move_to_end(head.room)
-        self._used += weight - self._weights.get(head.room, 0)
-        self._weights[head.room] = weight
+        self._used += weight - self._weights.get(head.room, _UNKNOWN)[0]
+        self._weights[head.room] = weight, counted
         while self._used > self._budget and len(self._heads) > 1:
             self.drop(next(iter(self._heads)))
 
     def drop(self, room: RoomNid) -> None:
         """Forget a head, say because it turned out to be of the past."""
         if self._heads.pop(room, None):
-            self._used -= self._weights.pop(room)
+            self._used -= self._weights.pop(room)[0]
+
+    def _weigh(self, head: Head) -> tuple[int, int]:
+        """The weight, and how many entries it counts; not anew for every few of very many."""
+        weight, counted = self._weights.get(head.room, _UNKNOWN)
+        if weight and 0 <= len(head.known) - counted <= counted // _SLACK:
+            return weight, counted
+        return _weight(head), len(head.known)
 
     async def drop_old(self, conn: Connection, rooms: Iterable[RoomNid]) -> set[RoomNid]:
         """Forget those of the rooms' heads that are of the past; answer which."""
@@ -140,6 +148,11 @@ class Heads:
 
 _LARGEST_SHARE = 16
 """A head that would take more of the budget than this part of it forgets what it knew."""
+
+
+_SLACK = 16
+"""What part of the entries of a head may be more than were weighed."""
+_UNKNOWN = (0, 0)
 
 
 def _weight(head: Head) -> int:

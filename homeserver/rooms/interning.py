@@ -52,7 +52,7 @@ async def intern(
     )
     return Nids(
         await numbers.events.intern(conn, named - new.keys(), are_new=are_new) | new,
-        await numbers.state_keys.intern(conn, state),
+        await numbers.state_keys.intern(conn, state, are_new=bool(made)),
         await numbers.users.intern(conn, members | senders)
         | await numbers.users.find(conn, mentioned),
         await numbers.servers.intern(conn, map(domain_of, members)),

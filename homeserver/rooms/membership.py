@@ -23,7 +23,7 @@ from homeserver.errors import (
 )
 from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.clearing import FLAG
-from homeserver.rooms.current import CREATE, POWER_LEVELS, Current
+from homeserver.rooms.current import CREATE, POWER_LEVELS, Current, entries
 from homeserver.rooms.guest_access import GUEST_ACCESS, check_guest_may_join, lets_guests_in
 from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Intake
@@ -32,7 +32,7 @@ from homeserver.rooms.posting import post_all
 from homeserver.rooms.remote import RemoteRooms
 from homeserver.rooms.restricted import allowed_rooms, join_rule
 from homeserver.rooms.wholeness import Wholeness
-from homeserver.storage import invites, memberships, partial_rooms
+from homeserver.storage import invites, memberships
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
 
@@ -104,16 +104,16 @@ class Memberships:
         """
         content = {**extra, **await self._shown(user), "membership": "join"}
         member: StateKey = ("m.room.member", user)
+        wanted = (member, JOIN_RULES, GUEST_ACCESS)
         async with self._process.database.reader() as conn:
             await self._blocking.check(conn, room_id)
             room = await self._current.room(conn, room_id)
             is_here = room is not None and await memberships.has_server(
                 conn, room, self._process.server
             )
-            state = await self._current.read(conn, room_id, [member, JOIN_RULES, GUEST_ACCESS])
-            is_partial = is_here and await partial_rooms.is_partial(conn, room_id)
+            head = await self._current.head(conn, room_id, wanted)
             invited = None if is_here else await invites.find(conn, room_id, user)
-        if not is_here:
+        if not is_here or head is None:
             inviter = invited.sender if invited else None
             candidates = self._candidates(room_id, via, inviter)
             if is_guest:
@@ -121,12 +121,13 @@ class Memberships:
             else:
                 await self._remote.join(user, room_id, candidates, content)
             return
+        state = entries(head, wanted)
         if is_guest:
             check_guest_may_join(state.get(GUEST_ACCESS))
         if member in state and state[member].membership == "join":
             return
         rules = state[JOIN_RULES].content if JOIN_RULES in state else {}
-        if is_partial:
+        if head.partial is not None:
             # Others know whether they were put out once.
             await self._join_through_others(user, room_id, via, content)
             return
