@@ -1,9 +1,9 @@
-"""Pushers can be switched off and on."""
+"""Messages may say when they vanish."""
 
 from migrations.running import run_sql
 
-revision = "0035"
-down_revision = "0042"
+revision = "0039"
+down_revision = "0038"
 
 
 def upgrade() -> None:

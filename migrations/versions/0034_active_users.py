@@ -1,9 +1,9 @@
-"""Events are written without a look at what there is."""
+"""It is known how many use the server, where so many may only."""
 
 from migrations.running import run_sql
 
-revision = "0043"
-down_revision = "0035"
+revision = "0034"
+down_revision = "0033"
 
 
 def upgrade() -> None:

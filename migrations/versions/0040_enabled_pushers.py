@@ -1,9 +1,9 @@
-"""It can be found out where files are named."""
+"""Pushers can be switched off and on."""
 
 from migrations.running import run_sql
 
 revision = "0040"
-down_revision = "0034"
+down_revision = "0039"
 
 
 def upgrade() -> None:

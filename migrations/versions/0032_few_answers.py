@@ -2,7 +2,7 @@
 
 from migrations.running import run_sql
 
-revision = "0036"
+revision = "0032"
 down_revision = "0031"
 
 

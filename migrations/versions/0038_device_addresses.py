@@ -1,9 +1,9 @@
-"""Messages may say when they vanish."""
+"""Addresses of people are kept, where that is wanted."""
 
 from migrations.running import run_sql
 
-revision = "0042"
-down_revision = "0041"
+revision = "0038"
+down_revision = "0037"
 
 
 def upgrade() -> None:

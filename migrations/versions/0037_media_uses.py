@@ -1,9 +1,9 @@
-"""Devices that nobody is logged in with receive messages."""
+"""It can be found out where files are named."""
 
 from migrations.running import run_sql
 
-revision = "0034"
-down_revision = "0037"
+revision = "0037"
+down_revision = "0036"
 
 
 def upgrade() -> None:

@@ -2,8 +2,8 @@
 
 from migrations.running import run_sql
 
-revision = "0037"
-down_revision = "0033"
+revision = "0035"
+down_revision = "0034"
 
 
 def upgrade() -> None:

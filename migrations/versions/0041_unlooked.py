@@ -1,9 +1,9 @@
-"""It is known how many use the server, where so many may only."""
+"""Events are written without a look at what there is."""
 
 from migrations.running import run_sql
 
-revision = "0033"
-down_revision = "0032"
+revision = "0041"
+down_revision = "0040"
 
 
 def upgrade() -> None:

@@ -1,9 +1,9 @@
-"""Addresses of people are kept, where that is wanted."""
+"""Devices that nobody is logged in with receive messages."""
 
 from migrations.running import run_sql
 
-revision = "0041"
-down_revision = "0040"
+revision = "0036"
+down_revision = "0035"
 
 
 def upgrade() -> None:

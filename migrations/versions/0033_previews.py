@@ -2,8 +2,8 @@
 
 from migrations.running import run_sql
 
-revision = "0032"
-down_revision = "0036"
+revision = "0033"
+down_revision = "0032"
 
 
 def upgrade() -> None:
