@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from mautrix.types import (
     RoomEncryptionStateEventContent,
     TextMessageEventContent,
 )
+from mautrix.util.logging import TraceLogger
 from yarl import URL
 
 from homeserver.commands.bridge_walk import Verdict, Walk
@@ -38,6 +40,17 @@ from tests.servers import Hearth, federating
 
 # It is written for older versions of aiohttp.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def their_loggers() -> Iterator[None]:
+    """It wants loggers of its own kind, whatever kind other tests wanted before."""
+    before = logging.getLoggerClass()
+    logging.setLoggerClass(TraceLogger)
+    yield
+    logging.setLoggerClass(before)
+
+
 BOT = "_irc_bot"
 
 
