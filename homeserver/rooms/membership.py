@@ -25,6 +25,7 @@ from homeserver.rooms.blocking import Blocking
 from homeserver.rooms.clearing import FLAG
 from homeserver.rooms.current import CREATE, POWER_LEVELS, Current, entries
 from homeserver.rooms.guest_access import GUEST_ACCESS, check_guest_may_join, lets_guests_in
+from homeserver.rooms.heads import Head
 from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.notice_rooms import check_may_leave
@@ -37,6 +38,7 @@ from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
 
 JOIN_RULES: StateKey = ("m.room.join_rules", "")
+_MEMBER = "m.room.member"
 _RESTRICTED = frozenset({"restricted", "knock_restricted"})
 
 
@@ -103,42 +105,56 @@ class Memberships:
 
         """
         content = {**extra, **await self._shown(user), "membership": "join"}
-        member: StateKey = ("m.room.member", user)
-        wanted = (member, JOIN_RULES, GUEST_ACCESS)
+        head, inviter = await self._door(user, room_id)
+        if head is not None:
+            await self._join_here(user, head, via, content, is_guest=is_guest)
+            return
+        candidates = self._candidates(room_id, via, inviter)
+        if is_guest:
+            await self._join_elsewhere_as_guest(user, room_id, candidates, content)
+        else:
+            await self._remote.join(user, room_id, candidates, content)
+
+    async def _door(self, user: UserID, room_id: RoomID) -> tuple[Head | None, UserID | None]:
+        """The room, if this server is in it; else who invites the user there, if anybody does."""
         async with self._process.database.reader() as conn:
             await self._blocking.check(conn, room_id)
             room = await self._current.room(conn, room_id)
-            is_here = room is not None and await memberships.has_server(
-                conn, room, self._process.server
-            )
-            head = await self._current.head(conn, room_id, wanted)
-            invited = None if is_here else await invites.find(conn, room_id, user)
-        if not is_here or head is None:
-            inviter = invited.sender if invited else None
-            candidates = self._candidates(room_id, via, inviter)
-            if is_guest:
-                await self._join_elsewhere_as_guest(user, room_id, candidates, content)
-            else:
-                await self._remote.join(user, room_id, candidates, content)
-            return
-        state = entries(head, wanted)
+            here = self._process.server
+            if room is None or not await memberships.has_server(conn, room, here):
+                invited = await invites.find(conn, room_id, user)
+                return None, invited.sender if invited else None
+            return await self._current.head(conn, room_id, _entrance(user)), None
+
+    async def _join_here(
+        self,
+        user: UserID,
+        head: Head,
+        via: Sequence[ServerName],
+        content: JsonObject,
+        *,
+        is_guest: bool,
+    ) -> None:
+        """Join a room that this server is in."""
+        state = entries(head, _entrance(user))
+        own = state.get((_MEMBER, user))
         if is_guest:
             check_guest_may_join(state.get(GUEST_ACCESS))
-        if member in state and state[member].membership == "join":
+        if own is not None and own.membership == "join":
             return
         rules = state[JOIN_RULES].content if JOIN_RULES in state else {}
         if head.partial is not None:
             # Others know whether they were put out once.
-            await self._join_through_others(user, room_id, via, content)
+            await self._join_through_others(user, head.room_id, via, content)
             return
-        if join_rule(rules) in _RESTRICTED and not _is_invited(state.get(member)):
+        if join_rule(rules) in _RESTRICTED and not _is_invited(own):
             try:
-                authoriser = await self.authoriser(user, room_id, rules)
+                authoriser = await self.authoriser(user, head.room_id, rules)
             except (UnableToAuthorise, UnableToGrant):
-                await self._join_through_others(user, room_id, via, content)
+                await self._join_through_others(user, head.room_id, via, content)
                 return
             content["join_authorised_via_users_server"] = authoriser
-        await self._set(user, room_id, user, content)
+        await self._set(user, head.room_id, user, content)
 
     async def _join_through_others(
         self, user: UserID, room_id: RoomID, via: Sequence[ServerName], content: JsonObject
@@ -458,3 +474,8 @@ def _content(membership: str, reason: str | None) -> JsonObject:
 def _put_out(membership: str, reason: str | None, redact: bool | None) -> JsonObject:
     content = _content(membership, reason)
     return content if redact is None else {**content, FLAG: redact}
+
+
+def _entrance(user: UserID) -> tuple[StateKey, ...]:
+    """What of a state says whether somebody may come in."""
+    return ((_MEMBER, user), JOIN_RULES, GUEST_ACCESS)
