@@ -5,6 +5,9 @@ Room order is one line per room, live events and history alike; `after` and `bef
 between events: everything with a room order up to `after` is before the page, everything beyond
 `before` is behind it.
 
+Whether an event is a parent is asked row by row: `OFFSET 0` keeps PostgreSQL from reading all
+relations there are instead.
+
 https://spec.matrix.org/v1.19/client-server-api/#pagination
 """
 
@@ -80,7 +83,7 @@ async def page(
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
                e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
                e.json, e.state_key_nid IS NULL
-               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid)
+               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid OFFSET 0)
           FROM events e
           LEFT JOIN state_changes c
             ON c.room_nid = e.room_nid AND c.pos = e.room_order >> 24
@@ -116,7 +119,7 @@ async def pages(
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
                e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
                e.json, e.state_key_nid IS NULL
-               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid)
+               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid OFFSET 0)
           FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
                AS span (room_nid, after, before, most)
          CROSS JOIN LATERAL (
@@ -160,7 +163,7 @@ async def live(
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
                e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
                e.json, e.state_key_nid IS NULL
-               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid)
+               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid OFFSET 0)
           FROM (SELECT e.*
                   FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
                        AS span (room_nid, after, up_to)
@@ -200,7 +203,7 @@ async def by_nid(conn: Connection, nids: Iterable[EventNid]) -> dict[EventNid, P
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
                e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
                e.json, e.state_key_nid IS NULL
-               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid)
+               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid OFFSET 0)
           FROM events e
           LEFT JOIN state_changes c
             ON c.room_nid = e.room_nid AND c.pos = e.room_order >> 24
@@ -221,7 +224,7 @@ async def by_id(conn: Connection, room: RoomNid, event_id: EventID) -> Placed | 
         SELECT e.event_nid, e.room_nid, e.room_order, e.state_key_nid, e.group_before,
                e.redacted_by, c.old_event_nid, e.fate, i.event_id, r.version, r.lifetime,
                e.json, e.state_key_nid IS NULL
-               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid)
+               AND EXISTS (SELECT FROM relations l WHERE l.parent_nid = e.event_nid OFFSET 0)
           FROM event_ids i
           JOIN events e ON e.event_nid = i.event_nid
           LEFT JOIN state_changes c

@@ -80,7 +80,8 @@ async def ground(conn: Connection, room: RoomNid, server: ServerName, ids: Itera
     rows = await conn.fetch(
         """
         SELECT i.event_id, e.event_nid IS NOT NULL, e.room_order IS NOT NULL,
-               EXISTS (SELECT FROM early_redactions r WHERE r.target_nid = i.event_nid), NULL
+               EXISTS (SELECT FROM early_redactions r
+                        WHERE r.target_nid = i.event_nid OFFSET 0), NULL
           FROM event_ids i LEFT JOIN events e ON e.event_nid = i.event_nid
          WHERE i.event_id = ANY ($3)
          UNION ALL
