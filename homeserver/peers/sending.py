@@ -143,7 +143,7 @@ class Sending:
             async with self._process.database.reader() as conn:
                 waiting = await outgoing.waiting_servers(conn)
                 self._away = set(await destinations.away(conn))
-            self._wake({*waiting, *self._away})
+            await self._wake({*waiting, *self._away})
             while True:
                 await self._read_on()
                 await self._process.clock.wait_beyond(self._duty.pos)
@@ -186,7 +186,7 @@ class Sending:
                 raise Lost
             duty.pos = news.reached
             await self._shorten(conn, news.told)
-        self._wake({server for _, server in rows} | set(news.told))
+        await self._wake({server for _, server in rows} | set(news.told))
 
     async def _shorten(self, conn: Any, told: Collection[ServerNid]) -> None:
         """Let no server's EDUs become too many, whether it is away or slow."""
@@ -259,26 +259,42 @@ class Sending:
         signatures = fields.get("signatures", {})
         return event.member is not None and self._process.server in signatures
 
-    def _wake(self, servers: Iterable[ServerNid]) -> None:
+    async def _wake(self, servers: Collection[ServerNid]) -> None:
+        """Have something sent to these servers; those that are known to answer come first."""
         for server in servers:
-            more = self._more.setdefault(server, asyncio.Event())
-            more.set()
-            task = self._tasks.get(server)
-            if task is None or task.done():
-                self._tasks[server] = asyncio.create_task(self._serve(server))
+            self._more.setdefault(server, asyncio.Event()).set()
+        idle = [server for server in servers if not self._is_served(server)]
+        found = {server: self._answering[server] for server in idle if server in self._answering}
+        standings = {s: (name, Standing(was_tried=True)) for s, name in found.items()}
+        strange = [server for server in idle if server not in standings]
+        if strange:
+            async with self._process.database.reader() as conn:
+                standings |= await destinations.look_up(conn, strange)
+        proven = {server for server, one in standings.items() if self._is_proven(*one)}
+        for server in sorted(standings, key=lambda server: server not in proven):
+            if not self._is_served(server):
+                work = self._serve(server, *standings[server], is_proven=server in proven)
+                self._tasks[server] = asyncio.create_task(work)
 
-    async def _serve(self, server: ServerNid) -> None:
+    def _is_served(self, server: ServerNid) -> bool:
+        task = self._tasks.get(server)
+        return task is not None and not task.done()
+
+    def _is_proven(self, name: ServerName, standing: Standing) -> bool:
+        """Whether a server has answered what it was asked last."""
+        answers = standing.was_tried or self._peers.client.has_answered(name)
+        return answers and not standing.pause
+
+    async def _serve(
+        self, server: ServerNid, name: ServerName, standing: Standing, *, is_proven: bool
+    ) -> None:
         """Send to one server until nothing waits for it."""
-        name, standing = await self._look_up(server)
         if not self._peers.is_allowed(name):
             self._barred.add(server)
             async with self._process.database.reader() as conn:
                 await outgoing.forget(conn, server)
             return
         wait = standing.retry_ts - self._process.now()
-        is_proven = not standing.pause and (
-            standing.was_tried or self._peers.client.has_answered(name)
-        )
         while True:
             if wait > 0:
                 is_proven = await self._pauses.leave_alone(server, wait / 1000)
@@ -300,12 +316,6 @@ class Sending:
             wait, standing, is_proven = 0, Standing(), True
             if not (made and made.is_more) and not self._more[server].is_set():
                 return
-
-    async def _look_up(self, server: ServerNid) -> tuple[ServerName, Standing]:
-        if server in self._answering:
-            return self._answering[server], Standing(was_tried=True)
-        async with self._process.database.reader() as conn:
-            return await destinations.look_up(conn, server)
 
     async def _next(self, server: ServerNid, name: ServerName, standing: Standing) -> _Made | None:
         """The next transaction, if anything waits."""
@@ -469,7 +479,7 @@ class Sending:
     async def _wake_named(self, names: list[str]) -> None:
         async with self._process.database.reader() as conn:
             nids = await self._process.numbers.servers.intern(conn, names)
-        self._wake(nid for nid in nids.values() if nid not in self._barred)
+        await self._wake([nid for nid in nids.values() if nid not in self._barred])
 
     async def _end(self) -> None:
         await end(*self._tasks.values(), *self._later_tasks)

@@ -4,7 +4,7 @@ https://spec.matrix.org/v1.19/server-server-api/#transactions
 """
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from federation.identifiers import ServerName
 from homeserver.storage.batch import Fate
@@ -52,7 +52,7 @@ class LocalEvent(NamedTuple):
 
 async def find(conn: Connection, server: ServerNid) -> Standing:
     """How a server fares."""
-    return (await look_up(conn, server))[1]
+    return (await look_up(conn, [server]))[server][1]
 
 
 async def answering(conn: Connection, servers: Collection[ServerNid]) -> list[ServerNid]:
@@ -70,21 +70,27 @@ async def away(conn: Connection) -> list[ServerNid]:
     return [ServerNid(row[0]) for row in rows]
 
 
-async def look_up(conn: Connection, server: ServerNid) -> tuple[ServerName, Standing]:
-    """A server's name, and how it fares."""
-    name, pause, retry_ts, *parts = await conn.fetchrow(
+async def look_up(
+    conn: Connection, servers: Collection[ServerNid]
+) -> dict[ServerNid, tuple[ServerName, Standing]]:
+    """The servers' names, and how they fare."""
+    rows = await conn.fetch(
         """
-        SELECT s.server_name, d.pause, d.retry_ts,
+        SELECT s.server_nid, s.server_name, d.pause, d.retry_ts,
                d.txn_id, d.txn_content, d.txn_last_pos, d.txn_last_edu
           FROM servers s LEFT JOIN destinations d ON d.server_nid = s.server_nid
-         WHERE s.server_nid = $1
+         WHERE s.server_nid = ANY ($1)
         """,
-        server,
+        list(servers),
     )
+    return {ServerNid(nid): (ServerName(name), _standing(*parts)) for nid, name, *parts in rows}
+
+
+def _standing(pause: int | None, retry_ts: int, txn_id: str | None, *parts: Any) -> Standing:
     if pause is None:
-        return ServerName(name), Standing()
-    transaction = Transaction(*parts) if parts[0] is not None else None
-    return ServerName(name), Standing(pause, retry_ts, transaction, was_tried=True)
+        return Standing()
+    transaction = None if txn_id is None else Transaction(txn_id, *parts)
+    return Standing(pause, retry_ts, transaction, was_tried=True)
 
 
 async def finish(conn: Connection, server: ServerNid, transaction: Transaction) -> bool:
