@@ -41,7 +41,8 @@ def settings(tmp_path: Path) -> Path:
 
 
 def hearth(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ("appservice", *arguments), prog_name="hearth")
+    command = ("appservice", *arguments)
+    return CliRunner().invoke(app, command, prog_name="hearth", catch_exceptions=False)
 
 
 def checked(settings: Path, file: Path) -> Any:
