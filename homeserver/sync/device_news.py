@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from homeserver.storage import device_lists
 from homeserver.storage.log import Entry, Kind
 from homeserver.storage.numbers import UserNid
+from homeserver.storage.pool import DatabaseError
 from homeserver.storage.process import Process
 from homeserver.sync.activity import Activity
 
@@ -40,6 +41,9 @@ class DeviceNews:
         while self._changed:
             await asyncio.sleep(_TOGETHER)
             changed, self._changed = self._changed, set()
-            async with self._process.database.reader() as conn:
-                rooms = await device_lists.rooms_of(conn, changed)
+            try:
+                async with self._process.database.reader() as conn:
+                    rooms = await device_lists.rooms_of(conn, changed)
+            except DatabaseError:
+                return  # whoever waits is told when their time is over
             self._activity.wake(rooms)
