@@ -11,7 +11,7 @@ from homeserver.storage.pool import Connection
 _MOST = 500_000
 """Servers of rooms that are remembered."""
 _GOOD_FOR = 60.0
-"""Seconds: what a room's state becomes when forks meet may put people out without a row."""
+"""Seconds after which it is read anew, whatever was heard."""
 
 
 class Company:

@@ -44,6 +44,7 @@ from homeserver.storage.batch import (
     LifetimeRow,
     MemberRow,
     Membership,
+    MoveRow,
     RoomRow,
     SentRow,
     ServerRow,
@@ -51,7 +52,7 @@ from homeserver.storage.batch import (
 )
 from homeserver.storage.clearings import note_clearings
 from homeserver.storage.events import get_sent
-from homeserver.storage.numbers import RoomNid, ServerNid
+from homeserver.storage.numbers import RoomNid, ServerNid, UserNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.received import Stored
 from homeserver.storage.state_groups import GONE, EventNid, KeyNid, StateGroup, changes_between
@@ -156,7 +157,7 @@ class Absorbing:
                         self._means.heads.put(_new_head(room))
                     await self._note_early(conn, room)
                     await self._clear(conn, room)
-                    self._means.committed(max(written.values()))
+                    self._means.committed(max(written.values()) + len(room.batch.moves))
                     await self._let_stick(conn, room)
                     await self._note_missing(conn, room, written)
                     return rulings
@@ -327,6 +328,11 @@ class Absorbing:
                 server = servers[domain_of(user_id)]
                 counts[server] = counts.get(server, 0) + delta
         batch.servers += [ServerRow(head.room, s, delta) for s, delta in counts.items() if delta]
+        ours = {users[names[key][1]] for key in members if self._is_ours(names[key][1])}
+        batch.moves += moves_of(batch, ours)
+
+    def _is_ours(self, user_id: str) -> bool:
+        return domain_of(user_id) == self._means.signer.server
 
     async def _note_early(self, conn: Connection, room: _Room) -> None:
         """Remember redactions whose targets are not here: they may come."""
@@ -361,6 +367,19 @@ class Absorbing:
             await received.note_missing(
                 conn, room.head.room, {numbers[i]: order for i, order in missing.items()}
             )
+
+
+def moves_of(batch: Batch, ours: Collection[UserNid]) -> list[MoveRow]:
+    """Rows for the memberships that changed without an event of theirs in the batch.
+
+    People of this server have one each, all the others none but the room's.
+    """
+    told = {(row.event, row.member) for row in batch.events}
+    moved = [row for row in batch.members if (row.event, row.user) not in told]
+    if not moved:
+        return []
+    room = moved[0].room
+    return [MoveRow(room, None), *(MoveRow(room, m.user) for m in moved if m.user in ours)]
 
 
 async def _overtaken(conn: Connection, room: _Room, event: Event) -> set[EventID]:

@@ -89,6 +89,14 @@ class MemberRow(NamedTuple):
     """Which says so; where nothing does any more, `event`."""
 
 
+class MoveRow(NamedTuple):
+    """The state of a room puts people out, or in, without an event that says so."""
+
+    room: RoomNid
+    user: UserNid | None
+    """Of a user of this server; `None`: of any."""
+
+
 class ServerRow(NamedTuple):
     """How many more users of a server are joined than before."""
 
@@ -210,6 +218,8 @@ class Batch:
     events: list[EventRow] = field(default_factory=list)
     changes: list[ChangeRow] = field(default_factory=list)
     members: list[MemberRow] = field(default_factory=list)
+    moves: list[MoveRow] = field(default_factory=list)
+    """They have positions of their own, behind those of all events."""
     servers: list[ServerRow] = field(default_factory=list)
     groups: list[GroupRow] = field(default_factory=list)
     sent: list[SentRow] = field(default_factory=list)
@@ -262,7 +272,10 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
     ]
     await media_uses.note(conn, unwanted(batch.redacted))
     await vanishing.note(conn, batch.vanishing)
-    rows = await conn.fetch(_APPEND, *columns)
+    if batch.moves:
+        rows = await conn.fetch(_APPEND_AND_MOVE, *columns, *_columns(batch.moves, 2))
+    else:
+        rows = await conn.fetch(_APPEND, *columns)
     if rows and rows[0][0] is None:
         raise AlreadySentError
     return {EventNid(row[0]): row[1] for row in rows}
@@ -286,6 +299,16 @@ def logged(batch: Batch, positions: Mapping[EventNid, int]) -> list[Entry]:
 
 
 _APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 64))})"  # noqa: S608
+_APPEND_AND_MOVE = f"""
+    WITH written AS MATERIALIZED ({_APPEND}),
+    moved AS MATERIALIZED (
+        SELECT append_log(array_agg({Kind.STATE:d}::smallint), array_agg(m.room_nid),
+                          array_agg(m.user_nid), array_agg(NULL::bigint))
+          FROM unnest($64::bigint[], $65::bigint[]) AS m (room_nid, user_nid)
+         WHERE (SELECT count(pos) FROM written) > 0
+    )
+    SELECT w.event_nid, w.pos FROM written w, moved
+"""  # noqa: S608 - numbers
 
 
 def array_literal(numbers: Iterable[int]) -> str:

@@ -17,6 +17,7 @@ from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, KeyNid
 from homeserver.storage.stream_tokens import StreamToken
 from homeserver.sync import shown
+from homeserver.sync.departing import departures
 from homeserver.sync.invitations import inviter, stripped_states
 from homeserver.sync.joined import Means
 from homeserver.sync.states import after_timeline, before_timeline
@@ -79,10 +80,10 @@ class OtherRooms:
         """Rooms that were left and let go since: a client learns that it is out, and no more."""
         if not rooms:
             return {}
-        events = await history.by_nid(conn, [room.event for room in rooms])
+        departed = await departures(conn, wish.who.user, wish.who.user_id, rooms)
         found: dict[str, JsonObject] = {}
         for room in rooms:
-            own = [events[room.event]] if room.event in events else []
+            own = [departed[room.room]] if room.room in departed else []
             prev = str(StreamToken(self._means.epoch, room.pos))
             found[room.room_id] = {
                 "timeline": {"events": [], "limited": False, "prev_batch": prev},
@@ -139,13 +140,13 @@ class OtherRooms:
         events = [event for room in rooms for event in news[room.room].events]
         seen = {e.nid for e in await self._means.visibility.visible(conn, reader, events)}
         states = await self._states(conn, wish, rooms, news, changes)
-        own = await history.by_nid(conn, [room.event for room in rooms])
+        own = await departures(conn, reader.user, reader.user_id, rooms)
         found = []
         for room in rooms:
             wanted = [e for e in news[room.room].events if e.nid in seen]
             timeline = [e for e in wanted if wish.timeline_matches(e.event)] if wish.limit else []
             entries = [e for e in states[room.room] if wish.state_matches(e.event)]
-            departure = own.get(room.event)
+            departure = own.get(room.room)
             if departure and room.event not in {e.nid for e in (*timeline, *entries)}:
                 is_wanted = wish.limit and wish.timeline_matches(departure.event)
                 (timeline if is_wanted else entries).append(departure)

@@ -66,22 +66,21 @@ async def find_members(
 def wanted_events(line: Line) -> set[EventNid]:
     """Numbers of the events that have to be read to tell a room's state."""
     changed = {c.new if c.new is not None else c.old for c in line.changes}
-    own = set() if line.is_joined else {line.due.match.room.event}
-    return {*line.state.values(), *line.lazy, *own, *(nid for nid in changed if nid)}
+    return {*line.state.values(), *line.lazy, *(nid for nid in changed if nid)}
 
 
 def told_state(
-    line: Line, events: Mapping[EventNid, Placed]
+    line: Line, events: Mapping[EventNid, Placed], departure: Placed | None
 ) -> tuple[dict[StateKey, Placed], list[StateKey]]:
     """The entries of `required_state`, and which are gone.
 
     Args:
         line: of the room.
         events: those that are wanted, as far as there are any.
+        departure: the event with which the user left the room, if they did.
 
     """
-    due = line.due
-    wishes = due.match.config.wishes
+    wishes = line.due.match.config.wishes
     told = {key: event for key, event in _keyed(line.state.values(), events) if _is_new(line, key)}
     gone: list[StateKey] = []
     for change in line.changes:
@@ -96,9 +95,9 @@ def told_state(
                 told.pop(key, None)
                 gone.append(key)
     told |= dict(_keyed(line.lazy, events))
-    if not line.is_joined:
-        own = _keyed([due.match.room.event], events)
-        told |= {key: event for key, event in own if is_wanted(key, wishes)}
+    if departure is not None:
+        own = (MEMBER, departure.event.state_key or "")
+        told |= {own: departure} if is_wanted(own, wishes) else {}
     return told, gone
 
 

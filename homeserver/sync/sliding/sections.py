@@ -20,6 +20,7 @@ from homeserver.storage.state_groups import EventNid
 from homeserver.storage.stream_tokens import StreamToken
 from homeserver.storage.sync import Hero
 from homeserver.sync import shown
+from homeserver.sync.departing import departures
 from homeserver.sync.invitations import stripped_states
 from homeserver.sync.joined import Means
 from homeserver.sync.sliding.bumps import bump_stamps
@@ -64,6 +65,8 @@ class _Material:
     events: Mapping[EventNid, Placed]
     summaries: Mapping[RoomNid, Summary]
     bumps: Mapping[RoomNid, int]
+    departures: Mapping[RoomNid, Placed]
+    """With which the user left rooms."""
 
 
 class Sections:
@@ -181,7 +184,10 @@ class Sections:
             found |= await self._summaries(conn, wish, known)
             heroes = {line.room: _of_heroes(found, line.room) for line in known}
             await self._read_more(conn, events, heroes)
-        return _Material(events, found, await bump_stamps(conn, lines))
+        gone = [line.due.match.room for line in lines if not line.is_joined]
+        who = wish.who
+        left = await departures(conn, who.user, who.user_id, gone) if gone else {}
+        return _Material(events, found, await bump_stamps(conn, lines), left)
 
     async def _summaries(
         self, conn: Connection, wish: SlidingWish, lines: Sequence[Line]
@@ -215,11 +221,12 @@ class Sections:
         if line.due.is_expanded:
             section["expanded_timeline"] = section["unstable_expanded_timeline"] = True
         section |= self._timeline(wish, line, timeline, up_to)
-        told, gone = told_state(line, material.events)
+        departure = material.departures.get(line.room)
+        told, gone = told_state(line, material.events, departure)
         state = shown.state(self._means.showing, list(told.values()), _UNFILTERED)
         if state or gone:
             section["required_state"] = [*state, *map(stub, gone)]
-        if not line.is_joined and line.due.match.room.event not in material.events:
+        if not line.is_joined and departure is None:
             section["stripped_state"] = [_rejection(wish.who.user_id)]
         section |= _names(line, material)
         if line.room in material.bumps:
@@ -262,7 +269,7 @@ def _common(due: Due) -> JsonObject:
 
 
 def _rejection(user_id: UserID) -> JsonObject:
-    """Stands for the user's answer to an invitation of which only another server has the event."""
+    """Stands for the departure of a user of which there is no event."""
     content = {"membership": "leave"}
     return {"type": MEMBER, "state_key": user_id, "sender": user_id, "content": content}
 
