@@ -4,12 +4,13 @@ https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import orjson
 
+from federation import building
 from federation.building import Draft, sign_event
 from federation.canonical_json import JsonObject
 from federation.decision import Denied
@@ -60,6 +61,7 @@ from homeserver.rooms.stripped import KEYS
 from homeserver.rooms.wholeness import Wholeness
 from homeserver.storage import invites, memberships, partial_rooms, received
 from homeserver.storage.batch import Membership
+from homeserver.storage.loading import load_event
 from homeserver.storage.process import Process
 
 _JOIN = Limits(total=600.0, body=512 * 1024 * 1024)
@@ -142,15 +144,41 @@ class FederatedRooms:
                 raise NotFound("there is no such room here")
             others = await memberships.servers_in(conn, found.room, _MOST_LEFT_THROUGH)
         servers = dict.fromkeys([domain_of(found.sender), *_room_server(room_id), *others])
-        for server in [name for name in servers if name != self._process.server]:
+        draft = Draft("m.room.member", user, content, user, room_id)
+        event = await self._leave_through(servers, draft, room_id) or self._left_alone(found, draft)
+        async with self._process.database.reader() as conn:
+            nids = await self._process.numbers.events.intern(conn, [event.event_id])
+            pos = await invites.remove(conn, found, event, nids[event.event_id])
+        self._process.committed(pos)
+
+    async def _leave_through(
+        self, servers: Iterable[ServerName], draft: Draft, room_id: RoomID
+    ) -> Event | None:
+        """The departure, which one of the servers took; `None` if none did."""
+        for server in servers:
+            if server == self._process.server:
+                continue
             try:
-                _, event = await self._handshake("leave", server, user, room_id, content)
+                _, event = await self._handshake(
+                    "leave", server, draft.sender, room_id, dict(draft.content)
+                )
                 await self._send("send_leave", server, room_id, event, dict[str, Any])
-                break
             except (FederationError, MatrixError):
                 continue  # nobody can be kept in a room because a server does not answer
-        async with self._process.database.reader() as conn:
-            self._process.committed(await invites.remove(conn, found.room, found.user))
+            return event
+        return None
+
+    def _left_alone(self, known: invites.Known, draft: Draft) -> Event:
+        """A departure that only people here learn of."""
+        asking = load_event(known.json, known.event_id, known.version)
+        return building.build(
+            draft,
+            building.Place([asking], [asking]),
+            asking.version,
+            self._means.signer,
+            now=self._process.now(),
+            opaque_id=next(self._means.opaque_ids),
+        )
 
     async def knock(
         self, user: UserID, room_id: RoomID, via: Sequence[ServerName], content: JsonObject

@@ -189,7 +189,8 @@ class Receiving:
             for event in await self._remote.verified(version, [one], room_id, [origin]):
                 if event.membership in {"leave", "ban"} and event.sender == known.sender:
                     async with self._process.database.reader() as conn:
-                        gone = await invites.remove(conn, known.room, known.user)
+                        nids = await self._process.numbers.events.intern(conn, [event.event_id])
+                        gone = await invites.remove(conn, known, event, nids[event.event_id])
                     self._process.committed(gone)
                     results[event.event_id] = None
         return results

@@ -66,7 +66,7 @@ async def news(
                 WHERE l.kind = 1 AND e.event_nid = l.item AND e.fate = $5
                OFFSET 0) e ON true
           LEFT JOIN LATERAL (
-               SELECT i.event_id, v.json, v.state
+               SELECT i.event_id, v.json, CASE WHEN m.membership <> 0 THEN v.state END AS state
                  FROM invites v
                  JOIN memberships m
                    ON m.room_nid = v.room_nid AND m.user_nid = v.user_nid AND m.pos = l.pos

@@ -1,4 +1,4 @@
-"""Invitations to, and knocks at, rooms that this server is not in, with what came with them.
+"""Invitations to, and knocks at, rooms that this server is not in, and what ended them.
 
 https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 """
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import orjson
 
 from federation.events import Event
-from federation.identifiers import RoomID, UserID
+from federation.identifiers import EventID, RoomID, UserID
 from homeserver.storage.batch import Membership
 from homeserver.storage.loading import load_event
 from homeserver.storage.log import Kind
@@ -24,9 +24,9 @@ class Invite(NamedTuple):
     room: RoomNid
     user: UserNid
     state: bytes
-    """A JSON list of stripped state."""
+    """A JSON list of stripped state; empty once it is over."""
     json: bytes
-    """The invitation, or the knock, itself."""
+    """The invitation, or the knock, itself; once it is over: the event that ended it."""
     version: str
 
 
@@ -35,8 +35,14 @@ class Known(NamedTuple):
 
     room: RoomNid
     user: UserNid
-    sender: UserID
+    event_id: EventID
+    json: bytes
     version: str
+
+    @property
+    def sender(self) -> UserID:
+        """Who invites, or knocks."""
+        return UserID(orjson.loads(self.json)["sender"])
 
 
 async def stripped_states(
@@ -52,7 +58,7 @@ async def stripped_states(
 
 
 async def events(conn: Connection, rooms: Iterable[RoomNid], user: UserNid) -> dict[RoomNid, Event]:
-    """The invitations or knocks themselves."""
+    """The invitations or knocks themselves, or what ended them."""
     rows = await conn.fetch(
         """
         SELECT i.room_nid, i.json, e.event_id, i.version
@@ -71,22 +77,22 @@ async def find(conn: Connection, room_id: RoomID, user_id: UserID) -> Known | No
     """What stands between a user and a room that we are not in, or are in no more."""
     row = await conn.fetchrow(
         """
-        SELECT m.room_nid, m.user_nid, coalesce(i.json, e.json), coalesce(i.version, r.version)
+        SELECT m.room_nid, m.user_nid, n.event_id, coalesce(i.json, e.json),
+               coalesce(i.version, r.version)
           FROM rooms r
          CROSS JOIN users u
           JOIN memberships m ON m.room_nid = r.room_nid AND m.user_nid = u.user_nid
+          JOIN event_ids n ON n.event_nid = m.event_nid
           LEFT JOIN invites i ON i.room_nid = m.room_nid AND i.user_nid = m.user_nid
           LEFT JOIN events e ON e.event_nid = m.event_nid
-         WHERE r.room_id = $1 AND u.user_id = $2
-           AND (i.room_nid IS NOT NULL OR m.membership = ANY ($3) AND e.event_nid IS NOT NULL)
+         WHERE r.room_id = $1 AND u.user_id = $2 AND m.membership = ANY ($3)
+           AND (i.room_nid IS NOT NULL OR e.event_nid IS NOT NULL)
         """,
         room_id,
         user_id,
         [Membership.INVITE, Membership.KNOCK],
     )
-    if row is None:
-        return None
-    return Known(row[0], row[1], UserID(orjson.loads(row[2])["sender"]), row[3])
+    return Known(*row) if row else None
 
 
 async def add(
@@ -121,29 +127,43 @@ async def add(
     return pos
 
 
-async def remove(conn: Connection, room: RoomNid, user: UserNid) -> int | None:
-    """An invitation was rejected, or taken back: they are out of the room; the position."""
+async def remove(conn: Connection, known: Known, event: Event, nid: EventNid) -> int | None:
+    """An invitation was rejected or taken back, or a knock: the user is out; the position.
+
+    Args:
+        conn: to write with.
+        known: which.
+        event: that says so, of which nobody else here need know.
+        nid: its number.
+
+    """
     pos: int | None = await conn.fetchval(
         """
-        WITH gone AS (
-            DELETE FROM invites WHERE room_nid = $1 AND user_nid = $2
-        ), standing AS MATERIALIZED (
+        WITH standing AS MATERIALIZED (
             SELECT room_nid, user_nid FROM memberships
              WHERE room_nid = $1 AND user_nid = $2 AND membership = ANY ($4)
+        ), ended AS (
+            INSERT INTO invites (room_nid, user_nid, state, json, version)
+            SELECT room_nid, user_nid, '[]', $6, $7 FROM standing
+            ON CONFLICT (room_nid, user_nid) DO UPDATE
+               SET state = excluded.state, json = excluded.json, version = excluded.version
         ), logged AS MATERIALIZED (
             SELECT room_nid, user_nid, append_log(ARRAY[$3::smallint], ARRAY[room_nid],
                                                   ARRAY[user_nid], ARRAY[NULL::bigint]) AS pos
               FROM standing
         )
-        UPDATE memberships m SET membership = 0, pos = l.pos
+        UPDATE memberships m SET membership = 0, event_nid = $5, pos = l.pos
           FROM logged l
          WHERE m.room_nid = l.room_nid AND m.user_nid = l.user_nid AND m.membership = ANY ($4)
         RETURNING m.pos
         """,
-        room,
-        user,
+        known.room,
+        known.user,
         Kind.FORGOTTEN,
         [Membership.INVITE, Membership.KNOCK],
+        nid,
+        event.json,
+        event.version.name,
     )
     return pos
 

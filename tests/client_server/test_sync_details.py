@@ -164,8 +164,10 @@ async def test_an_invitation_from_elsewhere_rejected(pair: tuple[Hearth, Hearth]
     assert {"name": "secret"} in [e["content"] for e in invited]
     (await bob.post(f"{V3}/rooms/{room_id}/leave")).ok()
     after = await sync(bob, answer["next_batch"])
-    # Only the other server has the event.
     assert after["rooms"]["leave"].keys() == {room_id}
+    # The room itself is the other server's.
+    [left] = after["rooms"]["leave"][room_id]["timeline"]["events"]
+    assert (left["sender"], left["content"]) == (bob.user_id, {"membership": "leave"})
     assert "invite" not in after["rooms"]
     assert "rooms" not in await sync(bob, after["next_batch"])
     assert "rooms" not in await sync(bob)

@@ -15,6 +15,7 @@ from federation.building import sign_event
 from federation.canonical_json import JsonObject
 from federation.identifiers import UserID
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
+from tests.client_server.test_device_lists import SLIDING
 from tests.server_server.conftest import V3, Scene
 from tests.server_server.peer import V1, Peer, Room, now_ms, read
 from tests.servers import Client, Hearth
@@ -123,8 +124,59 @@ async def test_an_invitation_is_rejected_whatever_its_server_says(
     room = peer.found(olga, rule="invite")
     await peer.invite(room, olga, ann.user_id)
     peer.lies[what] = _refusing(status)
-    (await ann.post(f"{V3}/rooms/{room.room_id}/leave")).ok()
+    since = (await ann.get(f"{V3}/sync", timeout=0)).ok()["next_batch"]
+    slid = await _slide(ann, room)
+    assert slid["rooms"][room.room_id]["membership"] == "invite"
+    (await ann.post(f"{V3}/rooms/{room.room_id}/leave", {"reason": "no time"})).ok()
     assert await _shown(ann, room) is None
+    await _departs(ann, room, since, slid["pos"], ann.user_id)
+
+
+async def _slide(ann: Client, room: Room, pos: str | None = None) -> Any:
+    config = {"timeline_limit": 1, "required_state": [["m.room.member", "$ME"]]}
+    body = {"lists": {"all": {"ranges": [[0, 9]], **config}}}
+    query = {"pos": pos} if pos else {}
+    return (await ann.post(SLIDING, body, timeout=0, **query)).ok()
+
+
+async def _departs(ann: Client, room: Room, since: str, pos: str, by: str) -> None:
+    """Both kinds of sync show the event that ended it, and once only."""
+    news = (await ann.get(f"{V3}/sync", timeout=0, since=since)).ok()
+    assert news["rooms"].keys() == {"leave"}
+    left = news["rooms"]["leave"][room.room_id]
+    assert left["state"]["events"] == []
+    [event] = left["timeline"]["events"]
+    assert event["content"] == {"membership": "leave", "reason": "no time"}
+    assert (event["sender"], event["state_key"]) == (by, ann.user_id)
+    assert "rooms" not in (await ann.get(f"{V3}/sync", timeout=0, since=news["next_batch"])).ok()
+    assert "rooms" not in (await ann.get(f"{V3}/sync", timeout=0)).ok()
+    asked = json.dumps({"room": {"include_leave": True}})
+    archive = (await ann.get(f"{V3}/sync", timeout=0, filter=asked)).ok()["rooms"]["leave"]
+    assert archive[room.room_id]["timeline"]["events"][0]["event_id"] == event["event_id"]
+
+    slid = await _slide(ann, room, pos)
+    section = slid["rooms"][room.room_id]
+    assert section["membership"] == "leave"
+    assert [e["event_id"] for e in section["required_state"]] == [event["event_id"]]
+    assert (await _slide(ann, room, slid["pos"]))["rooms"] == {}
+    assert (await _slide(ann, room))["rooms"] == {}
+
+
+async def test_an_invitation_is_taken_back(federated: Federated) -> None:
+    hearth, peer = federated
+    olga, ann = peer.user("olga"), await hearth.user("ann")
+    room = peer.found(olga, rule="invite")
+    room.add(await peer.invite(room, olga, ann.user_id))
+    since = (await ann.get(f"{V3}/sync", timeout=0)).ok()["next_batch"]
+    slid = await _slide(ann, room)
+    content = {"membership": "leave", "reason": "no time"}
+    kick = peer.make(room, "m.room.member", content, olga, ann.user_id)
+    assert await peer.send([kick]) == {kick.event_id: {}}
+    await _departs(ann, room, since, slid["pos"], olga)
+    # Who is asked again is asked.
+    room.add(kick)
+    await peer.invite(room, olga, ann.user_id)
+    assert await _shown(ann, room) is not None
 
 
 async def test_an_invitation_of_a_server_that_is_gone(federated: Federated) -> None:

@@ -24,14 +24,14 @@ LISTS = {
 }
 
 
-async def sync(who: Client, since: str = "", timeout: int = 0) -> Any:
+async def sync(who: Client, since: str = "", wait: int = 0) -> Any:
     query = {"since": since} if since else {}
-    return (await who.get(f"{V3}/sync", timeout=timeout, **query)).ok()
+    return (await who.get(f"{V3}/sync", timeout=wait, **query)).ok()
 
 
-async def slide(who: Client, pos: str = "", timeout: int = 0) -> Any:
+async def slide(who: Client, pos: str = "", wait: int = 0) -> Any:
     query = {"pos": pos} if pos else {}
-    return (await who.post(SLIDING, LISTS, timeout=timeout, **query)).ok()
+    return (await who.post(SLIDING, LISTS, timeout=wait, **query)).ok()
 
 
 async def empower(scene: Scene, others: dict[str, int]) -> None:
@@ -108,7 +108,8 @@ async def test_who_is_put_out_by_no_event(scene: Scene, bob: Client) -> None:
 
 
 def is_leave(event: Any) -> bool:
-    return event["type"] == "m.room.member" and event["content"]["membership"] == "leave"
+    kind, content = event["type"], event["content"]
+    return bool(kind == "m.room.member" and content["membership"] == "leave")
 
 
 async def test_who_comes_in_again_by_no_event(scene: Scene, bob: Client) -> None:

@@ -140,9 +140,9 @@ def test_an_entry_that_is_gone_is_told_as_such() -> None:
     events = {old: placed(*TOPIC), new: placed(*TOPIC)}
     gone = Change(ROOM, 7, KeyNid(1), old, None)
     back = Change(ROOM, 8, KeyNid(1), None, new)
-    assert told_state(line([gone], sent), events) == ({}, [TOPIC])
-    assert told_state(line([gone, back], sent), events) == ({TOPIC: events[new]}, [])
-    assert told_state(line([back, gone], sent), events) == ({}, [TOPIC])
+    assert told_state(line([gone], sent), events, None) == ({}, [TOPIC])
+    assert told_state(line([gone, back], sent), events, None) == ({TOPIC: events[new]}, [])
+    assert told_state(line([back, gone], sent), events, None) == ({}, [TOPIC])
 
 
 def test_tokens() -> None:

@@ -12,6 +12,7 @@ from federation.events import StateKey
 from federation.identifiers import UserID
 from homeserver.accounts.filters import Filter
 from homeserver.rooms.standings import Reader
+from homeserver.rooms.stripped import stripped
 from homeserver.storage.batch import Membership
 from homeserver.storage.history import Placed
 from homeserver.storage.numbers import RoomNid
@@ -226,8 +227,8 @@ class Sections:
         state = shown.state(self._means.showing, list(told.values()), _UNFILTERED)
         if state or gone:
             section["required_state"] = [*state, *map(stub, gone)]
-        if not line.is_joined and departure is None:
-            section["stripped_state"] = [_rejection(wish.who.user_id)]
+        if not line.is_joined and (departure is None or departure.order is None):
+            section["stripped_state"] = [_departed(departure, wish.who.user_id)]
         section |= _names(line, material)
         if line.room in material.bumps:
             section["bump_stamp"] = material.bumps[line.room]
@@ -268,8 +269,10 @@ def _common(due: Due) -> JsonObject:
     return section
 
 
-def _rejection(user_id: UserID) -> JsonObject:
-    """Stands for the departure of a user of which there is no event."""
+def _departed(departure: Placed | None, user_id: UserID) -> JsonObject:
+    """How a user came to be out of a room that has no event of it."""
+    if departure is not None:
+        return stripped([departure.event])[0]
     content = {"membership": "leave"}
     return {"type": MEMBER, "state_key": user_id, "sender": user_id, "content": content}
 
