@@ -71,7 +71,9 @@ async def _reset_password(house: House, body: JsonObject, wanted: PasswordBody) 
     return {}
 
 
-@routes.post("/_matrix/client/v3/account/deactivate", auth=True, limit="login_account")
+@routes.post(
+    "/_matrix/client/v3/account/deactivate", auth=True, allows=["suspended"], limit="login_account"
+)
 async def deactivate_account(
     request: Request, house: House, body: JsonObject | None, who: Session
 ) -> Json | Reply:

@@ -30,7 +30,7 @@ async def get_account_data(request: Request, house: House, who: Session) -> Json
     return await _get(request, house, who, None)
 
 
-@routes.put(_GLOBAL, auth=True)
+@routes.put(_GLOBAL, auth=True, allows=["suspended"])
 async def set_account_data(request: Request, house: House, body: bytes, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3useruseridaccount_datatype"""
     _check_own(request, who)
@@ -38,7 +38,7 @@ async def set_account_data(request: Request, house: House, body: bytes, who: Ses
     return {}
 
 
-@routes.delete(_GLOBAL, auth=True, also=[_DELETE])
+@routes.delete(_GLOBAL, auth=True, allows=["suspended"], also=[_DELETE])
 async def delete_account_data(request: Request, house: House, who: Session) -> Json:
     """Remove account data of the account (MSC3391)."""
     _check_own(request, who)
@@ -52,7 +52,7 @@ async def get_account_data_per_room(request: Request, house: House, who: Session
     return await _get(request, house, who, request.param("roomId", parse_room_id))
 
 
-@routes.put(_ROOM, auth=True)
+@routes.put(_ROOM, auth=True, allows=["suspended"])
 async def set_account_data_per_room(
     request: Request, house: House, body: bytes, who: Session
 ) -> Json:
@@ -63,7 +63,7 @@ async def set_account_data_per_room(
     return {}
 
 
-@routes.delete(_ROOM, auth=True, also=[_DELETE])
+@routes.delete(_ROOM, auth=True, allows=["suspended"], also=[_DELETE])
 async def delete_account_data_per_room(request: Request, house: House, who: Session) -> Json:
     """Remove account data of a room (MSC3391)."""
     _check_own(request, who)
@@ -79,7 +79,7 @@ async def get_room_tags(request: Request, house: House, who: Session) -> Json:
     return {"tags": await _tags(house, who, request.param("roomId", parse_room_id))}
 
 
-@routes.put(_TAGS + "/{tag}", auth=True)
+@routes.put(_TAGS + "/{tag}", auth=True, allows=["suspended"])
 async def set_room_tag(request: Request, house: House, body: JsonObject, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3useruseridroomsroomidtagstag"""
     _check_own(request, who)
@@ -93,7 +93,7 @@ async def set_room_tag(request: Request, house: House, body: JsonObject, who: Se
     return {}
 
 
-@routes.delete(_TAGS + "/{tag}", auth=True)
+@routes.delete(_TAGS + "/{tag}", auth=True, allows=["suspended"])
 async def delete_room_tag(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3useruseridroomsroomidtagstag"""
     _check_own(request, who)

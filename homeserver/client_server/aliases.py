@@ -60,7 +60,7 @@ async def delete_room_alias(request: Request, house: House, who: Session) -> Jso
 async def get_local_aliases(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidaliases"""
     room = room_id(request)
-    await house.room_states.check_reach(reader(who), room)
+    await house.room_states.check_current(reader(who), room)
     return {"aliases": list(await house.aliases.of_room(room))}
 
 

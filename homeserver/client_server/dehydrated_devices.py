@@ -42,7 +42,7 @@ class EventsBody(msgspec.Struct):
     next_batch: str | None = None
 
 
-@routes.put(_DEVICE, auth=True)
+@routes.put(_DEVICE, auth=True, allows=["suspended"])
 async def put_dehydrated_device(
     request: Request, house: House, body: DehydratedBody, who: Session
 ) -> Json:
@@ -66,7 +66,7 @@ async def get_dehydrated_device(request: Request, house: House, who: Session) ->
     return {"device_id": found.device_id, "device_data": RawJson(found.data)}
 
 
-@routes.delete(_DEVICE, auth=True)
+@routes.delete(_DEVICE, auth=True, allows=["suspended"])
 async def delete_dehydrated_device(request: Request, house: House, who: Session) -> Json:
     """Delete it, with all that waits for it."""
     return {"device_id": await house.dehydrated_devices.delete(who.user)}
@@ -82,7 +82,7 @@ async def get_dehydrated_device_events(
     return {"events": _shown(page), **more}
 
 
-@routes.post(_EVENTS, auth=True)
+@routes.post(_EVENTS, auth=True, allows=["suspended"])
 async def post_dehydrated_device_events(
     request: Request, house: House, body: EventsBody | None, who: Session
 ) -> Json:

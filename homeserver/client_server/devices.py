@@ -39,7 +39,7 @@ async def get_device(request: Request, house: House, who: Session) -> Json:
     return shown
 
 
-@routes.put("/_matrix/client/v3/devices/{deviceId}", auth=True, allows=["guest"])
+@routes.put("/_matrix/client/v3/devices/{deviceId}", auth=True, allows=["guest", "suspended"])
 async def update_device(
     request: Request, house: House, body: DeviceBody, who: Session
 ) -> Json | Reply:
@@ -55,7 +55,7 @@ async def update_device(
     return {}
 
 
-@routes.delete("/_matrix/client/v3/devices/{deviceId}", auth=True)
+@routes.delete("/_matrix/client/v3/devices/{deviceId}", auth=True, allows=["suspended"])
 async def delete_device(
     request: Request, house: House, body: JsonObject | None, who: Session
 ) -> Json | Reply:
@@ -64,7 +64,7 @@ async def delete_device(
     return await _delete(house, who, [device_id], body or {})
 
 
-@routes.post("/_matrix/client/v3/delete_devices", auth=True)
+@routes.post("/_matrix/client/v3/delete_devices", auth=True, allows=["suspended"])
 async def delete_devices(
     request: Request, house: House, body: JsonObject, who: Session
 ) -> Json | Reply:

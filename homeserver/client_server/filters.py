@@ -14,7 +14,7 @@ from homeserver.http import Json, Reply, Request, Routes
 routes = Routes("client")
 
 
-@routes.post("/_matrix/client/v3/user/{userId}/filter", auth=True)
+@routes.post("/_matrix/client/v3/user/{userId}/filter", auth=True, allows=["suspended"])
 async def define_filter(request: Request, house: House, body: bytes, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridfilter"""
     _check_own(request, who)

@@ -49,7 +49,7 @@ class AllKeys(msgspec.Struct):
     rooms: dict[str, RoomKeys]
 
 
-@routes.post(_VERSIONS, auth=True)
+@routes.post(_VERSIONS, auth=True, allows=["suspended"])
 async def post_room_keys_version(
     request: Request, house: House, body: VersionBody, who: Session
 ) -> Json:
@@ -70,7 +70,7 @@ async def get_room_keys_version(request: Request, house: House, who: Session) ->
     return _described(await house.backups.get(who.user, request.match_info["version"]))
 
 
-@routes.put(_VERSION, auth=True)
+@routes.put(_VERSION, auth=True, allows=["suspended"])
 async def put_room_keys_version(
     request: Request, house: House, body: VersionBody, who: Session
 ) -> Json:
@@ -80,14 +80,14 @@ async def put_room_keys_version(
     return {}
 
 
-@routes.delete(_VERSION, auth=True)
+@routes.delete(_VERSION, auth=True, allows=["suspended"])
 async def delete_room_keys_version(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3room_keysversionversion"""
     await house.backups.delete(who.user, request.match_info["version"])
     return {}
 
 
-@routes.put(_KEYS, auth=True)
+@routes.put(_KEYS, auth=True, allows=["suspended"])
 async def put_room_keys(
     request: Request, house: House, query: VersionQuery, body: AllKeys, who: Session
 ) -> Json:
@@ -106,7 +106,7 @@ async def get_room_keys(request: Request, house: House, query: VersionQuery, who
     return {"rooms": rooms}
 
 
-@routes.delete(_KEYS, auth=True)
+@routes.delete(_KEYS, auth=True, allows=["suspended"])
 async def delete_room_keys(
     request: Request, house: House, query: VersionQuery, who: Session
 ) -> Json:
@@ -114,7 +114,7 @@ async def delete_room_keys(
     return _counted(await house.backups.remove(who.user, query.version))
 
 
-@routes.put(_ROOM, auth=True)
+@routes.put(_ROOM, auth=True, allows=["suspended"])
 async def put_room_keys_by_room_id(
     request: Request, house: House, query: VersionQuery, body: RoomKeys, who: Session
 ) -> Json:
@@ -132,7 +132,7 @@ async def get_room_keys_by_room_id(
     return {"sessions": {key.session_id: _shown(key) for key in found}}
 
 
-@routes.delete(_ROOM, auth=True)
+@routes.delete(_ROOM, auth=True, allows=["suspended"])
 async def delete_room_keys_by_room_id(
     request: Request, house: House, query: VersionQuery, who: Session
 ) -> Json:
@@ -141,7 +141,7 @@ async def delete_room_keys_by_room_id(
     return _counted(await house.backups.remove(who.user, query.version, room_id))
 
 
-@routes.put(_SESSION, auth=True)
+@routes.put(_SESSION, auth=True, allows=["suspended"])
 async def put_room_keys_by_session_id(
     request: Request, house: House, query: VersionQuery, body: dict[str, Any], who: Session
 ) -> Json:
@@ -162,7 +162,7 @@ async def get_room_keys_by_session_id(
     return _shown(found[0])
 
 
-@routes.delete(_SESSION, auth=True)
+@routes.delete(_SESSION, auth=True, allows=["suspended"])
 async def delete_room_keys_by_session_id(
     request: Request, house: House, query: VersionQuery, who: Session
 ) -> Json:

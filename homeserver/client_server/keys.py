@@ -56,7 +56,7 @@ class ChangesQuery(msgspec.Struct):
     to: str | None = None
 
 
-@routes.post("/_matrix/client/v3/keys/upload", auth=True, allows=["guest"])
+@routes.post("/_matrix/client/v3/keys/upload", auth=True, allows=["guest", "suspended"])
 async def upload_keys(request: Request, house: House, body: UploadBody, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysupload"""
     if not who.device_id:
@@ -71,7 +71,7 @@ async def upload_keys(request: Request, house: House, body: UploadBody, who: Ses
     return {"one_time_key_counts": dict(left)}
 
 
-@routes.post("/_matrix/client/v3/keys/query", auth=True, allows=["guest"])
+@routes.post("/_matrix/client/v3/keys/query", auth=True, allows=["guest", "suspended"])
 async def query_keys(request: Request, house: House, body: QueryBody, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysquery"""
     _check_users(body.device_keys)
@@ -79,7 +79,7 @@ async def query_keys(request: Request, house: House, body: QueryBody, who: Sessi
     return await house.key_queries.query(who.user, who.user_id, body.device_keys, seconds)
 
 
-@routes.post("/_matrix/client/v3/keys/claim", auth=True, allows=["guest"])
+@routes.post("/_matrix/client/v3/keys/claim", auth=True, allows=["guest", "suspended"])
 async def claim_keys(request: Request, house: House, body: ClaimBody, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysclaim"""
     _check_users(body.one_time_keys)
@@ -99,7 +99,12 @@ async def get_keys_changes(
     return {"changed": list(found.changed), "left": list(found.left)}
 
 
-@routes.post("/_matrix/client/v3/keys/device_signing/upload", auth=True, also=[_UNSTABLE])
+@routes.post(
+    "/_matrix/client/v3/keys/device_signing/upload",
+    auth=True,
+    allows=["suspended"],
+    also=[_UNSTABLE],
+)
 async def upload_cross_signing_keys(
     request: Request, house: House, body: JsonObject, who: Session
 ) -> Json | Reply:
@@ -122,7 +127,9 @@ async def upload_cross_signing_keys(
     return {}
 
 
-@routes.post("/_matrix/client/v3/keys/signatures/upload", auth=True, also=[_UNSTABLE])
+@routes.post(
+    "/_matrix/client/v3/keys/signatures/upload", auth=True, allows=["suspended"], also=[_UNSTABLE]
+)
 async def upload_cross_signing_signatures(
     request: Request, house: House, body: JsonObject, who: Session
 ) -> Json:

@@ -123,7 +123,9 @@ async def logout_all(request: Request, house: House, who: Session) -> Json:
     return {}
 
 
-@routes.post("/_matrix/client/v1/login/get_token", auth=True, limit="login_account")
+@routes.post(
+    "/_matrix/client/v1/login/get_token", auth=True, allows=["suspended"], limit="login_account"
+)
 async def generate_login_token(
     request: Request, house: House, body: JsonObject | None, who: Session
 ) -> Json | Reply:

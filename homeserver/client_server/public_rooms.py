@@ -61,7 +61,7 @@ async def get_public_rooms(
     return await _listed(house, query.server, Asked(query.limit, query.since))
 
 
-@routes.post(_PATH, auth=True, limit="searches")
+@routes.post(_PATH, auth=True, allows=["suspended"], limit="searches")
 async def query_public_rooms(
     request: Request, house: House, query: ServerQuery, body: ListBody, who: Session
 ) -> Json:

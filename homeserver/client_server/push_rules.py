@@ -62,7 +62,7 @@ async def get_push_rules_without_slash(request: Request, house: House) -> Json:
     raise Unrecognized
 
 
-@routes.put(_PATH, auth=True)
+@routes.put(_PATH, auth=True, allows=["suspended"])
 async def set_push_rule(
     request: Request, house: House, query: PlaceQuery, body: JsonObject, who: Session
 ) -> Json:
@@ -87,7 +87,7 @@ async def set_push_rule(
     return {}
 
 
-@routes.delete(_PATH, auth=True)
+@routes.delete(_PATH, auth=True, allows=["suspended"])
 async def delete_push_rule(request: Request, house: House, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3pushrulesglobalkindruleid"""
     parts = _parts(request)

@@ -43,7 +43,7 @@ async def get_pushers(request: Request, house: House, who: Session) -> Json:
     return {"pushers": [_shown(known) for known in await house.pushers.read(who.user)]}
 
 
-@routes.post("/_matrix/client/v3/pushers/set", auth=True)
+@routes.post("/_matrix/client/v3/pushers/set", auth=True, allows=["suspended"])
 async def post_pusher(request: Request, house: House, body: PusherBody, who: Session) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3pushersset"""
     if body.kind is None:

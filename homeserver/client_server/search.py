@@ -80,7 +80,7 @@ class SearchQuery(msgspec.Struct):
     next_batch: str | None = None
 
 
-@routes.post("/_matrix/client/v3/search", auth=True)
+@routes.post("/_matrix/client/v3/search", auth=True, allows=["suspended"])
 async def search(
     request: Request, house: House, query: SearchQuery, body: SearchBody, who: Session
 ) -> Json:

@@ -38,13 +38,16 @@ class SendQuery(DelayQuery):
     )
 
 
-@routes.put(_SEND, auth=True, allows=["guest"])
+@routes.put(_SEND, auth=True, allows=["guest", "suspended"])
 async def send_message(
     request: Request, house: House, query: SendQuery, body: JsonObject, who: Session
 ) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid"""
     check_canonical(body)
     room, kind = room_id(request), request.match_info["eventType"]
+    if who.suspended:
+        redacts = body.get("redacts") if kind == "m.room.redaction" else None
+        await house.sending.check_suspended(who.user_id, redacts)
     if query.delay is not None:
         wish = Wish(room, kind, None, body, query.delay, query.sticky)
         return await delayed(house, who, wish, request.match_info["txnId"])
@@ -85,6 +88,8 @@ async def redact_event(
     content = body or {}
     check_canonical(content)
     room, event = room_id(request), request.param("eventId", parse_event_id)
+    if who.suspended:
+        await house.sending.check_suspended(who.user_id, event)
     transaction = _transaction(who, request, f"redact/{room}/{event}")
     sending = house.sending
     return {"event_id": await sending.redact(who.user_id, room, event, content, transaction)}

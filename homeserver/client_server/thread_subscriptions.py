@@ -43,7 +43,7 @@ async def get_subscription(request: Request, house: House, who: Session) -> Json
     return {"automatic": found.automatic}
 
 
-@routes.put(_PATH, auth=True)
+@routes.put(_PATH, auth=True, allows=["suspended"])
 async def put_subscription(
     request: Request, house: House, body: SubscriptionBody, who: Session
 ) -> Json:
@@ -57,7 +57,7 @@ async def put_subscription(
     return {}
 
 
-@routes.delete(_PATH, auth=True)
+@routes.delete(_PATH, auth=True, allows=["suspended"])
 async def delete_subscription(request: Request, house: House, who: Session) -> Json:
     """https://github.com/matrix-org/matrix-spec-proposals/pull/4306"""
     await house.rulesets.mind_threads(who.user, who.user_id)

@@ -66,7 +66,7 @@ async def get_account_3pids(request: Request, house: House, who: Session) -> Jso
     }
 
 
-@routes.post(_V3 + "/add", auth=True, limit="login_account")
+@routes.post(_V3 + "/add", auth=True, allows=["suspended"], limit="login_account")
 async def add_3pid(request: Request, house: House, body: JsonObject, who: Session) -> Json | Reply:
     """https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidadd"""
     _check_changeable(house)

@@ -21,7 +21,9 @@ class SearchBody(msgspec.Struct):
     limit: Annotated[int, msgspec.Meta(ge=0)] = 10
 
 
-@routes.post("/_matrix/client/v3/user_directory/search", auth=True, limit="searches")
+@routes.post(
+    "/_matrix/client/v3/user_directory/search", auth=True, allows=["suspended"], limit="searches"
+)
 async def search_user_directory(
     request: Request, house: House, body: SearchBody, who: Session
 ) -> Json:

@@ -13,7 +13,6 @@ from federation.history_visibility import HistoryVisibility
 from federation.identifiers import RoomID
 from homeserver.errors import Forbidden
 from homeserver.rooms.standings import Reader, Standing, Standings
-from homeserver.storage.batch import Membership
 from homeserver.storage.numbers import Numbers, RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.standings import Change
@@ -55,7 +54,7 @@ class Access:
         rule = rules[standing.room]
         if standing.visibility and rule.visibility is HistoryVisibility.WORLD_READABLE:
             return Reach(standing.room, standing, None)
-        if standing.membership in {Membership.LEAVE, Membership.INVITE, Membership.KNOCK}:
+        if standing.membership is not None:
             changes = await self._standings.changes(conn, reader, [standing.room])
             departed = departure(changes.get(standing.room, ()))
             if departed is not None:

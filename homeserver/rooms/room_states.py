@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from federation.canonical_json import JsonObject
 from federation.events import StateKey
 from federation.identifiers import RoomID
-from homeserver.errors import NotFound
+from homeserver.errors import Forbidden, NotFound
 from homeserver.rooms.access import Access, Reach
 from homeserver.rooms.member_events import MemberEvent, MemberEvents
 from homeserver.rooms.showing import Showing
@@ -46,10 +46,12 @@ class RoomStates:
         self._showing = showing
         self._member_events = MemberEvents()
 
-    async def check_reach(self, reader: Reader, room_id: RoomID) -> None:
-        """Raise `Forbidden` if the reader may not look into the room."""
+    async def check_current(self, reader: Reader, room_id: RoomID) -> None:
+        """Raise `Forbidden` if the reader may not look at the room as it is now."""
         async with self._process.database.reader() as conn:
-            await self._access.reach(conn, reader, room_id)
+            reach = await self._access.reach(conn, reader, room_id)
+        if reach.departed is not None:
+            raise Forbidden("you are not in this room")
 
     async def whole(self, reader: Reader, room_id: RoomID) -> list[JsonObject]:
         """Every entry, or raise `Forbidden`."""

@@ -28,6 +28,7 @@ from homeserver.errors import (
     Forbidden,
     InvalidParam,
     MatrixError,
+    UserSuspended,
 )
 from homeserver.rooms.aliases import CANONICAL, Aliases
 from homeserver.rooms.blocking import Blocking
@@ -168,6 +169,18 @@ class Sending:
         draft = Draft(kind, sender, content, state_key, room_id, sticky=sticky)
         once = transaction.once if transaction else None
         return await post_one(self._intake, Submission([draft], once=once, ts=ts), room_id)
+
+    async def check_suspended(self, user: UserID, redacts: object) -> None:
+        """See that somebody suspended takes back their own words, or raise `UserSuspended`.
+
+        https://spec.matrix.org/v1.19/client-server-api/#account-suspension
+        """
+        if not isinstance(redacts, str):
+            raise UserSuspended
+        async with self._process.database.reader() as conn:
+            target = (await received.by_ids(conn, [EventID(redacts)])).get(EventID(redacts))
+        if target is None or target.event.sender != user:
+            raise UserSuspended
 
     async def unname(self, sender: UserID, room_id: RoomID, alias: RoomAlias) -> None:
         """Name an alias that leads nowhere now in the room's state no more, if the sender may."""

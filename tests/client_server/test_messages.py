@@ -270,7 +270,7 @@ async def test_who_may_read(ann: Client, bob: Client, what: str) -> None:
         await room.state("m.room.join_rules", {"join_rule": "knock"})
     event_id = await room.say(ann, "hello")
     await _become(room, bob, what)
-    was_in = what in {"joined", "left", "kicked"}
+    was_in = what in {"joined", "left", "kicked", "banned"}
     statuses = {
         path: (await bob.get(f"{room.path}/{path}")).status
         for path in (

@@ -2,6 +2,7 @@
 
 import pytest
 
+from homeserver.app.tables import ADMIN, CLIENT
 from tests.client_server.stage import staged
 from tests.servers import Client, Hearth
 
@@ -32,14 +33,63 @@ async def test_locked_and_let_in_again(root: Client, ann: Client) -> None:
     (await ann.get("/_matrix/client/v3/sync")).ok()
 
 
-async def test_suspended(root: Client, ann: Client) -> None:
-    room = await staged(ann)
+SUSPENDED_MAY = {
+    # Log in elsewhere, and out; end the account; say where it can be reached.
+    *("generate_login_token", "logout", "logout_all", "deactivate_account", "add_3pid"),
+    *("update_device", "delete_device", "delete_devices"),
+    # See and receive what there is, and say where they are.
+    *("define_filter", "sliding_sync", "search", "query_public_rooms", "search_user_directory"),
+    *("set_presence", "post_receipt", "set_read_marker", "set_typing"),
+    *("post_pusher", "set_push_rule", "delete_push_rule"),
+    *("put_subscription", "delete_subscription"),
+    *("set_account_data", "delete_account_data", "set_room_tag", "delete_room_tag"),
+    *("set_account_data_per_room", "delete_account_data_per_room"),
+    # Verify other devices, and keep their keys.
+    *("send_to_device", "upload_keys", "query_keys", "claim_keys"),
+    *("upload_cross_signing_keys", "upload_cross_signing_signatures"),
+    *("post_room_keys_version", "put_room_keys_version", "delete_room_keys_version"),
+    *("put_room_keys", "put_room_keys_by_room_id", "put_room_keys_by_session_id"),
+    *("delete_room_keys", "delete_room_keys_by_room_id", "delete_room_keys_by_session_id"),
+    *("put_dehydrated_device", "delete_dehydrated_device", "post_dehydrated_device_events"),
+    # Leave, and take back their own words.
+    *("leave_room", "forget_room", "redact_event", "send_message"),
+}
+"""Beside what only reads."""
+
+
+def test_what_suspended_people_may() -> None:
+    """https://spec.matrix.org/v1.19/client-server-api/#account-suspension"""
+    rows = [route for table in (*CLIENT, *ADMIN) for route in table if route.method != "GET"]
+    assert {row.operation for row in rows if "suspended" in row.allows} == SUSPENDED_MAY
+
+
+async def test_suspended(hearth: Hearth, root: Client, ann: Client) -> None:
+    room, ben = await staged(ann), await hearth.user("ben")
+    await room.member(ben, "join")
+    own, other = await room.say(ann, "mine"), await room.say(ben, "not mine")
     path = f"{V1}/suspend/{ann.user_id}"
     assert (await root.put(path, {"suspended": True})).ok() == {"suspended": True}
     assert (await root.get(path)).ok() == {"suspended": True}
-    said = await ann.put(f"{room.path}/send/m.room.message/1", {"msgtype": "m.text", "body": "x"})
-    assert (said.status, said.errcode) == (403, "M_USER_SUSPENDED")
-    (await ann.get("/_matrix/client/v3/sync")).ok()
+    send = f"{room.path}/send/m.room"
+    text = {"msgtype": "m.text", "body": "x"}
+    for answer in (
+        await ann.put(f"{send}.message/1", text),
+        await ann.put(f"{send}.message/2", text, **{"org.matrix.msc4140.delay": 1}),
+        await ann.put(f"{send}.redaction/3", {"redacts": other}),
+        await ann.put(f"{send}.redaction/4", {}),
+        await ann.put(f"{room.path}/redact/{other}/5"),
+        await ann.put(f"{room.path}/redact/$nothing/6"),
+        await ann.put(f"{room.path}/state/m.room.name/", {"name": "x"}),
+        await ann.post(f"{room.path}/invite", {"user_id": root.user_id}),
+        await ann.post("/_matrix/client/v3/createRoom"),
+    ):
+        assert (answer.status, answer.errcode) == (403, "M_USER_SUSPENDED")
+    (await ann.put(f"{room.path}/redact/{own}/7")).ok()
+    (await ann.put(f"{send}.redaction/8", {"redacts": own})).ok()
+    assert (await ben.get(f"{room.path}/event/{own}")).ok()["content"] == {}
+    chosen = (await ann.post(f"/_matrix/client/v3/user/{ann.user_id}/filter", {})).ok()
+    (await ann.get("/_matrix/client/v3/sync", filter=chosen["filter_id"])).ok()
+    (await ann.post("/_matrix/client/v3/keys/query", {"device_keys": {ann.user_id: []}})).ok()
     (await ann.post(f"{room.path}/leave")).ok()
 
 
