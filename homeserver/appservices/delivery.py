@@ -25,6 +25,7 @@ from homeserver.storage import app_services
 from homeserver.storage.app_services import News, Transaction
 from homeserver.storage.bus import Bus
 from homeserver.storage.holding import Duty, Lost
+from homeserver.storage.log import Kind
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 
@@ -128,6 +129,7 @@ class Delivery:
         self, conn: Connection, rows: list[News], reached: int
     ) -> dict[str, Any] | None:
         """What a transaction says of some rows; `None` if nothing."""
+        self._interest.doubt({r.room for r in rows if r.kind == Kind.STATE and r.room is not None})
         await self._interest.load(conn, {row.room for row in rows if row.room is not None})
         events = select_events(rows, self._interest, self._process.now())
         extras = await self._extras.gather(conn, rows, self._duty.pos, reached)

@@ -13,7 +13,8 @@ import orjson
 from federation.identifiers import RoomID, UserID
 from homeserver.accounts.app_services import AppService
 from homeserver.appservices.interest import Interest
-from homeserver.storage import app_services
+from homeserver.appservices.turns import turns_of
+from homeserver.storage import app_services, device_lists
 from homeserver.storage.app_services import News
 from homeserver.storage.log import Kind
 from homeserver.storage.numbers import RoomNid, UserNid
@@ -39,8 +40,8 @@ _OF_DEVICES = (Kind.DEVICE_KEYS, Kind.DEVICE_GONE)
 
 def kinds_for(service: AppService) -> list[Kind]:
     """The rows of the log that concern an application service."""
-    # Invitations to rooms that we are not in come as the latter.
-    kinds = [Kind.EVENT, Kind.FORGOTTEN]
+    # Invitations to rooms that we are not in come as the last.
+    kinds = [Kind.EVENT, Kind.STATE, Kind.FORGOTTEN]
     if service.wants_ephemeral:
         kinds += [Kind.RECEIPT, Kind.TO_DEVICE]
     if service.wants_encryption:
@@ -128,12 +129,23 @@ class Extras:
         return dict.fromkeys(_TO_DEVICE, messages) if messages else {}
 
     async def _lists(self, conn: Connection, rows: Sequence[News]) -> dict[str, Any]:
-        """Whose devices changed of those that its users share rooms with, and who left those."""
-        moved = {r.user_id for r in rows if r.kind in _OF_DEVICES and r.user_id}
-        gone = {UserID(user) for r in rows if (user := _gone(r, self._interest))}
-        sharing = await self.of_interest(conn, moved | gone)
-        lists = {"changed": sorted(moved & sharing), "left": sorted(gone - sharing)}
+        """Whose devices changed of those that its users share rooms with; who came there, and left.
+
+        As in `/sync`, "or who now share an encrypted room with the client".
+        """
+        changed = {r.user_id for r in rows if r.kind in _OF_DEVICES and r.user_id}
+        turns = turns_of(rows, self._interest)
+        changed |= turns.came
+        gone = turns.parted | await self._others_in(conn, turns.left)
+        sharing = await self.of_interest(conn, changed | gone)
+        met = await self._others_in(conn, turns.entered)
+        lists = {"changed": sorted(changed & sharing | met), "left": sorted(gone - sharing - met)}
         return dict.fromkeys(_LISTS, lists) if any(lists.values()) else {}
+
+    async def _others_in(self, conn: Connection, rooms: Collection[RoomNid]) -> set[UserID]:
+        """Whoever is in these rooms and none of its users."""
+        people = await device_lists.people_in(conn, rooms) if rooms else ()
+        return {user for user in people if not self._interest.has_user(user)}
 
     async def _counts(self, conn: Connection, rows: Sequence[News]) -> dict[str, Any]:
         kinds = {Kind.ONE_TIME_KEYS, Kind.TO_DEVICE}
@@ -153,15 +165,6 @@ class Extras:
             else:
                 counts[key.user_id][key.device_id][key.algorithm] = key.left
         return {**dict.fromkeys(_COUNTS, counts), **dict.fromkeys(_FALLBACK, unused)}
-
-
-def _gone(row: News, interest: Interest) -> str | None:
-    """Who left a room in which users of the application service are."""
-    if row.kind != Kind.EVENT or row.json is None or row.user is None or row.room is None:
-        return None
-    event = orjson.loads(row.json)
-    is_out = event["content"].get("membership") in {"leave", "ban"}
-    return event.get("state_key") if is_out and interest.members(row.room) else None
 
 
 def _content(receipts: Iterable[Shown], room: RoomNid) -> dict[str, Any]:

@@ -61,6 +61,11 @@ class Interest:
                 if any(includes(self._service.aliases, name) for name in names)
             }
 
+    def doubt(self, rooms: Iterable[RoomNid]) -> None:
+        """Whoever is in these rooms may be others by now: learn of them anew."""
+        for room in rooms:
+            self._members.pop(room, None)
+
     def follow(self, room: RoomNid, user_id: UserID, *, is_in: bool) -> None:
         """Somebody came or went."""
         members = self._members.get(room)

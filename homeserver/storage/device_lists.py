@@ -90,13 +90,15 @@ async def moved(conn: Connection, rooms: Collection[RoomNid], after: int) -> lis
     return [Moved(*row) for row in rows]
 
 
-async def people_in(conn: Connection, rooms: Collection[RoomNid], but: UserNid) -> list[UserID]:
-    """Whoever else is in any of these rooms."""
+async def people_in(
+    conn: Connection, rooms: Collection[RoomNid], but: UserNid | None = None
+) -> list[UserID]:
+    """Whoever is in any of these rooms, but for one."""
     rows = await conn.fetch(
         """
         SELECT DISTINCT u.user_id
           FROM memberships m JOIN users u ON u.user_nid = m.user_nid
-         WHERE m.room_nid = ANY ($1) AND m.membership = 1 AND m.user_nid <> $2
+         WHERE m.room_nid = ANY ($1) AND m.membership = 1 AND m.user_nid IS DISTINCT FROM $2
         """,
         list(rooms),
         but,

@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/application-service-api/#pushing-ephemeral-data
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,11 +158,35 @@ async def test_device_lists(scene: Scene) -> None:
     for who in (cat, scene.ben):
         made = Device.of(who)
         (await who.post(f"{V3}/keys/upload", {"device_keys": made.keys()})).ok()
-    await scene.bridge.until(lambda: scene.parts(LISTS))
-    assert scene.parts(LISTS) == [{"changed": [scene.ben.user_id], "left": []}]
+    await scene.bridge.until(lambda: len(scene.parts(LISTS)) > 1)
+    # Ben was met before.
+    assert scene.parts(LISTS) == [{"changed": [scene.ben.user_id], "left": []}] * 2
     (await scene.ben.post(f"{V3}/rooms/{scene.room}/leave")).ok()
     left = {"changed": [], "left": [scene.ben.user_id]}
     await scene.bridge.until(lambda: left in scene.parts(LISTS))
+
+
+async def test_who_comes_and_goes_is_in_device_lists(scene: Scene) -> None:
+    """Into rooms of the bridge's users; and all those whom these meet."""
+    cat, dog = await scene.hearth.user("cat"), await scene.hearth.user("dog")
+
+    async def told(*changed: str, left: Sequence[str] = ()) -> None:
+        lists = {"changed": sorted(changed), "left": sorted(left)}
+        await scene.bridge.until(lambda: scene.parts(LISTS)[-1:] == [lists])
+
+    (await cat.post(f"{V3}/join/{scene.room}")).ok()
+    await told(cat.user_id)
+    (await dog.post(f"{V3}/join/{scene.other}")).ok()
+    (await scene.irc.post(f"{V3}/join/{scene.other}", user_id=scene.ghost)).ok()
+    await told(dog.user_id, scene.ben.user_id)
+    # A name is no news of devices; and who is met by one ghost is known to all.
+    path = f"{V3}/profile/{cat.user_id}/displayname"
+    (await cat.put(path, {"displayname": "another"})).ok()
+    yan = await ghost(scene.irc, "_irc_yan")
+    (await scene.irc.post(f"{V3}/join/{scene.other}", user_id=yan)).ok()
+    # Ben is in the other room still.
+    (await scene.irc.post(f"{V3}/rooms/{scene.room}/leave", user_id=scene.ghost)).ok()
+    await told(left=[cat.user_id])
 
 
 async def test_only_what_was_asked_for(postgres: Server, tmp_path: Path) -> None:
