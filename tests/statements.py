@@ -11,11 +11,13 @@ _BEHIND = (
     " log",
     "a.is_guest",
     "device_updates",
+    "remote_device_lists",
     "unwanted_media",
     "SELECT DISTINCT room_nid FROM memberships",
 )
 """In what is asked by nobody's request: whose turn it is, what happened, which guests are where,
-whose devices are otherwise, which files are wanted no more, and where people are."""
+whose devices are otherwise, whose lists are followed no more, which files are wanted no more, and
+where people are."""
 
 
 class Asked:
@@ -30,20 +32,21 @@ class Asked:
             self.statements.append(flat)
 
     async def by(self, request: Callable[[], Awaitable[Any]]) -> list[str]:
-        """By a request that was made before."""
+        """By a request that was made before; sorted, as some are asked at the same moment."""
         await request()
         self.statements.clear()
         await request()
-        return list(self.statements)
+        return sorted(self.statements)
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    found, fetch = Asked(), asyncpg.Connection.fetch
+    # All ways to ask go through it: for rows, for one of them, for a value, for nothing.
+    found, execute = Asked(), asyncpg.Connection._execute
 
     async def noted(self: Any, query: str, *args: Any, **more: Any) -> Any:
         found.note(query)
-        return await fetch(self, query, *args, **more)
+        return await execute(self, query, *args, **more)
 
-    monkeypatch.setattr(asyncpg.Connection, "fetch", noted)
+    monkeypatch.setattr(asyncpg.Connection, "_execute", noted)
     return found

@@ -12,7 +12,8 @@ from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
 from homeserver.client_server.reading import room_id
 from homeserver.http import Auth, Json, Request, Routes, parsed
-from homeserver.rooms.spaces import MOST, Viewer, Wish
+from homeserver.rooms.outside import Viewer
+from homeserver.rooms.spaces import MOST, Wish
 
 routes = Routes("client")
 

@@ -55,6 +55,20 @@ async def membership_of(conn: Connection, room: RoomNid, user: UserNid) -> Membe
     return None if found is None else Membership(found)
 
 
+async def among(
+    conn: Connection, user: UserNid, rooms: Iterable[RoomNid]
+) -> dict[RoomNid, Membership]:
+    """What the user is to each of the rooms that they have to do with."""
+    rows = await conn.fetch(
+        """
+        SELECT room_nid, membership FROM memberships WHERE user_nid = $1 AND room_nid = ANY ($2)
+        """,
+        user,
+        list(rooms),
+    )
+    return {RoomNid(room): Membership(membership) for room, membership in rows}
+
+
 async def joined_rooms(conn: Connection, user: UserNid) -> list[RoomID]:
     """The rooms that the user is in."""
     rows = await conn.fetch(

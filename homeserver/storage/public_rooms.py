@@ -90,3 +90,31 @@ async def states(
         event = load_event(raw, event_id, version)
         found[RoomNid(room)][(event.type, event.state_key or "")] = event
     return found
+
+
+async def children(
+    conn: Connection, spaces: Collection[RoomNid], most: int
+) -> dict[RoomNid, list[Event]]:
+    """The children that each of the spaces names in its current state, so many at most."""
+    rows = await conn.fetch(
+        """
+        SELECT space.room_nid, i.event_id, r.version, e.json
+          FROM unnest($1::bigint[]) AS space (room_nid)
+         CROSS JOIN LATERAL (
+               SELECT s.event_nid
+                 FROM current_state s
+                 JOIN state_keys k ON k.state_key_nid = s.state_key_nid
+                WHERE s.room_nid = space.room_nid AND k.type = 'm.space.child'
+                LIMIT $2
+               ) child
+          JOIN events e ON e.event_nid = child.event_nid
+          JOIN event_ids i ON i.event_nid = child.event_nid
+          JOIN rooms r ON r.room_nid = space.room_nid
+        """,
+        list(spaces),
+        most,
+    )
+    found: dict[RoomNid, list[Event]] = {}
+    for room, event_id, version, raw in rows:
+        found.setdefault(RoomNid(room), []).append(load_event(raw, event_id, version))
+    return found
