@@ -30,10 +30,10 @@ from homeserver.storage.bus import Bus
 from homeserver.storage.clock import Clock, read_position
 from homeserver.storage.freshness import SharedPositions
 from homeserver.storage.installation import settle
-from homeserver.storage.log import Tail
 from homeserver.storage.numbers import Numbers
 from homeserver.storage.pool import Database, open_database
 from homeserver.storage.process import Process
+from homeserver.storage.tail import Tail
 
 _OWN_CONNECTIONS = 3
 """Beside those that are lent: the writer's, the clock's, the bus's."""

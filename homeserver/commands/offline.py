@@ -10,11 +10,11 @@ from homeserver.config import Settings
 from homeserver.storage.clock import Clock, read_position
 from homeserver.storage.embedded import EmbeddedPostgres
 from homeserver.storage.freshness import SharedPositions
-from homeserver.storage.log import Tail
 from homeserver.storage.numbers import Numbers
 from homeserver.storage.pool import open_database
 from homeserver.storage.postmaster import find_postmaster
 from homeserver.storage.process import Process
+from homeserver.storage.tail import Tail
 
 
 @asynccontextmanager

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from federation.identifiers import ServerName, UserID
 from homeserver.storage.clock import Clock
-from homeserver.storage.log import Entry, Tail
+from homeserver.storage.log import Entry
 from homeserver.storage.numbers import Numbers, UserNid
 from homeserver.storage.pool import Database
+from homeserver.storage.tail import Tail
 
 DAY = 86_400_000
 """Milliseconds."""

@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 
 from homeserver.storage.clock import read_position
-from homeserver.storage.log import MOST_AT_ONCE, Apply, Entry, Kind
+from homeserver.storage.log import MOST_AT_ONCE, Entry, Kind
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.process import Process
+from homeserver.storage.tail import Apply
 from homeserver.sync.waiting import Waiters
 
 _MOST = 500_000

@@ -34,10 +34,10 @@ from homeserver.config.settings import ResourceLimits as LimitSettings
 from homeserver.errors import UnknownToken
 from homeserver.storage.clock import Clock
 from homeserver.storage.freshness import SharedPositions
-from homeserver.storage.log import Tail
 from homeserver.storage.numbers import Numbers
 from homeserver.storage.pool import Connection, Database
 from homeserver.storage.process import DAY, Process
+from homeserver.storage.tail import Tail
 
 SERVER = ServerName("one.test")
 PASSWORD_OF_ANN = "correct horse"

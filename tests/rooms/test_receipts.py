@@ -17,12 +17,13 @@ from homeserver.rooms.standings import Reader, Standings
 from homeserver.storage import outgoing
 from homeserver.storage.clock import Clock
 from homeserver.storage.freshness import SharedPositions
-from homeserver.storage.log import Kind, Tail, read_log
+from homeserver.storage.log import Kind, read_log
 from homeserver.storage.numbers import Numbers, RoomNid
 from homeserver.storage.pool import Database
 from homeserver.storage.process import Process
 from homeserver.storage.receipts import UNTHREADED, ReceiptType, Shown
 from homeserver.storage.states import States
+from homeserver.storage.tail import Tail
 from tests.federation.rooms import ANN, BOB, CAT
 from tests.rooms.workers import Worker, worker
 

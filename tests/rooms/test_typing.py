@@ -15,11 +15,11 @@ from homeserver.rooms.typing import LONGEST, LONGEST_REMOTE, Typing
 from homeserver.storage.bus import Bus, Message
 from homeserver.storage.clock import Clock
 from homeserver.storage.freshness import SharedPositions
-from homeserver.storage.log import Tail
 from homeserver.storage.numbers import Numbers, RoomNid
 from homeserver.storage.pool import Database
 from homeserver.storage.process import Process
 from homeserver.storage.states import States
+from homeserver.storage.tail import Tail
 from tests.federation.rooms import ANN, BOB
 from tests.rooms.workers import worker
 

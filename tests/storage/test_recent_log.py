@@ -7,8 +7,9 @@ import pytest
 
 from homeserver.storage.clock import Clock
 from homeserver.storage.freshness import SharedPositions
-from homeserver.storage.log import Entry, Kind, RecentLog
+from homeserver.storage.log import Entry, Kind
 from homeserver.storage.pool import Database
+from homeserver.storage.tail import RecentLog
 
 _APPEND = "SELECT append_log($1::smallint[], $2::bigint[], $3::bigint[], $4::bigint[])"
 
@@ -81,7 +82,7 @@ async def test_who_follows_at_the_same_time_reads_once(scene: Scene) -> None:
 async def test_what_is_not_kept_any_more_is_read(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("homeserver.storage.log._REMEMBERED", 2)
+    monkeypatch.setattr("homeserver.storage.tail._REMEMBERED", 2)
     rows = await scene.write(1, 2, 3, 4, 5)
     for row in rows:
         scene.log.note([row])
