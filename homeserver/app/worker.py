@@ -156,7 +156,10 @@ class Worker:
         async def write_events() -> None:
             conn = await database.connect(lock_timeout=_LOCK_TIMEOUT)
             try:
-                await parts.rooms.intake.run(conn)
+                with self._clock.told_by(conn.get_server_pid()):
+                    # Whoever wrote before may have ended without a word.
+                    self._clock.advance(await read_position(conn))
+                    await parts.rooms.intake.run(conn)
             finally:
                 conn.terminate()
 

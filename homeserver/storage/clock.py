@@ -6,7 +6,8 @@ seconds anyway.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from homeserver.storage.freshness import SharedPositions
@@ -34,6 +35,8 @@ class Clock:
         self._shared = shared
         self._place = place
         self._position = 0
+        self._own: set[int] = set()
+        """Sessions of this process."""
         self._moved = asyncio.Event()
 
     @property
@@ -62,8 +65,21 @@ class Clock:
             self.advance(await read_position(conn))
             await asyncio.sleep(LOOK_ANYWAY)
 
-    def _heard(self, _conn: Any, _process: int, _channel: str, payload: str) -> None:
-        self.advance(int(payload))
+    @contextmanager
+    def told_by(self, session: int) -> Iterator[None]:
+        """Who writes over a session says meanwhile what they committed, and by which rows.
+
+        They know just after whoever listens: who is woken by them need not ask for the rows.
+        """
+        self._own.add(session)
+        try:
+            yield
+        finally:
+            self._own.discard(session)
+
+    def _heard(self, _conn: Any, session: int, _channel: str, payload: str) -> None:
+        if session not in self._own:
+            self.advance(int(payload))
 
 
 async def read_position(conn: Connection) -> int:

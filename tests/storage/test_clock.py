@@ -60,3 +60,24 @@ async def test_another_processs_commit_is_heard(database: Database) -> None:
 async def test_an_empty_log(database: Database) -> None:
     async with database.reader() as conn:
         assert await read_position(conn) == 0
+
+
+async def test_who_tells_what_they_committed_is_not_listened_to(database: Database) -> None:
+    """Others are, and so are they once they do not tell any more."""
+    clock = Clock(SharedPositions(1), 0)
+    listening, own, other = [await database.connect() for _ in range(3)]
+    await other.execute(COMMIT.replace("$1", "1"))
+    following = asyncio.create_task(clock.follow(listening))
+    # Seen by a look at the log, as it was before: the next look is some seconds off.
+    assert await asyncio.wait_for(clock.wait_beyond(0), 10) == 1
+    with clock.told_by(own.get_server_pid()):
+        await own.execute(COMMIT.replace("$1", "2"))
+        await other.execute(COMMIT.replace("$1", "3"))
+        # Notifications come in the order of the commits: the first was passed over.
+        assert await asyncio.wait_for(clock.wait_beyond(1), 10) == 3
+    await own.execute(COMMIT.replace("$1", "4"))
+    assert await asyncio.wait_for(clock.wait_beyond(3), 10) == 4
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    for conn in (listening, own, other):
+        await conn.close()
