@@ -24,12 +24,14 @@ from homeserver.logs import get_logger
 from homeserver.peers.company import Company
 from homeserver.peers.pauses import Pace, Pauses
 from homeserver.peers.peers import Peers
+from homeserver.peers.queues import Queues
 from homeserver.storage import destinations, outgoing, sticky
 from homeserver.storage.bus import Bus, Message
-from homeserver.storage.destinations import LocalEvent, Standing, Transaction
+from homeserver.storage.destinations import LocalEvent, News, Standing, Transaction
 from homeserver.storage.holding import Duty, Lost
-from homeserver.storage.log import MOST_AT_ONCE
+from homeserver.storage.log import MOST_AT_ONCE, Entry, Kind
 from homeserver.storage.numbers import RoomNid, ServerNid
+from homeserver.storage.outgoing import QueuedEvent, Waiting
 from homeserver.storage.process import Process
 from homeserver.storage.state_groups import EventNid
 
@@ -97,6 +99,7 @@ class Sending:
         self._pauses = Pauses(process)
         self._pace = Pace()
         self._company = Company()
+        self._queues = Queues()
         self._answering: dict[ServerNid, ServerName] = {}
         """Who took what was sent last, while this duty is ours."""
         self._away: set[ServerNid] = set()
@@ -137,6 +140,7 @@ class Sending:
         self._is_mine = True
         # What was learnt while the duty was ours before may not be true any more.
         self._company = Company()
+        self._queues.clear()
         self._answering.clear()
         watching = asyncio.create_task(self._pauses.watch())
         try:
@@ -160,6 +164,7 @@ class Sending:
             reached = rows[-1].pos if len(rows) == MOST_AT_ONCE else target
             await self._meet(self._company.strange(rows))
             if self._company.may_concern(rows):
+                await self._queue(reached, self._recall(rows, reached))
                 while duty.pos < reached:
                     await self._queue(reached)
             duty.pos = reached
@@ -170,12 +175,30 @@ class Sending:
             async with self._process.database.reader() as conn:
                 await self._company.servers_of(conn, rooms, await self._me_as_server(conn))
 
-    async def _queue(self, target: int) -> None:
-        """Queue what others must know of the next stretch of the log."""
+    def _recall(self, rows: Sequence[Entry], reached: int) -> News | None:
+        """What is in rows of the log for others, if this process wrote all their events."""
+        recent = self._process.tail.log.recent
+        told = [ServerNid(row.item or 0) for row in rows if row.kind == Kind.OUTGOING]
+        events = []
+        for row in rows:
+            if row.kind == Kind.EVENT:
+                one = recent.get(EventNid(row.item or 0))
+                if one is None:
+                    return None
+                event = one.placed.event
+                member = event.state_key if event.type == "m.room.member" else None
+                events.append(
+                    LocalEvent(row.pos, one.placed.room, one.placed.nid, event.json, member)
+                )
+        return News(events, told, reached)
+
+    async def _queue(self, target: int, news: News | None = None) -> None:
+        """Queue what others must know of the next stretch of the log; `news`, if it is known."""
         duty = self._duty
         async with self._queueing, self._process.database.reader() as conn:
-            me = await self._me_as_server(conn)
-            news = await destinations.news(conn, duty.pos, target, _READ, me)
+            if news is None:
+                me = await self._me_as_server(conn)
+                news = await destinations.news(conn, duty.pos, target, _READ, me)
             rows = await self._addressed(conn, news.events)
             await self._bring(conn, news.events)
             queued = [(server, e.pos, e.room, e.event) for e, server in rows]
@@ -184,6 +207,10 @@ class Sending:
                 conn, queued, DUTY, duty.holder, news.reached
             ):
                 raise Lost
+            for server in news.told:
+                self._queues.doubt(server)
+            for event, server in rows:
+                self._queues.add(server, QueuedEvent(event.pos, event.event, event.json))
             duty.pos = news.reached
             await self._shorten(conn, news.told)
         await self._wake({server for _, server in rows} | set(news.told))
@@ -315,6 +342,9 @@ class Sending:
                 continue
             wait, standing, is_proven = 0, Standing(), True
             if not (made and made.is_more) and not self._more[server].is_set():
+                # What is being queued at the moment has not been seen by whoever sends.
+                if not self._queueing.locked():
+                    self._queues.note_empty(server)
                 return
 
     async def _next(self, server: ServerNid, name: ServerName, standing: Standing) -> _Made | None:
@@ -340,6 +370,7 @@ class Sending:
         if len(self._answering) > _MOST_HEARD:
             self._answering.clear()
         self._answering[server] = name
+        self._queues.note_sent(server, transaction.last_pos)
         taken = self._note(answer)
         async with self._process.database.reader() as conn:
             lacks_devices = await destinations.finish(conn, server, transaction)
@@ -367,7 +398,7 @@ class Sending:
         It is kept only should it not arrive. If this process ends before, what is in it is sent in
         another one, and whoever has it already knows it by its ID.
         """
-        events, edus = await outgoing.waiting(conn, server, MOST_EVENTS, MOST_EDUS // 2, _LARGE)
+        events, edus = await self._waiting(conn, server)
         passing = self._passing.pop(name, ())
         if not events and not edus and not passing and not even_empty:
             return None
@@ -390,12 +421,20 @@ class Sending:
         is_more = len(events) == MOST_EVENTS or is_large
         return _Made(transaction, is_more, [event.event for event in events])
 
+    async def _waiting(self, conn: Any, server: ServerNid) -> Waiting:
+        """The first of what waits for a server."""
+        known = self._queues.waiting(server)
+        if known is not None:
+            return Waiting(list(known[:MOST_EVENTS]), [])
+        return await outgoing.waiting(conn, server, MOST_EVENTS, MOST_EDUS // 2, _LARGE)
+
     async def _failed(
         self, server: ServerNid, name: ServerName, error: FederationError, made: _Made | None
     ) -> tuple[int, Standing]:
         """Leave the server alone for longer than last time; for how many milliseconds."""
         self._pauses.begin(server)
         self._answering.pop(server, None)
+        self._queues.doubt(server)
         least = self._settings.retry_minimum.milliseconds
         most = self._settings.retry_maximum.milliseconds
         gone = isinstance(error, HttpError) and error.status == 410
