@@ -55,14 +55,23 @@ async def send_transaction(
 
 async def _answer(house: House, origin: ServerName, txn_id: str, body: bytes) -> bytes:
     """Take a transaction, unless it was taken before; what is answered."""
-    before = await house.answers.find(origin, txn_id)
+    before = house.answers.recall(origin, txn_id)
     if before is not None:
         return before
     found = _read(body)
     _count_sticky(house, origin, found.pdus)
-    results, _ = await asyncio.gather(
-        _take_events(house, origin, found.pdus), _take_edus(house, origin, found.edus)
-    )
+
+    async def take_new() -> bytes | None:
+        known = await house.answers.find(origin, txn_id)
+        if known is None:
+            await _take_edus(house, origin, found.edus)
+        return known
+
+    # Events that come again are known by their IDs: they need not wait for the look.
+    known: bytes | None
+    known, results = await asyncio.gather(take_new(), _take_events(house, origin, found.pdus))
+    if known is not None:
+        return known
     answer = orjson.dumps({"pdus": results})
     await house.answers.keep(origin, txn_id, answer)
     return answer

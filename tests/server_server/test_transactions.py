@@ -37,6 +37,20 @@ async def test_a_transaction_again_is_not_taken_again(scene: Scene) -> None:
     assert await scene.texts() == ["hello"]
 
 
+async def test_a_transaction_again_is_known_to_every_process(scene: Scene) -> None:
+    """One that did not answer it itself looks; messages to devices are not taken again."""
+    peer, eve = scene.peer, scene.peer.user("eve")
+    event = peer.say(scene.room, "hello", eve)
+    first = await peer.send([event], txn="same")
+    scene.hearth.parts.server_house.answers._last.clear()
+    message = {"sender": eve, "type": "t", "message_id": "m", "messages": {
+        scene.ann.user_id: {scene.ann.device_id: {"body": "psst"}}}}  # fmt: skip
+    edus = [{"edu_type": "m.direct_to_device", "content": message}]
+    assert await peer.send([event], edus, txn="same") == first
+    assert "to_device" not in (await scene.ann.get(f"{V3}/sync")).ok()
+    assert await scene.texts() == ["hello"]
+
+
 async def test_answers_take_little_room(scene: Scene) -> None:
     """Of one server and of all, the newest are kept; whoever comes late is answered the same."""
     peer, eve, process = scene.peer, scene.peer.user("eve"), scene.hearth.parts.base.process
