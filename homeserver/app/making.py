@@ -268,6 +268,7 @@ def make_rooms(base: Base) -> Rooms:
         opaque_ids=_opaque_ids(),
         committed=process.clock.advance,
         wrote=process.wrote,
+        recent=process.tail.log.recent,
         keep_redacted=base.settings.redaction.keep.milliseconds,
         lets_vanish=base.settings.rooms.expiry,
     )

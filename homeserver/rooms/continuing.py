@@ -7,14 +7,14 @@ otherwise in any way, or is not allowed, is left to `absorbing`, which says what
 https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from federation.events import Event
 from federation.graph import in_causal_order
-from federation.identifiers import EventID
 from homeserver.rooms.drafting import Submission, Written
 from homeserver.rooms.heads import Head
 from homeserver.rooms.intake import Intake
+from homeserver.storage.received import Ground
 
 
 class Continuing:
@@ -28,18 +28,20 @@ class Continuing:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
 
-    async def take(self, head: Head, events: Sequence[Event], known: Container[EventID]) -> bool:
+    async def take(self, head: Head, events: Sequence[Event], ground: Ground) -> bool:
         """Write the events of a room, or nothing at all; answers whether it did.
 
         Args:
             head: of the room, which has no policy server.
             events: whose signatures are good, and for which no redaction waits.
-            known: which events are stored, of these and of those that they cite.
+            ground: what there is here of these, and of those that they cite.
 
         """
-        if head.partial is not None or any(event.event_id in known for event in events):
+        if head.partial is not None or any(event.event_id in ground.places for event in events):
             return False
         if any(event.type == "m.room.redaction" for event in events):
             return False
-        submission = Submission([], received=tuple(in_causal_order(events)))
+        unheard = frozenset(e.event_id for e in events if e.event_id not in ground.heard)
+        received = tuple(in_causal_order(events))
+        submission = Submission([], received=received, unheard=unheard)
         return isinstance(await self._intake.submit(head.room_id, submission), Written)

@@ -13,6 +13,7 @@ from federation.auth import auth_events_for, authorise, check_auth_events, selec
 from federation.building import Draft, Place, Signer, build
 from federation.decision import Denied
 from federation.events import MAX_PREV_EVENTS, Event, StateKey
+from federation.identifiers import EventID
 from federation.policy_server import (
     POLICY,
     UNSTABLE_POLICY,
@@ -43,6 +44,8 @@ class Submission:
     """The create event that comes before the drafts, of a room that does not exist yet."""
     received: Sequence[Event] = ()
     """Events of other servers, in causal order, with good signatures; instead of drafts."""
+    unheard: frozenset[EventID] = frozenset()
+    """The IDs of those of them that no event here named a moment ago."""
     once: tuple[int, bytes] | None = None
     """The device and the hash of path and transaction ID; a repeat answers the first's events."""
     txn_id: str | None = None

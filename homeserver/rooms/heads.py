@@ -48,6 +48,8 @@ class Head:
     """Grows as it is asked; never changes what it has said."""
     partial: EventNid | None = None
     """The join that brought us in, as long as not all of the members are known."""
+    lifetime: int | None = None
+    """How long messages are kept, as the state asks for it, in milliseconds."""
 
 
 class Heads:
@@ -175,4 +177,5 @@ def _head(row: RoomState, group: StateGroup | None, events: Mapping[EventNid, Ev
         tuple(Tip(nid, events[nid]) for nid in row.extremities),
         {},
         row.partial,
+        row.lifetime,
     )

@@ -27,13 +27,14 @@ from homeserver.rooms.heads import Head, Heads
 from homeserver.rooms.interning import Nids, intern
 from homeserver.rooms.rows import RoomRows
 from homeserver.storage import sticky
-from homeserver.storage.batch import AlreadySentError, Batch, append, logged
+from homeserver.storage.batch import AlreadyKnownError, Batch, append, logged
 from homeserver.storage.clearings import note_clearings
 from homeserver.storage.events import claim_rooms, get_sent, release_rooms
 from homeserver.storage.log import Entry
 from homeserver.storage.numbers import Numbers, RoomNid
 from homeserver.storage.pool import OUTAGES, Connection
 from homeserver.storage.received import by_ids
+from homeserver.storage.recent_events import RecentEvents
 from homeserver.storage.state_groups import EventNid
 from homeserver.storage.states import States
 
@@ -72,7 +73,7 @@ class _Waiting:
     failures: int = 0
     """How many times it was in a batch that could not be written."""
     is_suspect: bool = False
-    """Whether it may have been sent before."""
+    """Whether it may have been sent before, or its events may have been heard of."""
 
     def settle(self, answer: Answer | _Policed | Exception) -> None:
         if self.answer.done():
@@ -119,6 +120,8 @@ class Means:
     must find what they did."""
     wrote: Callable[[Sequence[Entry]], None] = lambda _: None
     """Told the same by rows of the log, where they are at hand."""
+    recent: RecentEvents = field(default_factory=RecentEvents)
+    """Told before of the events themselves."""
     clearing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when somebody was put out whose events are to be redacted."""
     keep_redacted: int = 0
@@ -358,12 +361,12 @@ class Intake:
         await note_clearings(self._conn, batch, self._means.now())
         try:
             positions = await append(self._conn, batch)
-        except AlreadySentError:
+        except AlreadyKnownError:
             self._look_up([waiting for room in rooms for waiting, _ in room.written])
             return
         self._means.numbers.events.note({i: n for i, n in new.items() if n in positions})
         if positions:
-            self._means.wrote(logged(batch, positions))
+            self._tell(batch, positions, heads, new, [e for room in rooms for e in room.work.made])
         if batch.clearings:
             self._means.clearing.set()
         for room, head in zip(rooms, heads, strict=True):
@@ -374,6 +377,20 @@ class Intake:
                 self._means.heads.drop(head.room)
                 self._contended[head.room] = _CONTENDED_BATCHES
                 self._try_again([waiting for waiting, _ in room.written])
+
+    def _tell(
+        self,
+        batch: Batch,
+        positions: Mapping[EventNid, int],
+        heads: Sequence[Head],
+        new: Mapping[str, EventNid],
+        made: Iterable[Event],
+    ) -> None:
+        """Tell everybody on this host what was written."""
+        events = {new[event.event_id]: event for event in made if event.event_id in new}
+        lifetimes = {head.room: head.lifetime for head in heads}
+        self._means.recent.wrote(batch, positions, events, lifetimes)
+        self._means.wrote(logged(batch, positions))
 
     async def _rows(
         self, rooms: Sequence[_Room]
@@ -399,8 +416,12 @@ class Intake:
 
     async def _intern(self, rooms: Sequence[_Room], events: Sequence[Event]) -> Nids:
         """The numbers of all that the events name; what is made here is new to everybody."""
-        written = [waiting.submission for room in rooms for waiting, _ in room.written]
-        received = {e.event_id for submission in written for e in submission.received}
+        written = [waiting for room in rooms for waiting, _ in room.written]
+        received = {e.event_id for one in written for e in one.submission.received}
+        unheard = {i for one in written if not one.is_suspect for i in one.submission.unheard}
+        if len(unheard) == 1:
+            # With more of them, two who write the same might wait for each other in a circle.
+            received -= unheard
         made = [e.event_id for e in events if e.event_id not in received]
         numbers = self._means.numbers
         return await intern(self._conn, numbers, events, made=made, are_new=True)

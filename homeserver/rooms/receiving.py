@@ -90,7 +90,8 @@ class Receiving:
         found = await self._stand(room_id, raw)
         if found is None:
             return None
-        head, pdus, (_, _, known, are_early) = found
+        head, pdus, ground = found
+        known = ground.places
         if not may_speak(head, origin):
             return {pdu.event.event_id: "your server may not speak here" for pdu in pdus}
         results: Results = {pdu.event.event_id: "not signed as it must be" for pdu in pdus}
@@ -98,8 +99,8 @@ class Receiving:
         results |= {event.event_id: None for event in events}
         new = [event for event in events if not known.get(event.event_id)]
         is_whole = _is_whole(new, known)
-        is_plain = is_whole and not are_early and not _is_policed(head)
-        if new and is_plain and await self._continuing.take(head, new, known):
+        is_plain = is_whole and not ground.are_early and not _is_policed(head)
+        if new and is_plain and await self._continuing.take(head, new, ground):
             return results
         if new:
             add = self._absorb if is_whole else self._add

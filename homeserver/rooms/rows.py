@@ -77,6 +77,7 @@ class RoomRows:
         self._hash_key = hash_key
         self._room = work.head.room
         self._group = work.head.group
+        self._lifetime = work.head.lifetime
 
     def fill(self, written: Iterable[Written], targets: Mapping[EventID, Stored]) -> Head:
         """Add the rows; answer the head of the room once they are written.
@@ -131,8 +132,8 @@ class RoomRows:
     def _add_lifetime(self, targets: Mapping[EventID, Stored]) -> None:
         redacted = [targets[event_id].event for event_id in self._redacted]
         if any(lifetimes.is_about_lifetimes(e.type) for e in (*self._work.made, *redacted)):
-            asked = lifetimes.asked_for(self._unredacted)
-            self._batch.lifetimes.append(LifetimeRow(self._room, asked))
+            self._lifetime = lifetimes.asked_for(self._unredacted)
+            self._batch.lifetimes.append(LifetimeRow(self._room, self._lifetime))
 
     def _unredacted(self, key: StateKey) -> Event | None:
         event = self._work.entry(key)
@@ -234,4 +235,5 @@ class RoomRows:
             group=self._group,
             tips=tips,
             known=unchanged | changed,
+            lifetime=self._lifetime,
         )

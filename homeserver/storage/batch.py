@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+import asyncpg
+
 from homeserver.storage import media_uses, vanishing
 from homeserver.storage.log import Entry, Kind
 from homeserver.storage.media_uses import Given
@@ -237,8 +239,10 @@ class Batch:
     """The same, as `vanishing.note` does."""
 
 
-class AlreadySentError(Exception):
-    """A transaction ID of a batch stands for an event already: nothing was written."""
+class AlreadyKnownError(Exception):
+    """A transaction ID of a batch stands for an event already, or an ID that should be new has a
+    number: nothing was written.
+    """
 
 
 async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
@@ -248,7 +252,7 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
     answer. It is given after the commit. `conn` must be in no transaction.
 
     Raises:
-        AlreadySentError: see there.
+        AlreadyKnownError: see there.
 
     """
     rooms = [(*row[:4], array_literal(row.extremities)) for row in batch.rooms]
@@ -272,12 +276,15 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
     ]
     await media_uses.note(conn, unwanted(batch.redacted))
     await vanishing.note(conn, batch.vanishing)
-    if batch.moves:
-        rows = await conn.fetch(_APPEND_AND_MOVE, *columns, *_columns(batch.moves, 2))
-    else:
-        rows = await conn.fetch(_APPEND, *columns)
+    moved = _columns(batch.moves, 2) if batch.moves else []
+    try:
+        rows = await conn.fetch(_APPEND_AND_MOVE if moved else _APPEND, *columns, *moved)
+    except asyncpg.UniqueViolationError as error:
+        if error.table_name != "event_ids":
+            raise
+        raise AlreadyKnownError from error
     if rows and rows[0][0] is None:
-        raise AlreadySentError
+        raise AlreadyKnownError
     return {EventNid(row[0]): row[1] for row in rows}
 
 

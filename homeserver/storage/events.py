@@ -25,13 +25,16 @@ class RoomState(NamedTuple):
     extremities: list[EventNid]
     partial: EventNid | None
     """The join that brought us in, as long as not all of the members are known."""
+    lifetime: int | None
+    """How long messages are kept, as the room's state asks for it, in milliseconds."""
 
 
 async def get_rooms(conn: Connection, rooms: Iterable[RoomNid]) -> dict[RoomNid, RoomState]:
     """The rooms of these numbers."""
     rows = await conn.fetch(
         """
-        SELECT r.room_nid, r.room_id, r.version, r.head, r.group_nid, r.extremities, p.event_nid
+        SELECT r.room_nid, r.room_id, r.version, r.head, r.group_nid, r.extremities, p.event_nid,
+               r.lifetime
           FROM rooms r
           LEFT JOIN partial_rooms p ON p.room_nid = r.room_nid
          WHERE r.room_nid = ANY ($1)

@@ -73,6 +73,8 @@ class Ground(NamedTuple):
     """Those of the events that are stored, and whether they have a place in their room."""
     are_early: bool
     """Whether a redaction waits for any of the events."""
+    heard: frozenset[str]
+    """The IDs that have a number: of events that are stored, or that others name."""
 
 
 async def ground(conn: Connection, room: RoomNid, server: ServerName, ids: Iterable[str]) -> Ground:
@@ -95,10 +97,11 @@ async def ground(conn: Connection, room: RoomNid, server: ServerName, ids: Itera
         server,
         list(ids),
     )
-    known = {EventID(row[0]): row[2] for row in rows if row[0] is not None and row[1]}
-    are_early = any(row[3] for row in rows if row[0] is not None)
+    named = [row for row in rows if row[0] is not None]
+    known = {EventID(row[0]): row[2] for row in named if row[1]}
+    are_early = any(row[3] for row in named)
     head, has_server = next(((row[4], row[3]) for row in rows if row[0] is None), (None, False))
-    return Ground(head, has_server, known, are_early)
+    return Ground(head, has_server, known, are_early, frozenset(row[0] for row in named))
 
 
 async def places(conn: Connection, ids: Iterable[str]) -> dict[EventID, bool]:

@@ -6,10 +6,16 @@ from collections.abc import Callable, Sequence
 
 from homeserver.storage.clock import Clock
 from homeserver.storage.log import MOST_AT_ONCE, Entry, Kind, read_log
+from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Database
+from homeserver.storage.recent_events import RecentEvent, RecentEvents
+from homeserver.storage.state_groups import EventNid
 
 _REMEMBERED = 5000
 """Rows that a process keeps at least, once there are so many; twice as many at most."""
+_MOST_RECALLED = 200
+"""Rows that are looked through instead of asking the database."""
+_EVENTS = frozenset({Kind.EVENT, Kind.STATE})
 
 
 class RecentLog:
@@ -31,6 +37,13 @@ class RecentLog:
         """All between the floor and what was reached."""
         self._floor = self._reached = position
         self._reading = asyncio.Lock()
+        self.recent = RecentEvents()
+        """What this process wrote itself."""
+
+    @property
+    def reached(self) -> int:
+        """The position up to which all is known."""
+        return self._reached
 
     def note(self, written: Sequence[Entry]) -> None:
         """Rows with successive positions were committed by this process."""
@@ -51,6 +64,26 @@ class RecentLog:
         first = bisect_right(self._rows, position, key=_position_of)
         return self._rows[first : first + MOST_AT_ONCE]
 
+    def events(self, room: RoomNid, after: int, up_to: int) -> list[RecentEvent] | None:
+        """What came into a room in a span, without a query.
+
+        `None` if not all that happened there was written by this process a moment ago.
+        """
+        if not self._floor <= after <= up_to <= self._reached:
+            return None
+        first = bisect_right(self._rows, after, key=_position_of)
+        last = bisect_right(self._rows, up_to, key=_position_of)
+        if last - first > _MOST_RECALLED:
+            return None
+        found = []
+        for row in self._rows[first:last]:
+            if row.room == room and row.kind in _EVENTS:
+                one = self.recent.get(EventNid(row.item or 0)) if row.kind == Kind.EVENT else None
+                if one is None:
+                    return None
+                found.append(one)
+        return found
+
     async def _read_on(self) -> None:
         while (target := self._clock.position) > self._reached:
             async with self._database.reader() as conn:
@@ -58,7 +91,16 @@ class RecentLog:
             # What this process wrote may have been noted meanwhile.
             new = [row for row in rows if row.pos > self._reached]
             is_all = len(rows) < MOST_AT_ONCE
+            self._forget(new)
             self._add(new, max([target if is_all else 0, *(row.pos for row in rows[-1:])]))
+
+    def _forget(self, rows: Sequence[Entry]) -> None:
+        """Of rooms in which something happened that others wrote, nothing is recalled any more."""
+        for row in rows:
+            if row.room is not None and row.kind in _EVENTS:
+                is_own = row.kind == Kind.EVENT and self.recent.get(EventNid(row.item or 0))
+                if not is_own:
+                    self.recent.forget(row.room)
 
     def _add(self, rows: Sequence[Entry], reached: int) -> None:
         self._rows += rows

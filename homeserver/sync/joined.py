@@ -52,6 +52,7 @@ class Means(NamedTuple):
     memory: RoomMemory
     standings: Standings
     visibility: Visibility
+    seeing: Seeing
     showing: Showing
     receipts: Receipts
     typing: Typing
@@ -102,7 +103,6 @@ class JoinedRooms:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._sent = SentMembers()
-        self._seeing = Seeing(means.process.server, means.standings, means.visibility)
 
     async def read(
         self,
@@ -259,7 +259,9 @@ class JoinedRooms:
     ) -> dict[RoomNid, Standing]:
         """Fill the timelines with what the reader may see and wants."""
         events = [event for room in rooms for event in room.news.events]
-        visible, standings = await self._seeing.seen(conn, reader, [r.of for r in rooms], events)
+        visible, standings = await self._means.seeing.seen(
+            conn, reader, [r.of for r in rooms], events
+        )
         for room in rooms:
             seen = [e for e in room.news.events if e.nid in visible]
             wanted = [e for e in seen if wish.timeline_matches(e.event)]

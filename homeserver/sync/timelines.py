@@ -17,6 +17,7 @@ from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.stream_tokens import ORDER_BITS
 from homeserver.storage.sync import Change
+from homeserver.storage.tail import RecentLog
 
 _KEPT = 500
 """Rooms' news that are kept, mostly of a few events each."""
@@ -39,17 +40,24 @@ _Key = tuple[RoomNid, int, int, int]
 
 
 class Timelines:
-    """Reads news, once for all who want the same."""
+    """Reads news, once for all who want the same.
 
-    def __init__(self, server: ServerName) -> None:
+    Args:
+        server: this one.
+        log: what happened just now.
+
+    """
+
+    def __init__(self, server: ServerName, log: RecentLog) -> None:
         self._server = server
+        self._log = log
         self._kept: OrderedDict[_Key, News] = OrderedDict()
         self._reading: dict[_Key, asyncio.Future[News]] = {}
 
     async def since(
         self, conn: Connection, rooms: Iterable[RoomNid], after: int, up_to: int, limit: int
     ) -> dict[RoomNid, News]:
-        """The news of rooms between two positions; at most two queries.
+        """The news of rooms between two positions; at most three queries.
 
         Args:
             conn: to read with.
@@ -59,17 +67,27 @@ class Timelines:
             limit: events of each room.
 
         """
-        keys = {room: (room, after, up_to, limit) for room in rooms}
+        recent = {room: self._recall(room, after, up_to, limit) for room in rooms}
+        found = {room: news for room, news in recent.items() if news is not None}
+        keys = {room: (room, after, up_to, limit) for room in recent if room not in found}
         missing = [room for room, key in keys.items() if key not in self._kept]
         mine = [room for room in missing if keys[room] not in self._reading]
         theirs = {room: self._reading[keys[room]] for room in missing if room not in mine}
-        found = {room: self._kept[key] for room, key in keys.items() if key in self._kept}
+        found |= {room: self._kept[key] for room, key in keys.items() if key in self._kept}
         if mine:
             found |= await self._read(conn, mine, after, up_to, limit)
         for room, reading in theirs.items():
             # Whoever reads it has a connection already: nobody waits in a circle.
             found[room] = await asyncio.shield(reading)
         return found
+
+    def _recall(self, room: RoomNid, after: int, up_to: int, limit: int) -> News | None:
+        """The news of a room, if this process wrote them itself a moment ago."""
+        recent = self._log.events(room, after, up_to)
+        if recent is None:
+            return None
+        changes = [change for one in recent for change in one.changes]
+        return _cut([one.placed for one in recent], limit, changes)
 
     async def _read(
         self, conn: Connection, rooms: Sequence[RoomNid], after: int, up_to: int, limit: int

@@ -135,6 +135,9 @@ class Unread:
 
     async def _shared(self, room: RoomNid, after: int, up_to: int) -> _Recent:
         """The last messages of a room, read once for all who want them at the same moment."""
+        written = self._process.tail.log.events(room, after, up_to)
+        if written is not None:
+            return _Recent(after, up_to, [one.notable for one in written if one.notable])
         recent = self._recent.get(room)
         if recent is not None and recent.after <= after and recent.up_to == up_to:
             return recent

@@ -13,15 +13,15 @@ from federation.decision import Denied
 from federation.errors import EventSizeError
 from federation.events import Event
 from federation.identifiers import EventID, RoomID
-from federation.room_versions import ROOM_VERSIONS, RoomVersion
-from homeserver.rooms.drafting import Submission, Written
+from federation.room_versions import ROOM_VERSIONS, V12, RoomVersion
+from homeserver.rooms.drafting import Submission, Work, Written
 from homeserver.rooms.intake import Answer, Repeated
 from homeserver.storage.events import get_events
 from homeserver.storage.pool import Connection, Database
 from homeserver.storage.state_groups import EventNid
 from homeserver.storage.states import States
 from tests.federation.rooms import ANN, BOB
-from tests.rooms.workers import Worker, worker
+from tests.rooms.workers import SIGNER, Worker, worker
 
 
 @pytest.fixture
@@ -294,4 +294,22 @@ async def test_an_asker_that_goes_away(one: Worker, conn: Connection) -> None:
     await asyncio.sleep(0)
     gone.cancel()
     assert isinstance(await one.say(room_id, "hello"), Written)
+    await check_one_line(conn)
+
+
+async def test_an_event_that_somebody_named_meanwhile_is_written_all_the_same(
+    one: Worker, conn: Connection
+) -> None:
+    """Whoever looked had not heard of its ID; when it is written it has a number."""
+    room_id = await one.create()
+    room = await conn.fetchval("SELECT room_nid FROM rooms")
+    draft = Draft("m.room.message", ANN, {"body": "received"}, None, room_id)
+    needs = Submission([draft]).needs(V12)
+    head = (await one.heads.get(conn, {room: needs}))[room]
+    made = Work(head, V12, SIGNER, 1_800_000_000_000, iter(["e"])).make(draft)
+    assert isinstance(made, Event)
+    await conn.execute("INSERT INTO event_ids (event_id) VALUES ($1)", made.event_id)
+    received = Submission([], received=(made,), unheard=frozenset({made.event_id}))
+    assert event_id(await one.intake.submit(room_id, received)) == made.event_id
+    assert (await timeline(conn))[-1] == made.event_id
     await check_one_line(conn)

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +14,13 @@ from homeserver.rooms.create import NewRoom, Preset, create_event, first_events
 from homeserver.rooms.drafting import Submission, Written
 from homeserver.rooms.heads import Heads
 from homeserver.rooms.intake import Answer, Intake, Means
+from homeserver.storage.clock import Clock, read_position
+from homeserver.storage.freshness import SharedPositions
+from homeserver.storage.log import Entry
 from homeserver.storage.numbers import Numbers
 from homeserver.storage.pool import Database
 from homeserver.storage.states import States
+from homeserver.storage.tail import RecentLog
 from tests.federation.rooms import ANN, signer
 
 SIGNER = signer("one.test")
@@ -29,6 +33,9 @@ class Worker:
 
     intake: Intake
     heads: Heads
+    log: RecentLog
+    """As this process knows it."""
+    clock: Clock
 
     async def create(self, version: RoomVersion = V12, **wanted: Any) -> RoomID:
         """A public room of Ann's, unless told otherwise."""
@@ -71,11 +78,28 @@ async def worker(database: Database) -> AsyncIterator[Worker]:
     numbers, states = Numbers(), States()
     heads = Heads(numbers, states)
     opaque_ids = (f"e{number}" for number in _times)
-    means = Means(numbers, states, heads, SIGNER, b"key", lambda: next(_times), opaque_ids)
+    clock = Clock(SharedPositions(1), 0)
+    log = RecentLog(database, clock, await read_position(conn))
+
+    def wrote(entries: Sequence[Entry]) -> None:
+        log.note(entries)
+        clock.advance(entries[-1].pos)
+
+    means = Means(
+        numbers,
+        states,
+        heads,
+        SIGNER,
+        b"key",
+        lambda: next(_times),
+        opaque_ids,
+        wrote=wrote,
+        recent=log.recent,
+    )
     intake = Intake(means)
     running = asyncio.create_task(intake.run(conn))
     try:
-        yield Worker(intake, heads)
+        yield Worker(intake, heads, log, clock)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -10,7 +10,11 @@ import pytest
 
 from federation.events import Event
 from homeserver.rooms.absorbing import Absorbing
-from tests.server_server.conftest import Scene
+from tests.server_server.conftest import V3, Scene
+from tests.servers import eventually
+from tests.statements import Asked, asked
+
+__all__ = ["asked"]
 
 
 @pytest.fixture
@@ -110,3 +114,30 @@ async def test_both_sides_at_once(scene: Scene) -> None:
     texts = await scene.texts()
     assert sorted(texts) == sorted(f"{who} {n}" for who in ("their", "our") for n in range(20))
     assert [t for t in texts if t[0] == "t"] == [f"their {n}" for n in reversed(range(20))]
+
+
+async def test_whoever_waits_is_shown_it_without_a_query(scene: Scene, asked: Asked) -> None:
+    """What a process has just written it need not read."""
+    peer, room, eve = scene.peer, scene.room, scene.peer.user("eve")
+    sync = f"{V3}/sync"
+
+    async def somebody_waits() -> bool:
+        return scene.hearth.parts.activity.has_waiters
+
+    async def hear(text: str) -> None:
+        since = (await scene.ann.get(sync)).ok()["next_batch"]
+        waiting = asyncio.create_task(scene.ann.get(sync, since=since, timeout=20_000))
+        await eventually(somebody_waits)
+        asked.statements.clear()
+        event = peer.say(room, text, eve)
+        room.add(event)
+        await peer.send([event])
+        (joined,) = (await waiting).ok()["rooms"]["join"].values()
+        assert [e["event_id"] for e in joined["timeline"]["events"]] == [event.event_id]
+        assert joined["unread_notifications"]["notification_count"] > 0
+
+    await hear("the first")  # who may see what is learnt
+    await hear("the second")
+    taking = ("append_batch", "incoming_transactions", "SELECT i.event_id, e.event_nid")
+    reads = [one for one in asked.statements if not any(word in one for word in taking)]
+    assert not reads

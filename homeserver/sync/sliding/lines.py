@@ -15,7 +15,6 @@ from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, KeyNid
 from homeserver.storage.sync import Change
 from homeserver.sync.joined import Means
-from homeserver.sync.seeing import Seeing
 from homeserver.sync.sliding.due import Due
 from homeserver.sync.timelines import News, last_events
 
@@ -66,7 +65,6 @@ class Lines:
 
     def __init__(self, means: Means) -> None:
         self._means = means
-        self._seeing = Seeing(means.process.server, means.standings, means.visibility)
 
     async def read(
         self, conn: Connection, dues: Sequence[Due], after: int, up_to: int
@@ -123,7 +121,7 @@ class Lines:
         joined = [line for line in lines if line.is_joined]
         events = [event for line in joined for event in line.news.events]
         rooms = [line.due.match.room for line in joined]
-        visible, standings = await self._seeing.seen(conn, reader, rooms, events)
+        visible, standings = await self._means.seeing.seen(conn, reader, rooms, events)
         gone = [line for line in lines if not line.is_joined]
         if gone:
             standings |= await self._means.standings.read(conn, reader, [ln.room for ln in gone])
