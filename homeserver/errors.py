@@ -101,6 +101,7 @@ class DuplicateAnnotation(MatrixError):
     """The sender has annotated the event in this way already."""
 
     errcode = "M_DUPLICATE_ANNOTATION"
+    says = "you have annotated the event in this way already"
 
 
 class InvalidParam(MatrixError):

@@ -731,6 +731,12 @@ TABLE uia_sessions
     CONSTRAINT uia_sessions_pkey PRIMARY KEY (session_hash)
     CREATE INDEX uia_sessions_by_expiry ON public.uia_sessions USING btree (expires_ts)
 
+UNLOGGED TABLE under_way
+    digest bytea NOT NULL
+    holder bytea NOT NULL
+    until_ts bigint NOT NULL
+    CONSTRAINT under_way_pkey PRIMARY KEY (digest)
+
 TABLE unwanted_media
     media_nid bigint NOT NULL
     event_nid bigint NOT NULL

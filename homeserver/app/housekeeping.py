@@ -16,6 +16,7 @@ from homeserver.storage import (
     sliding,
     sticky,
     to_device,
+    under_way,
 )
 from homeserver.storage.process import DAY
 
@@ -57,6 +58,7 @@ async def tidy(parts: Parts) -> None:
         await admin_tasks.forget(conn, before)
         await answered.trim(conn, process.now())
         await redactions.forget_originals(conn, process.now())
+        await under_way.forget_old(conn, process.now())
         await sliding.forget_unused(conn, process.today - _CONNECTIONS_LAST)
 
 

@@ -128,7 +128,8 @@ class Aliases:
             is_theirs = in_charge or found.user == user
             if not is_theirs and not await self._is_in_charge(user_id, found.room_id):
                 raise Forbidden("somebody else made this alias")
-            await aliases.remove(conn, alias)
+            if not await aliases.remove(conn, alias):
+                raise NotFound("there is no such alias any more")
             return found.room_id
 
     async def of_room(self, room_id: RoomID) -> list[RoomAlias]:

@@ -39,10 +39,11 @@ from homeserver.rooms.ignoring import Ignoring
 from homeserver.rooms.intake import Intake
 from homeserver.rooms.notice_rooms import check_may_leave
 from homeserver.rooms.posting import post_one
-from homeserver.rooms.relating import ANNOTATION, THREAD, relation_in, relation_of
+from homeserver.rooms.relating import ANNOTATION, THREAD, Relation, relation_in, relation_of
 from homeserver.storage import guests, received, relations
 from homeserver.storage.events import get_sent
 from homeserver.storage.process import Process
+from homeserver.storage.under_way import alone
 
 _LONGEST = 255
 """Bytes of an event's type and state key."""
@@ -116,11 +117,13 @@ class Sending:
             redacts = _redacts(content)
             await self._check_redaction(sender, room_id, redacts)
             content = {key: value for key, value in content.items() if key != "redacts"}
-        await self._check_relation(sender, kind, content, transaction)
         draft = Draft(kind, sender, content, None, room_id, redacts, sticky)
         once = transaction.once
         submission = Submission([draft], once=once, txn_id=transaction.told, ts=ts)
-        return await post_one(self._intake, submission, room_id)
+        relation = relation_in(kind, content)
+        if relation is None or relation.rel_type not in {ANNOTATION, THREAD}:
+            return await post_one(self._intake, submission, room_id)
+        return await self._relate(room_id, relation, submission, once)
 
     async def redact(
         self,
@@ -215,25 +218,44 @@ class Sending:
                     if membership == "join" and await guests.is_guest(conn, sender):
                         check_guest_may_join(state.get(GUEST_ACCESS))
 
-    async def _check_relation(
-        self, sender: UserID, kind: str, content: Mapping[str, Any], transaction: Transaction
-    ) -> None:
-        """See that the event is to another what it may be, unless it was sent before.
+    async def _relate(
+        self, room_id: RoomID, relation: Relation, submission: Submission, once: tuple[int, bytes]
+    ) -> EventID:
+        """Send a reaction, or what is said in a thread, if it may be one."""
+        if relation.rel_type == THREAD:
+            await self._check_thread(relation, once)
+            return await post_one(self._intake, submission, room_id)
+        (draft,) = submission.drafts
+        what = (draft.type, draft.sender, relation.parent, str(relation.key))
+        async with alone(self._process, what, repr(once).encode()) as is_alone:
+            if not is_alone:
+                raise DuplicateAnnotation
+            await self._check_annotation(relation, draft, once)
+            return await post_one(self._intake, submission, room_id)
+
+    async def _check_thread(self, relation: Relation, once: tuple[int, bytes]) -> None:
+        """See that a thread begins with an event that is related to none, unless it was sent.
 
         https://spec.matrix.org/v1.19/client-server-api/#validation-of-mthread-relationships
         """
-        relation = relation_in(kind, content)
-        if relation is None or relation.rel_type not in {ANNOTATION, THREAD}:
-            return
         async with self._process.database.reader() as conn:
-            if await get_sent(conn, [transaction.once]):
+            root = (await received.by_ids(conn, [relation.parent])).get(relation.parent)
+            if root is None or relation_of(root.event) is None or await get_sent(conn, [once]):
                 return
-            if relation.rel_type == THREAD:
-                root = (await received.by_ids(conn, [relation.parent])).get(relation.parent)
-                if root is not None and relation_of(root.event) is not None:
-                    raise MatrixError("the event is related to another: no thread begins there")
-            elif await relations.is_annotated(conn, relation.parent, kind, sender, relation.key):
-                raise DuplicateAnnotation("you have annotated the event in this way already")
+        raise MatrixError("the event is related to another: no thread begins there")
+
+    async def _check_annotation(
+        self, relation: Relation, draft: Draft, once: tuple[int, bytes]
+    ) -> None:
+        """See that nobody annotates an event twice in the same way, unless it was sent before.
+
+        https://spec.matrix.org/v1.19/client-server-api/#avoiding-duplicate-annotations
+        """
+        async with self._process.database.reader() as conn:
+            if not await get_sent(conn, [once]) and await relations.is_annotated(
+                conn, relation.parent, draft.type, draft.sender, relation.key
+            ):
+                raise DuplicateAnnotation
 
     async def _check_redaction(self, sender: UserID, room_id: RoomID, event_id: EventID) -> None:
         """See that people take back their own words, or are there to take back others'.

@@ -6,6 +6,7 @@ leaves a room that nobody knows of, and the old one as it was.
 https://spec.matrix.org/v1.19/client-server-api/#room-upgrades
 """
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from federation.identifiers import RoomID, UserID, is_user_id
 from federation.power_levels import LevelError, PowerLevels
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.accounts.profiles import Profiles
-from homeserver.errors import Forbidden, InvalidParam, NotFound, UnsupportedRoomVersion
+from homeserver.errors import Conflict, Forbidden, InvalidParam, NotFound, UnsupportedRoomVersion
 from homeserver.rooms.carrying_over import move_names
 from homeserver.rooms.current import CREATE, POWER_LEVELS, Current
 from homeserver.rooms.heads import Head
@@ -26,6 +27,7 @@ from homeserver.storage import memberships, room_states
 from homeserver.storage.batch import Membership
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.process import Process
+from homeserver.storage.under_way import alone
 
 TOMBSTONE = "m.room.tombstone"
 CANONICAL: StateKey = ("m.room.canonical_alias", "")
@@ -101,6 +103,7 @@ class Upgrading:
             InvalidParam: the creators are no users.
             NotFound: there is no such room here.
             Forbidden: they may not send `m.room.tombstone` there.
+            Conflict: somebody does it already.
 
         """
         if version_name not in ROOM_VERSIONS:
@@ -108,6 +111,15 @@ class Upgrading:
         if not all(is_user_id(creator) for creator in creators):
             raise InvalidParam("additional_creators must be a list of user IDs")
         version = ROOM_VERSIONS[version_name]
+        holder = secrets.token_bytes(8)
+        async with alone(self._process, ("upgrade", room_id), holder) as is_alone:
+            if not is_alone:
+                raise Conflict("the room is being upgraded just now")
+            return await self._upgrade(user, room_id, version, creators)
+
+    async def _upgrade(
+        self, user: UserID, room_id: RoomID, version: RoomVersion, creators: Sequence[str]
+    ) -> RoomID:
         old = await self._read(user, room_id)
         created = self._created(user, old, version, creators)
         drafts = await self._drafts(user, old, version, created)
@@ -175,8 +187,9 @@ class Upgrading:
         # Who is in charge of the upgrade is, until all is copied, in charge of everything.
         meanwhile = levels
         if not version.privileged_creators:
+            banned = [key for (kind, key), event in old.state.items() if event.membership == "ban"]
             users = levels.get("users", {})
-            meanwhile = {**levels, "users": {**users, user: _above_all(levels)}}
+            meanwhile = {**levels, "users": {**users, user: _enough(levels, banned)}}
         drafts = [
             state("m.room.member", {**shown, "membership": "join"}, user),
             state("m.room.power_levels", meanwhile),
@@ -218,6 +231,7 @@ class Upgrading:
 
 
 _ALL = 100
+_HIGHEST = 2**53 - 1
 
 
 def _may_send(user: UserID, kind: str, state: Mapping[StateKey, Event]) -> bool:
@@ -248,8 +262,19 @@ def _levels(state: Mapping[StateKey, Event], created: Event, version: RoomVersio
 def _above_all(content: Mapping[str, Any]) -> int:
     """A level that suffices for whatever the room asks for, and is nobody's below it."""
     named = [content.get(name) for name in ("users", "events")]
-    asked = [level for table in named if isinstance(table, dict) for level in table.values()]
-    return max([_ALL, *(level for level in asked if type(level) is int)])
+    tables = [content, *(table for table in named if isinstance(table, dict))]
+    return max(_ALL, *(level for table in tables for level in _levels_in(table)))
+
+
+def _enough(content: Mapping[str, Any], banned: Sequence[str]) -> int:
+    """The same, and above all who are banned: nobody bans their equals."""
+    users = content.get("users", {})
+    theirs = {user: users.get(user, content.get("users_default")) for user in banned}
+    return min(max([_above_all(content), *(one + 1 for one in _levels_in(theirs))]), _HIGHEST)
+
+
+def _levels_in(table: Mapping[str, Any]) -> list[int]:
+    return [level for level in table.values() if type(level) is int]
 
 
 def _closed(content: Mapping[str, Any]) -> JsonObject:

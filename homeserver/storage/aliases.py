@@ -47,9 +47,10 @@ async def add(conn: Connection, alias: RoomAlias, room: RoomNid, user: UserNid) 
     return made is not None
 
 
-async def remove(conn: Connection, alias: RoomAlias) -> None:
-    """Take an alias away."""
-    await conn.execute("DELETE FROM aliases WHERE alias = $1", alias)
+async def remove(conn: Connection, alias: RoomAlias) -> bool:
+    """Take an alias away; false if it is gone already."""
+    gone = await conn.fetchval("DELETE FROM aliases WHERE alias = $1 RETURNING true", alias)
+    return gone is not None
 
 
 async def move(conn: Connection, old: RoomNid, new: RoomNid) -> None:

@@ -174,6 +174,30 @@ async def test_who_upgrades_a_room_may_do_so_again(hearth: Hearth) -> None:
         room = upgraded.ok()["replacement_room"]
 
 
+@pytest.mark.parametrize("version", ["11", "12"])
+async def test_levels_above_all_that_is_usual(hearth: Hearth, version: str) -> None:
+    """Who may end the room may do all that its successor begins with, and has their level then."""
+    ann, ben, eve = [await hearth.user(name) for name in ("ann", "ben", "eve")]
+    users = {ann.user_id: 150, ben.user_id: 60, eve.user_id: 50}
+    levels: dict[str, Any] = {"users": users, "state_default": 140, "ban": 130}
+    room = await make(
+        ann, room_version="11", preset="public_chat", power_level_content_override=levels
+    )
+    (await ben.post(f"{V3}/join/{room}")).ok()
+    (await ann.post(f"{V3}/rooms/{room}/ban", {"user_id": eve.user_id})).ok()
+    path = f"{V3}/rooms/{room}/state/m.room.power_levels"
+    ends = {"m.room.tombstone": 60, "m.room.power_levels": 140}
+    users = {**users, ann.user_id: 100, eve.user_id: 149}
+    levels |= {"users": users, "events": ends, "state_default": 150}
+    (await ann.put(path, levels)).ok()
+    upgraded = await ben.post(f"{V3}/rooms/{room}/upgrade", {"new_version": version})
+    state = await state_of(ben, upgraded.ok()["replacement_room"])
+    assert state["m.room.member", eve.user_id]["membership"] == "ban"
+    if version == "12":
+        del users[ben.user_id]
+    assert state["m.room.power_levels", ""]["users"] == users
+
+
 async def test_a_room_is_not_replaced_by_itself(hearth: Hearth) -> None:
     ann = await hearth.user("ann")
     room = await make(ann)
