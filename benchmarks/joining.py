@@ -1,10 +1,13 @@
 """How long a large room of other servers takes to be joined, and what that costs.
 
-    python -m benchmarks.joining FOLDER [--members N] [--servers N] [--port PORT]
+    python -m benchmarks.joining FOLDER [--members N] [--servers N] [--rate R] [--whole]
 
 A server made of `federation` alone has a room of 20,000 members of 500 servers, none of which can
 be reached. A Hearth joins it; prints when its user can read and write, when all members are known,
 and the CPU and memory of the Hearth until then. Then a second Hearth joins through the first.
+
+With `--rate`, the room is told no faster than so many megabytes a second, as over a network; with
+`--whole`, all of it is told at once, as by servers that never leave the members out.
 """
 
 import argparse
@@ -37,6 +40,8 @@ from homeserver.demo.authority import Authority
 
 _V3 = "/_matrix/client/v3"
 _DAY = 86_400_000
+_AT_ONCE = 1 << 17
+"""Bytes that are sent in one go where the rate matters."""
 _PATIENCE = 500.0
 """Seconds within which everything has to be done."""
 
@@ -44,8 +49,9 @@ _PATIENCE = 500.0
 class Resident:
     """Answers as the server in the room does; most answers are made before anybody asks."""
 
-    def __init__(self, room: LargeRoom) -> None:
+    def __init__(self, room: LargeRoom, rate: float = 0, *, is_whole: bool = False) -> None:
         self._room = room
+        self._rate, self._is_whole = rate, is_whole
         self._state = list(room.state.values())
         chain = room.chain(self._state)
         raw, raw_chain = _raw(self._state), _raw(chain)
@@ -61,12 +67,24 @@ class Resident:
         what, *names = request.path.split("/")[4:]
         body = await request.json() if request.can_read_body else {}
         if what == "state":
-            return _reply(self._whole)
+            return await self._reply(request, self._whole)
         if what == "state_ids":
-            return _reply(self._ids)
+            return await self._reply(request, self._ids)
         if what == "send_join":
-            return _reply(self._send_join(body, request.query.get("omit_members") == "true"))
+            is_partial = request.query.get("omit_members") == "true" and not self._is_whole
+            return await self._reply(request, self._send_join(body, is_partial))
         return web.json_response(self._small(what, names, body))
+
+    async def _reply(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        """Answer at the rate that was asked for."""
+        if not self._rate:
+            return web.Response(body=body, content_type="application/json")
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for at in range(0, len(body), _AT_ONCE):
+            await response.write(body[at : at + _AT_ONCE])
+            await asyncio.sleep(_AT_ONCE / self._rate / 1e6)
+        return response
 
     def _small(self, what: str, names: list[str], body: Any) -> Any:
         room = self._room
@@ -194,7 +212,7 @@ async def main() -> None:
     )
     began = time.monotonic()
     room = large_room(host, options.members, options.servers, now_ms())
-    resident = Resident(room)
+    resident = Resident(room, options.rate, is_whole=options.whole)
     size = f"{len(room.state)} of state, {len(room.chain(room.state.values()))} behind them"
     print(f"made in {time.monotonic() - began:.1f} s: {size}", flush=True)
     running = [
@@ -316,10 +334,6 @@ def _ids(events: Iterable[Event]) -> list[str]:
     return [event.event_id for event in events]
 
 
-def _reply(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type="application/json")
-
-
 def now_ms() -> int:
     """The time, in milliseconds."""
     return time.time_ns() // 1_000_000
@@ -331,6 +345,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--members", type=int, default=20_000)
     parser.add_argument("--servers", type=int, default=500)
     parser.add_argument("--port", type=int, default=18108)
+    parser.add_argument("--rate", type=float, default=0, help="megabytes a second")
+    parser.add_argument("--whole", action="store_true", help="no members are left out")
     parser.add_argument("--alone", action="store_true", help="without the second Hearth")
     return parser.parse_args()
 

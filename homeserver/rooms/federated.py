@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 
@@ -56,7 +56,12 @@ from homeserver.rooms.intake import Means
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.purging import Purging
 from homeserver.rooms.receiving import Receiving
-from homeserver.rooms.remote_events import JoinAnswer, RemoteEvents, decoded
+from homeserver.rooms.remote_events import (
+    JoinAnswer,
+    RemoteEvents,
+    decoded,
+    is_unknown_endpoint,
+)
 from homeserver.rooms.stripped import KEYS
 from homeserver.rooms.wholeness import Wholeness
 from homeserver.storage import invites, memberships, partial_rooms, received
@@ -64,7 +69,6 @@ from homeserver.storage.batch import Membership
 from homeserver.storage.loading import load_event
 from homeserver.storage.process import Process
 
-_JOIN = Limits(total=600.0, body=512 * 1024 * 1024)
 _MAKE = Limits(total=30.0, body=1024 * 1024)
 """For the event of whoever joins: others wait to be tried."""
 _V1 = ("_matrix", "federation", "v1")
@@ -80,7 +84,6 @@ _MOST_SERVERS = 10_000
 _MOST_VIA = 100
 _SMALL = Limits(total=30.0, body=256 * 1024)
 """For answers about one person or name."""
-_Answer = TypeVar("_Answer")
 
 
 class FederatedRooms:
@@ -125,10 +128,11 @@ class FederatedRooms:
 
         async def through(server: ServerName) -> None:
             version, made = await self._make_join(server, user, room_id, content)
-            answer = await self._send("send_join", server, room_id, made, JoinAnswer)
+            answer = await self._remote.send_join(
+                server, room_id, made, is_state_wanted=not is_here
+            )
             # Of a restricted room: with the signature of who let us in.
-            signed = await self._remote.verified(version, [answer.event], room_id, [server])
-            event = signed[0] if signed and signed[0].event_id == made.event_id else made
+            event = answer.event if answer.event and answer.event == made else made
             if is_here:
                 await self._add(server, room_id, event)
             else:
@@ -162,7 +166,7 @@ class FederatedRooms:
                 _, event = await self._handshake(
                     "leave", server, draft.sender, room_id, dict(draft.content)
                 )
-                await self._send("send_leave", server, room_id, event, dict[str, Any])
+                await self._send_leave(server, room_id, event)
             except (FederationError, MatrixError):
                 continue  # nobody can be kept in a room because a server does not answer
             return event
@@ -353,24 +357,17 @@ class FederatedRooms:
             **{k: template[k] for k in ("depth", "prev_events", "auth_events") if k in template},
         }
 
-    async def _send(
-        self, what: str, server: ServerName, room_id: RoomID, event: Event, kind: type[_Answer]
-    ) -> _Answer:
-        """`send_join` or `send_leave`, in version 2, or as older servers have it."""
-        body = orjson.loads(event.json)
-        path = (what, room_id, event.event_id)
-        query = [("omit_members", "true")] if what == "send_join" else []
-        target = encode_target(*_V2, *path, query=query)
+    async def _send_leave(self, server: ServerName, room_id: RoomID, event: Event) -> None:
+        """In version 2, or as older servers have it."""
+        body, client = orjson.loads(event.json), self._peers.client
+        path = ("send_leave", room_id, event.event_id)
         try:
-            response = await self._peers.client.request("PUT", server, target, body, limits=_JOIN)
-            return decoded(response.body, kind)
+            await client.put_json(server, encode_target(*_V2, *path), body)
         except HttpError as error:
-            if not _is_unknown_endpoint(error):
+            if not is_unknown_endpoint(error):
                 raise
-        # COMPAT(servers before v1.0) the answer is a pair of status and body.
-        target = encode_target(*_V1, *path)
-        response = await self._peers.client.request("PUT", server, target, body, limits=_JOIN)
-        return decoded(response.body, tuple[int, kind])[1]  # type: ignore[valid-type]
+            # COMPAT(servers before v1.0)
+            await client.request("PUT", server, encode_target(*_V1, *path), body)
 
     async def _import(
         self,
@@ -381,19 +378,17 @@ class FederatedRooms:
         answer: JoinAnswer,
     ) -> None:
         """Take in a room as the other server tells of it."""
-        verified, sources = self._remote.verified, [server]
-        state = await verified(version, answer.state, room_id, sources)
-        named = {event.event_id for event in state}
-        if not any(event.type == "m.room.create" for event in state):
+        if not any(event.type == "m.room.create" for event in answer.state):
             raise BadGateway("the other server told of a room without a beginning")
-        chain = await verified(version, answer.auth_chain, room_id, sources, but=named)
+        told = {one.event_id: one for one in [*answer.auth_chain, *answer.state]}
+        named = [one.event_id for one in answer.state]
         async with self._process.database.reader() as conn:
             room = (await self._process.numbers.rooms.intern(conn, [room_id]))[room_id]
         await self._purging.make_way(room)
         async with self._process.database.reader() as conn:
             await received.set_version(conn, room, version.name)
             await partial_rooms.forget(conn, room)
-            await outliers.store(conn, self._process.numbers, room, [*chain, *state])
+            await outliers.store(conn, self._process.numbers, room, list(told.values()))
             entries = await received.state_of(conn, room, named)
             await invites.forget(conn, room)
         if answer.members_omitted:
@@ -482,13 +477,6 @@ def _told(error: HttpError) -> MatrixError:
     if error.status in {400, 403, 404} and error.errcode and not is_ours:
         return _PASSED_ON.get(error.errcode, MatrixError)(error.message)
     return BadGateway(f"the other server answered {error.status}")
-
-
-def _is_unknown_endpoint(error: HttpError) -> bool:
-    """Whether the other server does not know what it was asked, rather than refuse it."""
-    if error.errcode == "M_UNRECOGNIZED":
-        return error.status in {400, 404, 405}
-    return error.status in {404, 405} and not error.errcode
 
 
 def _servers_in(answer: JoinAnswer, resident: ServerName) -> list[ServerName]:

@@ -45,8 +45,8 @@ class _AtHand:
 async def store(conn: Connection, numbers: Numbers, room: RoomNid, events: Sequence[Event]) -> None:
     """Judge events by what they cite, and store those that are not here yet.
 
-    Their signatures are good. An event that cites what is neither here nor among them is left out:
-    nobody can say yet whether it is good, and it may come again.
+    Their signatures are good; `conn` is in no transaction. An event that cites what is neither
+    here nor among them is left out: nobody can say yet whether it is good, and it may come again.
     """
     here = await received.places(conn, [event.event_id for event in events])
     new = [event for event in events if event.event_id not in here]
@@ -61,7 +61,7 @@ async def store(conn: Connection, numbers: Numbers, room: RoomNid, events: Seque
     for start in range(0, len(judged), _BATCH):
         batch = judged[start : start + _BATCH]
         nids = await intern(conn, numbers, [event for event, _ in batch])
-        await received.add_outliers(conn, [_row(room, *one, nids) for one in batch])
+        await received.copy_outliers(conn, [_row(room, *one, nids) for one in batch])
 
 
 async def judged_again(

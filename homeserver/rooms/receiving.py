@@ -292,8 +292,7 @@ class Receiving:
         """The auth chain of an event; where it is not told, or not whole, what is of few events."""
         found: dict[EventID, Event] = {}
         try:
-            raw = await self._remote.event_auth(server, room_id, event.event_id)
-            chain = await self._remote.verified(version, raw, room_id, [server])
+            chain = await self._remote.event_auth(server, room_id, version, event.event_id)
             found = {one.event_id: one for one in chain}
         except FederationError as error:
             log.debug("an auth chain cannot be had", reason=str(error))
@@ -351,11 +350,10 @@ class Receiving:
         async with self._process.database.reader() as conn:
             missing = wanted - (await received.places(conn, wanted)).keys()
         if len(missing) > _ONE_BY_ONE:
-            pdus, auth = await self._remote.state(origin, room_id, event_id)
-            raw = [*pdus, *auth]
+            events = await self._remote.state(origin, room_id, version, event_id)
         else:
             raw = [one for i in missing for one in await self._remote.event(origin, i)]
-        events = await self._remote.verified(version, raw, room_id, [origin])
+            events = await self._remote.verified(version, raw, room_id, [origin])
         async with self._process.database.reader() as conn:
             await outliers.store(conn, self._process.numbers, room, events)
             return await received.state_of(conn, room, ids)

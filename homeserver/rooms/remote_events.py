@@ -5,55 +5,64 @@ https://spec.matrix.org/v1.19/server-server-api/#pdus
 
 import asyncio
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 import msgspec
+import orjson
 
-from federation import events, signatures
+from federation import signatures
 from federation.canonical_json import JsonObject
-from federation.decision import Denied
-from federation.errors import CanonicalJSONError, EventFormatError, ResponseFormatError
+from federation.errors import HttpError, ResponseFormatError
 from federation.events import Event, Pdu
 from federation.identifiers import EventID, KeyID, RoomID, ServerName
 from federation.net.client import Response
 from federation.net.key_ring import KeyRequest
+from federation.net.lists import Cutter
 from federation.net.target import encode_target
 from federation.net.transport import Limits
 from federation.room_versions import RoomVersion
-from federation.server_keys import Keys
 from homeserver.logs import get_logger
 from homeserver.peers.peers import Peers
+from homeserver.rooms.inspecting import KEYS_SECONDS, Inspection, Inspectors, good, read
 from homeserver.rooms.stripped import as_stripped, few, stripped
 
 log = get_logger(__name__)
 
 _V1 = ("_matrix", "federation", "v1")
+_V2 = ("_matrix", "federation", "v2")
+_JOIN = Limits(total=600.0, body=512 * 1024 * 1024)
 _LARGE = Limits(total=300.0, body=256 * 1024 * 1024)
 _LARGE_AT_ONCE = 2
 """Large answers of one server that are taken at the same time."""
-_KEYS_SECONDS = 30.0
 _PREVIEW_SECONDS = 10.0
 """How long whoever invites waits for the keys of those whose events show the room."""
 _FEW = 20
 """Events that are read and verified at once, without a thread."""
-_PIECE = 250
-"""Events that a thread reads and verifies in one go: the event loop gets a word in between."""
 
 _MOST_SHOWN = 50
 """Events of a room that are looked at of those that it is shown by."""
 
-RawEvents = list[msgspec.Raw]
-"""Events as they came, each of which is decoded by itself: an answer may have thousands."""
 
+class _Joined(msgspec.Struct):
+    """What is told beside lists of events, which are cut out: here they only have to be lists.
 
-class JoinAnswer(msgspec.Struct):
-    """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid"""
+    https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
+    """
 
-    state: RawEvents
-    auth_chain: RawEvents
+    state: list[Any]
+    auth_chain: list[Any]
     event: msgspec.Raw = msgspec.Raw(b"null")
     """The event that was sent, perhaps with one more signature."""
     members_omitted: bool = False
@@ -62,31 +71,37 @@ class JoinAnswer(msgspec.Struct):
 
 
 class _State(msgspec.Struct):
-    pdus: RawEvents
-    auth_chain: RawEvents
+    pdus: list[Any]
+    auth_chain: list[Any]
 
 
 class _Chain(msgspec.Struct):
-    auth_chain: RawEvents
-
-
-class _Promise(msgspec.Struct, frozen=True):
-    """What of a member's event names servers that have to sign it."""
-
-    join_authorised_via_users_server: Any = None
-
-
-class _Signed(msgspec.Struct):
-    """What tells who signed an event, without the rest of it."""
-
-    sender: str
-    origin_server_ts: int
-    signatures: dict[str, dict[str, str]]
-    content: _Promise = _Promise()
-    event_id: str = ""
+    auth_chain: list[Any]
 
 
 _Answer = TypeVar("_Answer")
+
+
+class JoinAnswer(NamedTuple):
+    """What a server tells whom it lets into a room. Of the events, those that are good."""
+
+    event: Event | None
+    """The event that was sent, with the signature of who let us in where that is wanted."""
+    state: list[Event]
+    auth_chain: list[Event]
+    members_omitted: bool
+    servers_in_room: list[str]
+
+
+class _Question(NamedTuple):
+    """A request that is answered by lists of events, all of one room."""
+
+    method: str
+    server: ServerName
+    target: str
+    version: RoomVersion
+    room_id: RoomID
+    content: JsonObject | None = None
 
 
 class Preview(NamedTuple):
@@ -105,6 +120,7 @@ class RemoteEvents:
         self._peers = peers
         self._parts = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._parts, thread_name_prefix="signatures")
+        self._inspectors = Inspectors(self._pool, self._parts, peers.keys)
         self._large: WeakValueDictionary[ServerName, asyncio.Semaphore] = WeakValueDictionary()
 
     async def verified(
@@ -113,8 +129,6 @@ class RemoteEvents:
         raw: Iterable[object],
         room_id: RoomID | None,
         sources: Iterable[ServerName] = (),
-        *,
-        but: Collection[EventID] = frozenset(),
     ) -> list[Event]:
         """Those of the events that are well formed and signed by whom they must be.
 
@@ -126,23 +140,14 @@ class RemoteEvents:
             raw: as they came, in JSON.
             room_id: of all of them; others are left out. `None`: of whatever room.
             sources: servers that may have keys of those that cannot be reached.
-            but: events that are left out, because they were verified before.
 
         """
         listed = list(raw)
         if len(listed) <= _FEW:
-            pdus = _read_all(version, listed, room_id)
-            return await self.checked([p for p in pdus if p.event.event_id not in but], sources)
-        wanted = await asyncio.to_thread(_signers, listed)
-        keys = await self._peers.keys.get(wanted, sources=sources, deadline=_KEYS_SECONDS)
-        seen = set(but)
-        loop = asyncio.get_running_loop()
-        pieces = [
-            loop.run_in_executor(self._pool, _believed, version, piece, room_id, keys, seen)
-            for piece in (listed[at : at + _PIECE] for at in range(0, len(listed), _PIECE))
-        ]
-        found = [one for piece in await asyncio.gather(*pieces) for one in piece]
-        return _good(found)
+            return await self.checked(_read_all(version, listed, room_id), sources)
+        async with self._inspecting(version, room_id, sources) as inspection:
+            await inspection.add("", listed)
+            return (await inspection.events())[""]
 
     async def read(
         self, version: RoomVersion, raw: Iterable[object], room_id: RoomID | None
@@ -160,7 +165,7 @@ class RemoteEvents:
         self,
         pdus: Sequence[Pdu],
         sources: Iterable[ServerName] = (),
-        deadline: float = _KEYS_SECONDS,
+        deadline: float = KEYS_SECONDS,
     ) -> list[Event]:
         """Those of the events that are signed by whom they must be; each once, the first good one.
 
@@ -179,7 +184,7 @@ class RemoteEvents:
             found = await asyncio.to_thread(
                 signatures.verified_all, pdus, keys, self._pool, self._parts
             )
-        return _good(found)
+        return good(found)
 
     async def preview(
         self, version: RoomVersion, shown: Sequence[object], room_id: RoomID, source: ServerName
@@ -231,23 +236,65 @@ class RemoteEvents:
         answer = response.json()
         return _ids(answer, "pdu_ids"), _ids(answer, "auth_chain_ids")
 
+    async def send_join(
+        self, server: ServerName, room_id: RoomID, event: Event, *, is_state_wanted: bool
+    ) -> JoinAnswer:
+        """Send a join, in version 2, or as older servers have it; of the state that is answered.
+
+        https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
+        """
+        path = ("send_join", room_id, event.event_id)
+        target = encode_target(*_V2, *path, query=[("omit_members", "true")])
+        content = orjson.loads(event.json)
+        question = _Question("PUT", server, target, event.version, room_id, content)
+        names = ("state", "auth_chain")
+        async with self._inspecting(event.version, room_id, [server]) as inspection:
+            inspect = inspection.add if is_state_wanted else _pass_over
+            try:
+                told = await self._listed(question, names, _Joined, inspect, _JOIN)
+            except HttpError as error:
+                if not is_unknown_endpoint(error):
+                    raise
+                # COMPAT(servers before v1.0) the answer is a pair of status and body.
+                question = question._replace(target=encode_target(*_V1, *path))
+                pair, depth = tuple[int, _Joined], 2
+                told = (await self._listed(question, names, pair, inspect, _JOIN, depth))[1]
+            found = await inspection.events()
+        signed = await self.verified(event.version, [bytes(told.event)], room_id, [server])
+        return JoinAnswer(
+            signed[0] if signed else None,
+            found.get("state", []),
+            found.get("auth_chain", []),
+            told.members_omitted,
+            told.servers_in_room,
+        )
+
     async def state(
-        self, server: ServerName, room_id: RoomID, event_id: EventID
-    ) -> tuple[RawEvents, RawEvents]:
-        """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid"""
+        self, server: ServerName, room_id: RoomID, version: RoomVersion, event_id: EventID
+    ) -> list[Event]:
+        """The state before an event and its auth chain, as far as those events are good.
+
+        https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid
+        """
         target = encode_target(*_V1, "state", room_id, query=[("event_id", event_id)])
-        answer = decoded((await self._get_large(server, target)).body, _State)
-        return answer.pdus, answer.auth_chain
+        question = _Question("GET", server, target, version, room_id)
+        return await self._get_listed(question, ("pdus", "auth_chain"), _State)
 
     async def event(self, server: ServerName, event_id: EventID) -> list[Any]:
         """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1eventeventid"""
         answer = await self._peers.client.get_json(server, encode_target(*_V1, "event", event_id))
         return _list(answer, "pdus")[:1]
 
-    async def event_auth(self, server: ServerName, room_id: RoomID, event_id: EventID) -> RawEvents:
-        """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1event_authroomideventid"""
+    async def event_auth(
+        self, server: ServerName, room_id: RoomID, version: RoomVersion, event_id: EventID
+    ) -> list[Event]:
+        """The auth chain of an event, as far as those events are good.
+
+        https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1event_authroomideventid
+        """
         target = encode_target(*_V1, "event_auth", room_id, event_id)
-        return decoded((await self._get_large(server, target)).body, _Chain).auth_chain
+        question = _Question("GET", server, target, version, room_id)
+        return await self._get_listed(question, ("auth_chain",), _Chain)
 
     async def backfill(
         self, server: ServerName, room_id: RoomID, before: Sequence[EventID], limit: int
@@ -260,8 +307,56 @@ class RemoteEvents:
 
     async def _get_large(self, server: ServerName, target: str) -> Response:
         """Ask for what may be large: one server makes us hold only so much of it at a time."""
-        async with self._large.setdefault(server, asyncio.Semaphore(_LARGE_AT_ONCE)):
+        async with self._turn_of(server):
             return await self._peers.client.request("GET", server, target, limits=_LARGE)
+
+    async def _get_listed(
+        self, question: _Question, names: Sequence[str], kind: type[_Answer]
+    ) -> list[Event]:
+        """The good ones of all events that are answered; in turn, as `_get_large`."""
+        server, version, room_id = question.server, question.version, question.room_id
+        async with (
+            self._turn_of(server),
+            self._inspecting(version, room_id, [server]) as inspection,
+        ):
+            await self._listed(question, names, kind, inspection.add, _LARGE)
+            found = await inspection.events()
+        return list({event.event_id: event for name in names for event in found[name]}.values())
+
+    async def _listed(
+        self,
+        question: _Question,
+        names: Sequence[str],
+        kind: type[_Answer],
+        inspect: Callable[[str, list[bytes]], Awaitable[None]],
+        limits: Limits,
+        depth: int = 1,
+    ) -> _Answer:
+        """Ask, and have the events of these lists inspected as they come in.
+
+        Answers what is told beside them. `depth` is that of the fields, as a `Cutter` counts.
+        """
+        method, server, target, _, _, content = question
+        cutter = Cutter(names, depth=depth)
+        client = self._peers.client
+        async with client.stream(method, server, target, content, limits=limits) as reply:
+            async for piece in reply.chunks:
+                for name, values in cutter.feed(piece).items():
+                    await inspect(name, values)
+        return decoded(cutter.close(), kind)
+
+    @asynccontextmanager
+    async def _inspecting(
+        self, version: RoomVersion, room_id: RoomID | None, sources: Iterable[ServerName]
+    ) -> AsyncIterator[Inspection]:
+        inspection = Inspection(self._inspectors, version, room_id, sources)
+        try:
+            yield inspection
+        finally:
+            await inspection.close()
+
+    def _turn_of(self, server: ServerName) -> asyncio.Semaphore:
+        return self._large.setdefault(server, asyncio.Semaphore(_LARGE_AT_ONCE))
 
     async def closest(
         self, server: ServerName, room_id: RoomID, ts: int, *, forwards: bool
@@ -276,12 +371,23 @@ class RemoteEvents:
         return EventID(event_id), when
 
 
+async def _pass_over(_: str, __: list[bytes]) -> None:
+    """What nobody wants to know."""
+
+
 def decoded(body: bytes, kind: type[_Answer]) -> _Answer:
-    """An answer whose events are left as they came, or raise `ResponseFormatError`."""
+    """An answer of that form, or raise `ResponseFormatError`."""
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ResponseFormatError(f"the answer is not what it should be: {error}") from error
+
+
+def is_unknown_endpoint(error: HttpError) -> bool:
+    """Whether the other server does not know what it was asked, rather than refuse it."""
+    if error.errcode == "M_UNRECOGNIZED":
+        return error.status in {400, 404, 405}
+    return error.status in {404, 405} and not error.errcode
 
 
 def _wanted_keys(pdus: Iterable[Pdu]) -> list[KeyRequest]:
@@ -293,77 +399,14 @@ def _wanted_keys(pdus: Iterable[Pdu]) -> list[KeyRequest]:
     return [KeyRequest(*name, ts) for name, ts in times.items()]
 
 
-def _signers(raw: Iterable[object]) -> list[KeyRequest]:
-    """As `_wanted_keys`, of events that nobody has read yet; some more than have to sign."""
-    times: dict[tuple[ServerName, KeyID], int] = {}
-    for one in raw:
-        try:
-            signed = _signed(one)
-        except msgspec.MsgspecError:
-            continue  # whatever it is, it is no event
-        promise = signed.content.join_authorised_via_users_server
-        named = {signed.sender, signed.event_id, promise if isinstance(promise, str) else ""}
-        for server in {ServerName(name.partition(":")[2]) for name in named}:
-            for key_id in filter(signatures.is_event_key, signed.signatures.get(server, ())):
-                name = (server, KeyID(key_id))
-                times[name] = max(times.get(name, 0), signed.origin_server_ts)
-    return [KeyRequest(*name, ts) for name, ts in times.items()]
-
-
-def _signed(raw: object) -> _Signed:
-    if isinstance(raw, msgspec.Raw):
-        return msgspec.json.decode(raw, type=_Signed)
-    return msgspec.convert(raw, _Signed)
-
-
-def _believed(
-    version: RoomVersion,
-    raw: Iterable[object],
-    room_id: RoomID | None,
-    keys: Keys,
-    seen: set[EventID],
-) -> list[Event | Denied]:
-    """Read and verify events; those that were seen are left out, good ones are seen then."""
-    found: list[Event | Denied] = []
-    for one in raw:
-        pdu = _read(one, version)
-        if pdu is None or pdu.event.event_id in seen or room_id not in {None, pdu.event.room_id}:
-            continue
-        event = signatures.verified(pdu, keys)
-        found.append(event)
-        if isinstance(event, Event):
-            seen.add(event.event_id)
-    return found
-
-
-def _good(found: Sequence[Event | Denied]) -> list[Event]:
-    good: dict[EventID, Event] = {}
-    for event in found:
-        if isinstance(event, Event):
-            good.setdefault(event.event_id, event)
-    refused = sum(isinstance(one, Denied) for one in found)
-    if refused:
-        log.info("events that are not signed as they must be", count=refused)
-    return list(good.values())
-
-
 def _read_all(version: RoomVersion, raw: Iterable[object], room_id: RoomID | None) -> list[Pdu]:
-    pdus = [pdu for one in raw if (pdu := _read(one, version)) is not None]
+    pdus = [pdu for one in raw if (pdu := read(one, version)) is not None]
     if room_id is not None:
         pdus = [pdu for pdu in pdus if pdu.event.room_id == room_id]
     if len({pdu.event.event_id for pdu in pdus}) < len(pdus):
         # With the right hash it is whole; with a wrong one, what a redaction would leave.
         pdus.sort(key=lambda pdu: not pdu.content_hash_matches)
     return pdus
-
-
-def _read(raw: object, version: RoomVersion) -> Pdu | None:
-    try:
-        if isinstance(raw, msgspec.Raw):
-            return events.parse_any(bytes(raw), version)
-        return events.parse_object(raw, version) if isinstance(raw, dict) else None
-    except (CanonicalJSONError, EventFormatError):
-        return None
 
 
 def _list(answer: JsonObject, name: str) -> list[Any]:

@@ -5,9 +5,9 @@ who need one to themselves: the writer, the listener.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import asyncpg
 
@@ -98,6 +98,18 @@ class Connection(Protocol):
 
 OwnConnection: TypeAlias = "asyncpg.Connection[Any]"
 """One that is lent to nobody else, for transactions and what a session keeps."""
+
+
+async def copied(
+    conn: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
+) -> bool:
+    """Write rows by `COPY`, in no transaction; `False`, and none is written, if one is there."""
+    try:
+        copy = cast("OwnConnection", conn).copy_records_to_table
+        await copy(table, columns=columns, records=rows)
+    except asyncpg.UniqueViolationError:
+        return False
+    return True
 
 
 class Database:

@@ -13,7 +13,7 @@ from federation.identifiers import EventID, ServerName, UserID
 from homeserver.storage.batch import EventRow, Fate, GroupRow, RelationRow, array_literal
 from homeserver.storage.loading import load_event
 from homeserver.storage.numbers import RoomNid
-from homeserver.storage.pool import Connection, OwnConnection
+from homeserver.storage.pool import Connection, OwnConnection, copied
 from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid
 
 
@@ -195,6 +195,25 @@ async def state_keys(conn: Connection, keys: Collection[KeyNid]) -> dict[KeyNid,
 async def add_outliers(conn: Connection, rows: Sequence[EventRow]) -> None:
     """Store events that have no place in their room's order."""
     await _insert(conn, rows, [None] * len(rows))
+
+
+async def copy_outliers(conn: Connection, rows: Sequence[EventRow]) -> None:
+    """As `add_outliers`, of many events that are hardly here; `conn` is in no transaction."""
+    # In this order, whoever writes the same ones does not wait for us while we wait for them.
+    ordered = sorted(rows, key=lambda row: row.event)
+    if not await copied(conn, "events", _COPIED, map(_copied, ordered)):
+        await add_outliers(conn, ordered)
+
+
+_COPIED = (
+    "event_nid", "room_nid", "state_key_nid", "group_before", "origin_server_ts", "depth", "fate",
+    "auth", "json",
+)  # fmt: skip
+
+
+def _copied(row: EventRow) -> Sequence[object]:
+    return (row.event, row.room, row.key, row.group, row.ts, row.depth, row.fate, row.auth,
+            row.json)  # fmt: skip
 
 
 async def add_history(
