@@ -100,6 +100,7 @@ class _Server:
 
     def run(self) -> int:
         doors = [_open(listener) for listener in self._settings.listeners]
+        _share_with_children()
         # Before the first child: nothing may be missed between its end and our looking.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         where = self._start_keeper()
@@ -232,6 +233,15 @@ def _run_worker(worker: Worker, doors: Sequence[Door], lifeline: int, read: Read
             raise
         log.critical("a worker cannot start", reason=str(error))
         return CANNOT_START
+
+
+def _share_with_children() -> None:
+    """What the parent has made stays, and is in memory once for all processes.
+
+    A collector of cycles that looked at it would write to every page of it.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _leave_to_itself() -> None:

@@ -17,6 +17,8 @@ from homeserver.sync.wishes import Wish
 
 routes = Routes("client")
 
+_EVERYTHING = Filter()
+
 
 class SyncQuery(msgspec.Struct):
     """What a client wants to know, and since when."""
@@ -50,7 +52,7 @@ async def sync(request: Request, house: House, query: SyncQuery, who: Session) -
 async def _filter(house: House, who: Session, text: str | None) -> Filter:
     """One that was defined before, or one that is given here."""
     if not text:
-        return Filter()
+        return _EVERYTHING
     if text.lstrip().startswith("{"):
         return parse_filter(text.encode(errors="surrogatepass"))
     try:

@@ -92,6 +92,15 @@ class Connection(web.RequestHandler):
             return True
         return self.head_began is not None and now - self.head_began > patience.head
 
+    def rest(self) -> None:
+        """Do without the timer for who does not ask, while an answer is made.
+
+        aiohttp begins a new one after the answer; that is not worth it for most, which are quick.
+        """
+        if self.busy and self._keepalive_handle is not None:
+            self._keepalive_handle.cancel()
+            self._keepalive_handle = None
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -164,6 +173,7 @@ class Connections(web.Server):
     def sweep(self, now: float) -> None:
         """Let go of those with which patience is at its end."""
         for connection in list(self._open):
+            connection.rest()
             if connection.is_past(self._patience, now) and connection.wire is not None:
                 connection.wire.abort()
 

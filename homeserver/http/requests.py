@@ -99,9 +99,12 @@ class Request:
         """As they were sent."""
         return self._incoming.headers
 
-    @cached_property
+    @property
     def query(self) -> Pairs:
-        """The parameters of the query, or raise `InvalidParam` where it cannot be read."""
+        """The parameters of the query, or raise `InvalidParam` where it cannot be read.
+
+        Read when asked for, which is mostly once: who waits for long does not keep them.
+        """
         return decode_query(self.target.partition("?")[2])
 
     @cached_property
