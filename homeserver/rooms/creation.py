@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from federation.building import Draft, Place, Signer, build
-from federation.canonical_json import JsonObject
 from federation.errors import CanonicalJSONError, EventFormatError, EventSizeError, IdentifierError
 from federation.events import Event
 from federation.identifiers import (
@@ -119,25 +118,29 @@ class Creation:
 
         """
         new = await self._plan(wish)
-        # Made elsewhere, they have to be asked of that server, once the room is there.
-        elsewhere = [user for user in new.invites if domain_of(user) != self._process.server]
-        local = [user for user in new.invites if domain_of(user) == self._process.server]
-        for user in local:
-            await self._ignoring.check_invitation(wish.creator, user)
-        room_id = await self._begin(wish, new, local)
+        for user in _invited(new):
+            if self._is_here(user):
+                await self._ignoring.check_invitation(wish.creator, user)
+        room_id = await self._begin(wish, new)
         if wish.is_public:
             await self._publish(room_id)
-        for user in elsewhere:
-            await self._invite(new, room_id, user)
+        # Made elsewhere, they have to be asked of that server, once the room is there.
+        invitations = {d.state_key: d for d in first_events(new, room_id) if _is_invitation(d)}
+        for draft in invitations.values():
+            if not self._is_here(draft.state_key):
+                await self._invite(draft)
         return room_id
 
-    async def _begin(self, wish: RoomWish, new: NewRoom, local: Sequence[UserID]) -> RoomID:
+    def _is_here(self, user: str | None) -> bool:
+        return domain_of(user or "") == self._process.server
+
+    async def _begin(self, wish: RoomWish, new: NewRoom) -> RoomID:
         """Write the first events; answer the ID that follows from them."""
         later = 0
         while True:
             created = self._create_event(new, later)
             room_id = created.room_id
-            drafts = await self._drafts(new, room_id, local)
+            drafts = await self._drafts(new, room_id)
             if new.alias is not None:
                 await self._reserve(wish.user, new.alias, room_id)
             try:
@@ -205,12 +208,12 @@ class Creation:
         except (CanonicalJSONError, EventFormatError) as error:
             raise BadJson(str(error)) from error
 
-    async def _drafts(self, new: NewRoom, room_id: RoomID, local: Sequence[UserID]) -> list[Draft]:
+    async def _drafts(self, new: NewRoom, room_id: RoomID) -> list[Draft]:
         """The first events; of the invitations, those of people here, as they are shown."""
         drafts = []
         for draft in first_events(new, room_id):
-            if draft.type == "m.room.member" and draft.state_key in new.invites:
-                if draft.state_key not in local:
+            if _is_invitation(draft):
+                if not self._is_here(draft.state_key):
                     continue
                 shown = await self._profiles.get(UserID(draft.state_key or ""))
                 content = {
@@ -236,15 +239,23 @@ class Creation:
             room = (await self._process.numbers.rooms.intern(conn, [room_id]))[room_id]
             await aliases.publish(conn, room)
 
-    async def _invite(self, new: NewRoom, room_id: RoomID, user: UserID) -> None:
-        content: JsonObject = {"membership": "invite"}
-        if new.is_direct:
-            content["is_direct"] = True
-        draft = Draft("m.room.member", new.creator, content, user, room_id)
+    async def _invite(self, draft: Draft) -> None:
         try:
             await self._remote.invite(draft)
         except MatrixError:
             return  # the room is there; that one server cannot be reached is no reason to fail
+
+
+def _is_invitation(draft: Draft | InitialState) -> bool:
+    """Whether somebody is invited, be it by `invite` or by an entry of `initial_state`."""
+    is_about_member = draft.type == "m.room.member" and is_user_id(draft.state_key or "")
+    return is_about_member and draft.content.get("membership") == "invite"
+
+
+def _invited(wanted: RoomWish | NewRoom) -> list[UserID]:
+    """Everybody who is invited with the room, each once."""
+    as_state = [entry.state_key for entry in wanted.initial_state if _is_invitation(entry)]
+    return [UserID(user) for user in dict.fromkeys([*wanted.invites, *as_state])]
 
 
 def _version(name: str) -> RoomVersion:
@@ -254,7 +265,7 @@ def _version(name: str) -> RoomVersion:
 
 
 def _invites(wish: RoomWish) -> list[UserID]:
-    if len(wish.invites) > MOST_INVITES:
+    if len(_invited(wish)) > MOST_INVITES:
         raise TooLarge(f"a new room has at most {MOST_INVITES} invitations")
     if not all(is_user_id(user) for user in wish.invites):
         raise InvalidParam("invite must hold user IDs")

@@ -33,6 +33,15 @@ async def room_of(owner: Client) -> str:
     return str((await owner.post(f"{V3}/createRoom", {})).ok()["room_id"])
 
 
+def as_state(user: str, **content: Any) -> dict[str, Any]:
+    """An invitation as an entry of the state with which a room begins."""
+    return {
+        "type": "m.room.member",
+        "state_key": user,
+        "content": {"membership": "invite", **content},
+    }
+
+
 async def tries(owner: Client, target: Client) -> list[tuple[int, str | None]]:
     """What becomes of each way to invite somebody."""
     room, user = await room_of(owner), target.user_id
@@ -41,6 +50,7 @@ async def tries(owner: Client, target: Client) -> list[tuple[int, str | None]]:
         await owner.post(f"{path}/invite", {"user_id": user}),
         await owner.put(f"{path}/state/m.room.member/{user}", {"membership": "invite"}),
         await owner.post(f"{V3}/createRoom", {"invite": [user]}),
+        await owner.post(f"{V3}/createRoom", {"initial_state": [as_state(user)]}),
     ]
     return [(answer.status, answer.errcode) for answer in answers]
 
@@ -87,7 +97,7 @@ async def test_who_is_blocked_cannot_invite(
     (await owner.post(f"{V3}/rooms/{before}/invite", {"user_id": target.user_id})).ok()
     assert await invited_to(target) == {before}
     await wants(target, kind, content)
-    assert await tries(owner, target) == [REFUSED] * 3
+    assert await tries(owner, target) == [REFUSED] * 4
     assert await invited_to(target) == set(), "one from before is not shown either"
     await wants(target, kind, {})
     assert await invited_to(target) == {before}
@@ -96,7 +106,7 @@ async def test_who_is_blocked_cannot_invite(
 async def test_who_is_ignored_does_not_learn_of_it(hearth: Hearth) -> None:
     owner, target = await hearth.user("owner"), await hearth.user("target")
     await wants(target, GLOBS, {"ignored_users": ["@own*"]})
-    assert [status for status, _ in await tries(owner, target)] == [200, 200, 200]
+    assert [status for status, _ in await tries(owner, target)] == [200] * 4
     assert await invited_to(target) == set()
 
 
@@ -117,3 +127,31 @@ async def test_over_federation(pair: tuple[Hearth, Hearth]) -> None:
         return await invited_to(target) == {room}
 
     await eventually(is_shown)
+
+
+async def test_with_a_room_over_federation(pair: tuple[Hearth, Hearth]) -> None:
+    """An entry of `initial_state` is an invitation like any other; others of it are as they are."""
+    one, other = pair
+    owner, here = await one.user("owner"), await one.user("here")
+    target, shut = await other.user("target"), await other.user("shut")
+    await wants(shut, "m.invite_permission_config", BLOCK_ALL)
+    name = {"displayname": "Here"}
+    (await here.put(f"{V3}/profile/{here.user_id}/displayname", name)).ok()
+    banned = as_state("@eve:elsewhere.test", membership="ban")
+    entries = [as_state(user.user_id, reason="tea") for user in (here, target, shut)]
+    made = await owner.post(f"{V3}/createRoom", {"initial_state": [*entries, banned]})
+    room = made.ok()["room_id"]
+    assert await invited_to(here) == await invited_to(target) == {room}
+    assert await invited_to(shut) == set()
+    path = f"{V3}/rooms/{quote(room)}"
+    members = (await owner.get(f"{path}/members")).ok()["chunk"]
+    assert {(event["state_key"], event["content"]["membership"]) for event in members} == {
+        (owner.user_id, "join"),
+        (here.user_id, "invite"),
+        (target.user_id, "invite"),
+        ("@eve:elsewhere.test", "ban"),
+    }
+    contents = {event["state_key"]: event["content"] for event in members}
+    assert contents[target.user_id]["reason"] == contents[here.user_id]["reason"] == "tea"
+    assert contents[here.user_id]["displayname"] == "Here"
+    (await target.post(f"{path.replace('rooms', 'join')}?via={one.name}")).ok()
