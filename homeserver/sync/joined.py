@@ -147,6 +147,10 @@ class JoinedRooms:
         for room, events in room_data(data, wish).items():
             if room in mine and wants_room(wanted, mine[room].room_id):
                 found.setdefault(mine[room].room_id, {})["account_data"] = {"events": events}
+        if wish.wants_state_after:
+            # "Required [...], even if it is empty."
+            nothing = shown.state_section(means.showing, (), wish)
+            found = {room: {**nothing, **section} for room, section in found.items()}
         return Joined(found, sticky)
 
     def _active(self, wish: Wish, mine: Mapping[RoomNid, RoomOf]) -> list[RoomOf]:
@@ -161,11 +165,11 @@ class JoinedRooms:
         rooms = await self._with_news(conn, wish, active, up_to)
         standings = await self._see(conn, wish, reader, rooms)
         await self._find_states(conn, wish, rooms, up_to)
-        lazy = await self._lazy_members(conn, wish, rooms, up_to) if wish.lazy else {}
+        found = await self._summaries(conn, wish, rooms)
+        lazy = await self._lazy_members(conn, wish, rooms, found, up_to) if wish.lazy else {}
         wanted = {nid for room in rooms for nid in room.state.values()}
         wanted.update(nid for nids in lazy.values() for nid in nids)
         events = await history.by_nid(conn, wanted) if wanted else {}
-        summaries = await self._summaries(conn, wish, rooms)
         lines = await shown.timeline(
             conn,
             self._means.showing,
@@ -186,8 +190,8 @@ class JoinedRooms:
             states = [events[n] for n in room.state.values() if n in events]
             entries = self._entries(wish, room, states, lazy.get(nid, ()), events)
             section = self._section(wish, room, timeline, entries, up_to)
-            if summaries.get(nid):
-                section["summary"] = summaries[nid]
+            if nid in found:
+                section["summary"] = _summary(found[nid])
             if _says_something(section, room, wish):
                 told.sections[nid] = section
         return told
@@ -314,14 +318,24 @@ class JoinedRooms:
         return states
 
     async def _lazy_members(
-        self, conn: Connection, wish: Wish, rooms: Sequence[Room], up_to: int
+        self,
+        conn: Connection,
+        wish: Wish,
+        rooms: Sequence[Room],
+        told: Mapping[RoomNid, Summary],
+        up_to: int,
     ) -> dict[RoomNid, list[EventNid]]:
         """The memberships of those who say something, as far as the device does not know them.
+
+        And of those after whom a room is named: "the membership events for the heroes MUST be
+        included in the `state`, unless they are redundant".
 
         https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members
         """
         senders = {
-            room.of.room: {e.event.sender for e in room.timeline} | _own(room, wish)
+            room.of.room: {e.event.sender for e in room.timeline}
+            | {hero.user_id for hero in told.get(room.of.room, Summary()).heroes}
+            | _own(room, wish)
             for room in rooms
         }
         users = {user for named in senders.values() for user in named}
@@ -393,13 +407,12 @@ class JoinedRooms:
 
     async def _summaries(
         self, conn: Connection, wish: Wish, rooms: Sequence[Room]
-    ) -> dict[RoomNid, JsonObject]:
+    ) -> dict[RoomNid, Summary]:
         """https://spec.matrix.org/v1.19/client-server-api/#syncing, `RoomSummary`."""
         wanted = [room.of.room for room in rooms if room.members_changed]
         if not wanted:
             return {}
-        read = await summaries(conn, self._means.memory, wish.who.user_id, wanted)
-        return {room: _summary(summary) for room, summary in read.items()}
+        return await summaries(conn, self._means.memory, wish.who.user_id, wanted)
 
     async def _add_counts(
         self,
@@ -424,7 +437,8 @@ class JoinedRooms:
             section = found[room.room_id]
             total = main_only(threads) if apart else room_total(threads)
             section["unread_notifications"] = total.shown()
-            if names:
+            if apart:
+                # None is told as well: clients forget by it what was unread before.
                 section["unread_thread_notifications"] = {
                     names[thread]: tally.shown()
                     for thread, tally in threads.items()
@@ -450,11 +464,12 @@ class JoinedRooms:
     ) -> None:
         means, wanted = self._means, wish.filter.room.ephemeral
         mine = {room: of for room, of in mine.items() if wants_room(wanted, of.room_id)}
-        for room, users in means.typing.since(mine.keys(), stamp).items():
+        new = [room for room, of in mine.items() if wish.since and of.pos > wish.after]
+        typing = means.typing.since(mine.keys(), stamp) | means.typing.since(new, 0)
+        for room, users in typing.items():
             if wants(wanted, "m.typing"):
                 _add(found, mine[room], "m.typing", {"user_ids": list(users)})
         read = means.activity.with_receipts(mine, wish.after) if wish.since else list(mine)
-        new = [room for room, of in mine.items() if wish.since and of.pos > wish.after]
         spans = dict.fromkeys(read, wish.after) | dict.fromkeys(new, 0)
         if not spans or not wants(wanted, "m.receipt"):
             return

@@ -3,12 +3,13 @@
 https://spec.matrix.org/v1.19/client-server-api/#syncing
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from federation.canonical_json import JsonObject
 from homeserver.rooms.standings import Reader
 from homeserver.storage import history, sync
+from homeserver.storage.account_data import Datum
 from homeserver.storage.batch import Membership
 from homeserver.storage.history import Placed
 from homeserver.storage.memberships import RoomOf
@@ -16,7 +17,9 @@ from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, KeyNid
 from homeserver.storage.stream_tokens import StreamToken
+from homeserver.storage.sync import Change
 from homeserver.sync import shown
+from homeserver.sync.account import room_data, wants_room
 from homeserver.sync.departing import departures
 from homeserver.sync.invitations import inviter, stripped_states
 from homeserver.sync.joined import Means
@@ -44,9 +47,17 @@ class OtherRooms:
         self._means = means
 
     async def read(
-        self, wish: Wish, reader: Reader, rooms: Sequence[RoomOf], up_to: int
+        self,
+        wish: Wish,
+        reader: Reader,
+        rooms: Sequence[RoomOf],
+        data: Iterable[Datum],
+        up_to: int,
     ) -> dict[str, dict[str, JsonObject]]:
-        """`invite`, `knock` and `leave`: rooms that became so since the token, by room ID."""
+        """`invite`, `knock` and `leave`: rooms that became so since the token, by room ID.
+
+        `data` is what changed of the user's account data.
+        """
         moved = [
             room
             for room in rooms
@@ -72,6 +83,7 @@ class OtherRooms:
             found["leave"] = await self._left(conn, wish, reader, _wanted(left, wish), up_to)
             forgotten = [room for room in left if room.is_forgotten] if wish.since else []
             found["leave"] |= await self._forgotten(conn, wish, forgotten)
+        _add_data(wish, left, data, found["leave"])
         return found
 
     async def _forgotten(
@@ -136,16 +148,15 @@ class OtherRooms:
         after = wish.after if wish.since else None
         spans = {room.room: (after, min(room.pos, up_to)) for room in rooms}
         news = await last_events(conn, spans, max(1, wish.limit), self._means.process.server)
-        changes = await sync.changes(conn, dict.fromkeys(spans, wish.after), up_to)
         events = [event for room in rooms for event in news[room.room].events]
         seen = {e.nid for e in await self._means.visibility.visible(conn, reader, events)}
-        states = await self._states(conn, wish, rooms, news, changes)
+        states = await self._states(conn, wish, rooms, news, up_to)
         own = await departures(conn, reader.user, reader.user_id, rooms)
         found = []
         for room in rooms:
             wanted = [e for e in news[room.room].events if e.nid in seen]
             timeline = [e for e in wanted if wish.timeline_matches(e.event)] if wish.limit else []
-            entries = [e for e in states[room.room] if wish.state_matches(e.event)]
+            entries = [e for e in states[room.room] if _is_wanted(e, timeline, wish)]
             departure = own.get(room.room)
             if departure and room.event not in {e.nid for e in (*timeline, *entries)}:
                 is_wanted = wish.limit and wish.timeline_matches(departure.event)
@@ -159,22 +170,54 @@ class OtherRooms:
         wish: Wish,
         rooms: Sequence[RoomOf],
         news: Mapping[RoomNid, News],
-        changes: Mapping[RoomNid, Sequence[sync.Change]],
+        up_to: int,
     ) -> dict[RoomNid, list[Placed]]:
-        """What changed until the rooms were left."""
+        """What changed until the rooms were left, of those that the user was in meanwhile."""
+        changes = await sync.changes(conn, {room.room: wish.after for room in rooms}, up_to)
+        until = {r.room: [c for c in changes[r.room] if c.pos <= r.pos] for r in rooms}
+        key = ("m.room.member", str(wish.who.user_id))
+        own = (await self._means.process.numbers.state_keys.find(conn, [key])).get(key)
+        moves = {room: [c for c in until[room] if c.key == own] for room in until}
         named: dict[RoomNid, dict[KeyNid, EventNid]] = {}
         for room in rooms:
-            until = [change for change in changes[room.room] if change.pos <= room.pos]
             if wish.wants_state_after:
-                named[room.room] = after_timeline(until)
+                named[room.room] = after_timeline(until[room.room])
             else:
-                named[room.room] = before_timeline(until, news[room.room].events)
+                named[room.room] = before_timeline(until[room.room], news[room.room].events)
         wanted = {nid for entries in named.values() for nid in entries.values()}
+        wanted.update(n for cs in moves.values() for c in cs for n in (c.old, c.new) if n)
         events = await history.by_nid(conn, wanted) if wanted else {}
         return {
             room: [events[n] for n in entries.values() if n in events]
+            if _was_in(moves[room], events)
+            else []
             for room, entries in named.items()
         }
+
+
+def _was_in(moves: Iterable[Change], events: Mapping[EventNid, Placed]) -> bool:
+    """Whether the user was in the room before or after any of the changes of their membership."""
+    found = [events[nid] for move in moves for nid in (move.old, move.new) if nid and nid in events]
+    return any(placed.event.membership == "join" for placed in found)
+
+
+def _is_wanted(entry: Placed, timeline: Sequence[Placed], wish: Wish) -> bool:
+    """Whether an entry of the state of a room that was left is told."""
+    if wish.lazy and entry.event.type == "m.room.member":
+        named = {event.event.sender for event in timeline} | {wish.who.user_id}
+        if entry.event.state_key not in named:
+            return False
+    return wish.state_matches(entry.event)
+
+
+def _add_data(
+    wish: Wish, rooms: Iterable[RoomOf], data: Iterable[Datum], found: dict[str, JsonObject]
+) -> None:
+    """Add the account data of rooms that were left, where anything is told of them."""
+    by_room, wanted = room_data(data, wish), wish.filter.room.account_data
+    for room in rooms:
+        if room.room in by_room and room.room_id in found and wants_room(wanted, room.room_id):
+            found[room.room_id]["account_data"] = {"events": by_room[room.room]}
 
 
 def _is_unwanted(state: Sequence[JsonObject], reader: Reader) -> bool:

@@ -128,7 +128,7 @@ class Syncing:
         joined = await parts.joined.read(wish, reader, rooms, data, up_to, since)
         sections = {
             "join": joined.sections,
-            **await parts.others.read(wish, reader, rooms, up_to),
+            **await parts.others.read(wish, reader, rooms, data, up_to),
         }
         if any(sections.values()):
             answer["rooms"] = {name: found for name, found in sections.items() if found}

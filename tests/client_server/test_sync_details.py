@@ -47,6 +47,12 @@ async def test_state_after_is_always_there_under_both_names(ann: Client, bob: Cl
     for name in _BOTH:
         assert answer["rooms"]["join"][room_id][name] == {"events": []}
     assert "state" not in answer["rooms"]["join"][room_id]
+    # Also where there is nothing new but what is no event of the room.
+    path = f"{V3}/user/{bob.user_id}/rooms/{room_id}/account_data/a.kind"
+    (await bob.put(path, {"a": 1})).ok()
+    answer = await sync(bob, answer["next_batch"], **query)
+    for name in _BOTH:
+        assert answer["rooms"]["join"][room_id][name] == {"events": []}
     (await ann.post(f"{V3}/rooms/{room_id}/kick", {"user_id": bob.user_id})).ok()
     left = (await sync(bob, answer["next_batch"], **query))["rooms"]["leave"][room_id]
     for name in _BOTH:
@@ -152,6 +158,69 @@ async def test_ones_own_departure_is_told_once(hearth: Hearth, ann: Client, bob:
     assert set((await sync(bob, filter=asked))["rooms"]["leave"]) == {left, banned, rejected}
     (await bob.post(f"{V3}/rooms/{left}/forget")).ok()
     assert set((await sync(bob, filter=asked))["rooms"]["leave"]) == {banned, rejected}
+
+
+async def test_whom_a_room_is_named_after_is_told(ann: Client, bob: Client) -> None:
+    """Though they say nothing, and members are loaded as they speak; once only."""
+    room_id = await room_of(ann, bob)
+    wanted = json.dumps({"room": {"timeline": {"limit": 1}, "state": {"lazy_load_members": True}}})
+    await say(bob, room_id, "hello")
+    first = await sync(bob, filter=wanted)
+    room = first["rooms"]["join"][room_id]
+    assert room["summary"]["m.heroes"] == [ann.user_id]
+    members = {e["state_key"] for e in of(room["state"]["events"], MEMBER)}
+    assert members == {ann.user_id, bob.user_id}
+    await name_in(bob, room_id, "Bob")
+    room = (await sync(bob, first["next_batch"], filter=wanted))["rooms"]["join"][room_id]
+    assert room["summary"]["m.heroes"] == [ann.user_id]
+    assert ann.user_id not in {e["state_key"] for e in room["state"]["events"]}
+
+
+async def test_who_never_was_in_a_room_learns_nothing_of_it(ann: Client, bob: Client) -> None:
+    room_id = await room_of(ann, preset="private_chat", invite=[bob.user_id])
+    since = (await sync(bob))["next_batch"]
+    topic = f"{V3}/rooms/{room_id}/state/m.room.topic"
+    (await ann.put(topic, {"topic": "secret"})).ok()
+    (await bob.post(f"{V3}/rooms/{room_id}/leave")).ok()
+    for query in ({}, {"use_state_after": "true"}):
+        left = (await sync(bob, since, **query))["rooms"]["leave"][room_id]
+        assert "secret" not in json.dumps(left)
+    archive = json.dumps({"room": {"include_leave": True}})
+    assert "secret" not in json.dumps(await sync(bob, filter=archive))
+
+
+async def test_a_room_that_was_left_with_all_its_state(
+    hearth: Hearth, ann: Client, bob: Client
+) -> None:
+    """And with what its member noted of it; members as they speak, if that is wanted."""
+    eve = await hearth.user("eve")
+    room_id = await room_of(ann, bob, eve, name="a room")
+    path = f"{V3}/user/{bob.user_id}/rooms/{room_id}/account_data/a.kind"
+    (await bob.put(path, {"is": "noted"})).ok()
+    (await bob.post(f"{V3}/rooms/{room_id}/leave")).ok()
+    await say(ann, room_id, "not for bob")
+    for is_lazy in (False, True):
+        wanted = {"include_leave": True, "state": {"lazy_load_members": is_lazy}}
+        wanted["timeline"] = {"limit": 1}
+        left = (await sync(bob, filter=json.dumps({"room": wanted})))["rooms"]["leave"][room_id]
+        state = left["state"]["events"]
+        assert [e["content"] for e in of(state, "m.room.name")] == [{"name": "a room"}]
+        members = {e["state_key"] for e in of(state, MEMBER)} - {bob.user_id}
+        assert members == (set() if is_lazy else {ann.user_id, eve.user_id})
+        assert left["account_data"] == {"events": [{"type": "a.kind", "content": {"is": "noted"}}]}
+        assert "not for bob" not in json.dumps(left)
+
+
+async def test_who_comes_in_sees_who_is_typing(ann: Client, bob: Client) -> None:
+    room_id = await room_of(ann)
+    typing = f"{V3}/rooms/{room_id}/typing/{ann.user_id}"
+    (await ann.put(typing, {"typing": True, "timeout": 30_000})).ok()
+    since = (await sync(bob))["next_batch"]
+    (await bob.post(f"{V3}/join/{room_id}")).ok()
+    answer = await sync(bob, since)
+    [event] = of(answer["rooms"]["join"][room_id]["ephemeral"]["events"], "m.typing")
+    assert event["content"] == {"user_ids": [ann.user_id]}
+    assert "rooms" not in await sync(bob, answer["next_batch"])
 
 
 async def test_an_invitation_from_elsewhere_rejected(pair: tuple[Hearth, Hearth]) -> None:
