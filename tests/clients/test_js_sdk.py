@@ -40,6 +40,10 @@ class Person:
             seen, lambda one: all(one.get(name) == value for name, value in fields.items())
         )
 
+    async def call(self, method: str, *args: Any) -> Any:
+        """What the client has a method for."""
+        return await self.do("call", method=method, args=args)
+
     async def say(self, room: str, body: str, **more: Any) -> str:
         content = {"msgtype": "m.text", "body": body, **more}
         event_id: str = await self.do("send", room=room, content=content)
@@ -143,6 +147,98 @@ async def test_they_make_sure_who_they_are(couple: Couple) -> None:
     await ben.sees("verified")
     await eventually(lambda: ann.do("trusts", user=ben.user_id))
     await eventually(lambda: ben.do("trusts", user=ann.user_id))
+
+
+@pytest.mark.parametrize("couple", ["v3"], indirect=True)
+async def test_the_life_of_a_room(couple: Couple, pair: tuple[Hearth, Hearth]) -> None:
+    """All but talking: spaces, knocks, searches, threads, moderation, upgrades."""
+    ann, ben = couple.ann, couple.ben
+    here = pair[0].name
+    space = await ann.do("createRoom", preset="public_chat", creation_content={"type": "m.space"})
+    rule = {"join_rule": "restricted", "allow": [{"type": "m.room_membership", "room_id": space}]}
+    hall = await ann.do(
+        "createRoom",
+        name="Hall",
+        room_alias_name="hall",
+        visibility="public",
+        initial_state=[{"type": "m.room.join_rules", "content": rule}],
+    )
+    await ann.call("sendStateEvent", space, "m.space.child", {"via": [here]}, hall)
+    # He finds the space, and by it may come into the room, over federation.
+    await ben.do("join", room=space, via=[here])
+    tree = await ben.call("getRoomHierarchy", space)
+    assert [room.get("name") for room in tree["rooms"]] == [None, "Hall"]
+    assert (await ben.call("getRoomSummary", f"#hall:{here}"))["join_rule"] == "restricted"
+    listed = await ben.call("publicRooms", {"server": here})
+    assert [room["room_id"] for room in listed["chunk"]] == [hall]
+    await ben.do("join", room=f"#hall:{here}")
+    await ann.sees("event", type="m.room.member", sender=ben.user_id, room=hall)
+    await ben.sees("membership", room=hall, membership="join")
+    # Talk that can be searched, threads with receipts of their own, polls.
+    first = await ann.say(hall, "what about oranges")
+    await ben.sees("event", event=first)
+    assert await ben.do("search", words="oranges", room=hall) == [first]
+    thread = {"m.relates_to": {"rel_type": "m.thread", "event_id": first}}
+    reply = await ben.say(hall, "I like them", **thread)
+    await ann.sees("event", event=reply)
+    key = {"rel_type": "m.annotation", "event_id": reply, "key": "+1"}
+    await ann.do("send", room=hall, type="m.reaction", content={"m.relates_to": key})
+    found = await ben.call("fetchRelations", hall, first, None, None, {"recurse": True})
+    assert {event["type"] for event in found["chunk"]} >= {"m.room.message"}
+    assert await ann.do("threads", room=hall) == [[first, 1, True]]
+    await ann.do("read", room=hall, event=reply)
+    await ben.driven.until("receipt", lambda one: f"'thread_id': '{first}'" in str(one["content"]))
+    start: Any = {"org.matrix.msc3381.poll.start": {"question": {"body": "?"}, "answers": []}}
+    poll = await ben.do("send", room=hall, type="org.matrix.msc3381.poll.start", content=start)
+    vote = {"m.relates_to": {"rel_type": "m.reference", "event_id": poll}}
+    await ann.sees("event", event=poll)
+    await ann.do("send", room=hall, type="org.matrix.msc3381.poll.response", content=vote)
+    later = await ben.call(
+        "_unstable_sendDelayedEvent",
+        *(hall, {"delay": 600_000}, None, "m.room.message", {"msgtype": "m.text", "body": "late"}),
+    )
+    await ben.call("_unstable_updateDelayedEvent", later["delay_id"], "send")
+    await ann.driven.until("event", lambda one: one["content"].get("body") == "late")
+    moment = await ben.call("timestampToEvent", hall, 0, "f")
+    assert moment["event_id"].startswith("$")
+    # What is one's own.
+    await ben.call("setRoomTag", hall, "m.favourite", {"order": 0.5})
+    await ben.call("reportEvent", hall, first, -100, "just so")
+    await ben.call("reportRoom", hall, "just so")
+    assert await ben.call("_unstable_getSharedRooms", ann.user_id) == [space, hall]
+    people = await ben.call("searchUserDirectory", {"term": "ann"})
+    assert [one["user_id"] for one in people["results"]] == [ann.user_id]
+    # A room that is knocked at.
+    knock = {"type": "m.room.join_rules", "content": {"join_rule": "knock"}}
+    club = await ann.do("createRoom", name="Club", initial_state=[knock])
+    await ben.call("knockRoom", club, {"reason": "please", "viaServers": [here]})
+    await ann.sees("event", type="m.room.member", sender=ben.user_id, room=club)
+    await ann.call("invite", club, ben.user_id)
+    await ben.sees("membership", room=club, membership="invite")
+    await ben.do("join", room=club)
+    await ann.call("kick", club, ben.user_id, "enough")
+    await ben.sees("membership", room=club, membership="leave")
+    # Who is ignored is heard no more, and invites nobody.
+    await ben.call("setIgnoredUsers", [ann.user_id])
+    await ann.call("invite", club, ben.user_id)
+    seen = len(ben.driven.seen)
+    await ann.say(hall, "nobody hears me")
+    await ann.call("setRoomTopic", hall, "State is everybody's")
+    await ben.sees("event", type="m.room.topic", room=hall)
+    assert "nobody hears me" not in str(ben.driven.seen[seen:])
+    assert {"seen": "membership", "room": club, "membership": "invite"} not in ben.driven.seen[
+        seen:
+    ]
+    await ben.call("setIgnoredUsers", [])
+    # A room that is replaced.
+    new = (await ann.call("upgradeRoom", hall, "11"))["replacement_room"]
+    await ben.sees("event", type="m.room.tombstone", room=hall)
+    await ben.do("join", room=new, via=[here])
+    await ben.sees("membership", room=new, membership="join")
+    assert (await ben.call("getRoomTags", new))["tags"] == {"m.favourite": {"order": 0.5}}
+    assert (await ben.call("getRoomIdForAlias", f"#hall:{here}"))["room_id"] == new
+    shown = await ben.call("roomInitialSync", new, 5)
+    assert shown["membership"] == "join"
 
 
 @pytest.mark.parametrize("couple", ["v3"], indirect=True)

@@ -1,6 +1,6 @@
 """matrix-nio, a client library that people write bots with, unmodified and with encryption."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,99 @@ async def test_everyday_calls(hearth: Hearth, tmp_path: Path) -> None:
         assert isinstance(left, nio.RoomLeaveResponse)
         assert isinstance(await ann.room_forget(made.room_id), nio.RoomForgetResponse)
         assert isinstance(await ann.logout(), nio.LogoutResponse)
+
+
+async def good(asking: Awaitable[Any]) -> Any:
+    """An answer that is no error."""
+    answer = await asking
+    assert not isinstance(answer, nio.ErrorResponse), answer
+    return answer
+
+
+async def told(client: nio.AsyncClient, room_id: str, kind: type) -> Any:
+    """Sync until a room's timeline has an event of a kind."""
+    for _ in range(100):
+        answer = await good(client.sync(timeout=200))
+        room = answer.rooms.join.get(room_id)
+        found = [event for event in room.timeline.events if isinstance(event, kind)] if room else []
+        if found:
+            return found[-1]
+    raise AssertionError(f"there was no {kind}")
+
+
+async def plain(client: nio.AsyncClient, room_id: str, text: str, **more: Any) -> str:
+    content = {"msgtype": "m.text", "body": text, **more}
+    return str((await good(client.room_send(room_id, "m.room.message", content))).event_id)
+
+
+async def test_the_life_of_a_room(pair: tuple[Hearth, Hearth], tmp_path: Path) -> None:
+    """All that a bot on another server does in a room, and sees of it."""
+    one, two = pair
+    async with AsyncExitStack() as stack:
+        ann = await stack.enter_async_context(logged_in(one, "ann", tmp_path))
+        bob = await stack.enter_async_context(logged_in(two, "bob", tmp_path))
+        public = {"visibility": nio.RoomVisibility.public, "preset": nio.RoomPreset.public_chat}
+        hall = (
+            await good(ann.room_create(alias="hall", name="Hall", room_version="10", **public))
+        ).room_id
+        space = (await good(ann.room_create(alias="top", space=True, **public))).room_id
+        await good(ann.room_put_state(space, "m.space.child", {"via": [one.name]}, hall))
+        # Found and joined from elsewhere.
+        listed = await good(bob.list_public_rooms(server=one.name))
+        assert hall in [room.room_id for room in listed.public_rooms]
+        await good(bob.join(f"#top:{one.name}"))
+        tree = await good(bob.space_get_hierarchy(space))
+        assert [room["room_id"] for room in tree.rooms] == [space, hall]
+        await good(bob.join(f"#hall:{one.name}"))
+        # Talked in.
+        await sync(ann, bob)
+        first = await plain(ann, hall, "first")
+        assert (await told(bob, hall, nio.RoomMessageText)).event_id == first
+        related = {"rel_type": "m.thread", "event_id": first}
+        reply = await plain(bob, hall, "reply", **{"m.relates_to": related})
+        while (await told(ann, hall, nio.RoomMessageText)).event_id != reply:
+            pass
+        found = [one async for one in ann.room_get_event_relations(hall, first)]
+        assert [event.event_id for event in found] == [reply]
+        threads = [one async for one in ann.room_get_threads(hall)]
+        assert [event.event_id for event in threads] == [first]
+        await good(ann.update_receipt_marker(hall, reply, thread_id=first))
+        await good(ann.room_read_markers(hall, first, first))
+        await good(bob.room_typing(hall, True))
+        around = await good(bob.room_context(hall, first))
+        assert around.event.event_id == first
+        assert (await good(bob.room_get_event(hall, first))).event.body == "first"
+        await good(ann.room_redact(hall, first, "a slip"))
+        assert (await told(bob, hall, nio.RedactionEvent)).redacts == first
+        # Named, and moderated.
+        await good(ann.room_put_alias(f"#also:{one.name}", hall))
+        await good(ann.room_update_aliases(hall, f"#hall:{one.name}", [f"#also:{one.name}"]))
+        await good(ann.room_delete_alias(f"#also:{one.name}"))
+        named = await good(ann.room_get_state_event(hall, "m.room.canonical_alias"))
+        assert named.content == {"alias": f"#hall:{one.name}", "alt_aliases": []}
+        assert (await good(ann.room_get_visibility(hall))).visibility == "public"
+        for act, kind in ((ann.room_kick, "leave"), (ann.room_ban, "ban")):
+            await good(act(hall, bob.user_id, "why"))
+            state = await good(ann.room_get_state_event(hall, "m.room.member", bob.user_id))
+            assert state.content["membership"] == kind
+        await good(ann.room_unban(hall, bob.user_id))
+        # Knocked at.
+        await good(ann.room_enable_knocking(hall))
+        knocked = await bob.room_knock(f"#hall:{one.name}", "please")
+        assert isinstance(knocked, nio.RoomKnockResponse), knocked
+        await good(ann.room_invite(hall, bob.user_id))
+        for _ in range(100):
+            await good(bob.sync(timeout=200))
+            if hall in bob.invited_rooms:
+                break
+        await good(bob.join(hall))
+        # Replaced by hand: the client itself makes the new room, and ends the old one.
+        upgraded = await good(ann.room_upgrade(hall, "11"))
+        ended = await told(bob, hall, nio.RoomUpgradeEvent)
+        assert ended.replacement_room == upgraded.room_id
+        resolved = await good(bob.room_resolve_alias(f"#hall:{one.name}"))
+        assert resolved.room_id == upgraded.room_id
+        await good(ann.room_invite(upgraded.room_id, bob.user_id))
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -180,8 +180,8 @@ const verbs = {
     async createRoom(options) {
         return (await client.createRoom(options)).room_id;
     },
-    async join({ room }) {
-        await client.joinRoom(room);
+    async join({ room, via }) {
+        await client.joinRoom(room, { viaServers: via });
     },
     async send({ room, content, type = "m.room.message" }) {
         // Only once all keys are known for whom it is to be encrypted.
@@ -192,6 +192,20 @@ const verbs = {
     },
     async encrypts({ room }) {
         return client.getCrypto().isEncryptionEnabledInRoom(room);
+    },
+    async call({ method, args }) {
+        // Whatever else the client has a method for; its answer as JSON.
+        return await client[method](...args);
+    },
+    async threads({ room }) {
+        const known = client.getRoom(room);
+        await known.createThreadsTimelineSets();
+        await known.fetchRoomThreads();
+        return known.getThreads().map((thread) => [thread.id, thread.length, thread.hasCurrentUserParticipated]);
+    },
+    async search({ words, room }) {
+        const found = await client.searchRoomEvents({ term: words, filter: { rooms: [room] } });
+        return found.results.map((one) => one.context.getEvent().getId());
     },
     async redact({ room, event }) {
         await client.redactEvent(room, event);
