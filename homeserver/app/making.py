@@ -453,7 +453,7 @@ def make_reading(base: Base, rooms: Rooms, federating: Federating) -> Reading:
     """The duties that read rooms."""
     process = base.process
     moments = Moments(process.numbers, rooms.states)
-    standings = Standings(process.numbers, moments)
+    standings = Standings(process.numbers, moments, process.tail.log)
     visibility = Visibility(process.server, standings, moments, rooms.lifetimes)
     showing = Showing(
         process.server, standings, moments, Bundling(visibility), process.now, rooms.erased.names

@@ -16,7 +16,7 @@ from homeserver.sync.notifications import Notifications
 from homeserver.sync.other_rooms import OtherRooms
 from homeserver.sync.room_memory import RoomMemory
 from homeserver.sync.rousing import Rousing
-from homeserver.sync.seeing import Rules, Seeing
+from homeserver.sync.seeing import Seeing
 from homeserver.sync.sliding.connections import Connections
 from homeserver.sync.sliding.departures import Departures
 from homeserver.sync.sliding.extensions import ExtensionSections
@@ -59,9 +59,7 @@ def make_syncing(
         memory=RoomMemory(process.server, activity, process.numbers.state_keys),
         standings=reading.standings,
         visibility=reading.visibility,
-        seeing=Seeing(
-            process.server, reading.standings, reading.visibility, Rules(process.tail.log)
-        ),
+        seeing=Seeing(process.server, reading.standings, reading.visibility),
         showing=reading.showing,
         receipts=reading.receipts,
         typing=reading.typing,

@@ -19,9 +19,11 @@ from homeserver.storage.history import Placed
 from homeserver.storage.numbers import Numbers, RoomNid, UserNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
+from homeserver.storage.recent_events import RecentEvent
 from homeserver.storage.standings import Change
 from homeserver.storage.state_groups import EventNid
 from homeserver.storage.stream_tokens import ORDER_BITS
+from homeserver.storage.tail import RecentLog
 
 VISIBILITY: StateKey = ("m.room.history_visibility", "")
 _REMEMBERED = 20_000
@@ -87,20 +89,57 @@ NO_RULE = VisibilityRule(HistoryVisibility.SHARED, history.EARLIEST, is_first=Tr
 
 
 class Standings:
-    """Reads standings; what never changes it keeps in mind."""
+    """Reads standings; what does not change it keeps in mind.
 
-    def __init__(self, numbers: Numbers, moments: Moments) -> None:
+    Args:
+        numbers: of names.
+        moments: of events.
+        log: tells what happened since something was read.
+
+    """
+
+    def __init__(self, numbers: Numbers, moments: Moments, log: RecentLog) -> None:
         self._numbers = numbers
         self._moments = moments
+        self._log = log
+        self._kept: OrderedDict[tuple[UserNid, RoomNid], tuple[Standing, int]] = OrderedDict()
+        """And the position up to which nothing changed it."""
         self._rules: OrderedDict[EventNid, VisibilityRule] = OrderedDict()
 
     async def read(
         self, conn: Connection, reader: Reader, rooms: Iterable[RoomNid]
     ) -> dict[RoomNid, Standing]:
-        """The reader's standing in each of the rooms: one query."""
-        keys = await self._numbers.state_keys.find(conn, [VISIBILITY])
-        rows = await standings.read(conn, rooms, reader.user, keys.get(VISIBILITY))
-        return {room: Standing(*row) for room, row in rows.items()}
+        """The reader's standing in each of the rooms: one query, or none."""
+        await self._log.catch_up()
+        recalled = {room: self._recall(reader, room) for room in rooms}
+        found = {room: standing for room, standing in recalled.items() if standing is not None}
+        missing = [room for room in recalled if room not in found]
+        if missing:
+            reached = self._log.reached
+            keys = await self._numbers.state_keys.find(conn, [VISIBILITY])
+            rows = await standings.read(conn, missing, reader.user, keys.get(VISIBILITY))
+            for room, row in rows.items():
+                found[room] = Standing(*row)
+                self._keep(reader, found[room], reached)
+        return found
+
+    def _recall(self, reader: Reader, room: RoomNid) -> Standing | None:
+        """What was read before, if nothing has happened that could have changed it."""
+        standing, known = self._kept.get((reader.user, room), (None, 0))
+        if standing is None:
+            return None
+        if not self._log.is_quiet(room, reader.user, known):
+            recent = self._log.events(room, known, self._log.reached)
+            if recent is None or self._log.moved(reader.user, known) or _changes_rule(recent):
+                return None
+        self._keep(reader, standing, self._log.reached)
+        return standing
+
+    def _keep(self, reader: Reader, standing: Standing, reached: int) -> None:
+        self._kept[reader.user, standing.room] = standing, reached
+        self._kept.move_to_end((reader.user, standing.room))
+        if len(self._kept) > _REMEMBERED:
+            self._kept.popitem(last=False)
 
     async def rules(
         self, conn: Connection, found: Iterable[Standing]
@@ -146,3 +185,8 @@ class Standings:
         if member not in keys:
             return {}
         return await standings.read_changes(conn, rooms, keys[member])
+
+
+def _changes_rule(recent: Iterable[RecentEvent]) -> bool:
+    """Whether any of the events says who may see the history."""
+    return any((one.placed.event.type, one.placed.event.state_key) == VISIBILITY for one in recent)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from homeserver.storage.clock import Clock
 from homeserver.storage.log import MOST_AT_ONCE, Entry, Kind, read_log
-from homeserver.storage.numbers import RoomNid
+from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.pool import Database
 from homeserver.storage.recent_events import RecentEvent, RecentEvents
 from homeserver.storage.state_groups import EventNid
@@ -16,6 +16,7 @@ _REMEMBERED = 5000
 _MOST_RECALLED = 200
 """Rows that are looked through instead of asking the database."""
 _EVENTS = frozenset({Kind.EVENT, Kind.STATE})
+_MOVES = frozenset({Kind.EVENT, Kind.STATE, Kind.FORGOTTEN})
 
 
 class RecentLog:
@@ -36,6 +37,10 @@ class RecentLog:
         self._rows: list[Entry] = []
         """All between the floor and what was reached."""
         self._floor = self._reached = position
+        self._rooms: dict[RoomNid, int] = {}
+        """Where among the rows something last happened in a room."""
+        self._users: dict[UserNid, int] = {}
+        """The same for what somebody is in any room."""
         self._reading = asyncio.Lock()
         self.recent = RecentEvents()
         """What this process wrote itself."""
@@ -50,19 +55,32 @@ class RecentLog:
         if written and written[0].pos == self._reached + 1:
             self._add(written, written[-1].pos)
 
+    async def catch_up(self) -> None:
+        """Know all that was committed before this call, as far as this host knows."""
+        if self._clock.position > self._reached:
+            async with self._reading:
+                await self._read_on()
+
     async def after(self, position: int) -> list[Entry]:
         """The first rows beyond a position, in order, but `MOST_AT_ONCE` at the most.
 
         Of all that were committed before this call, as far as this host knows.
         """
-        if self._clock.position > self._reached:
-            async with self._reading:
-                await self._read_on()
+        await self.catch_up()
         if position < self._floor:
             async with self._database.reader() as conn:
                 return await read_log(conn, position)
         first = bisect_right(self._rows, position, key=_position_of)
         return self._rows[first : first + MOST_AT_ONCE]
+
+    def is_quiet(self, room: RoomNid, user: UserNid, after: int) -> bool:
+        """Whether nothing has happened in a room, nor to what somebody is anywhere."""
+        last = max(self._rooms.get(room, 0), self._users.get(user, 0))
+        return self._floor <= after and last <= after
+
+    def moved(self, user: UserNid, after: int) -> bool:
+        """Whether somebody may have come or gone anywhere, or forgotten a room."""
+        return after < self._floor or self._users.get(user, 0) > after
 
     def events(self, room: RoomNid, after: int, up_to: int) -> list[RecentEvent] | None:
         """What came into a room in a span, without a query.
@@ -105,9 +123,20 @@ class RecentLog:
     def _add(self, rows: Sequence[Entry], reached: int) -> None:
         self._rows += rows
         self._reached = max(self._reached, reached)
+        self._note_last(rows)
         if len(self._rows) > 2 * _REMEMBERED:
             del self._rows[:-_REMEMBERED]
             self._floor = self._rows[0].pos - 1
+            self._rooms.clear()
+            self._users.clear()
+            self._note_last(self._rows)
+
+    def _note_last(self, rows: Sequence[Entry]) -> None:
+        for row in rows:
+            if row.room is not None and row.kind in _EVENTS:
+                self._rooms[row.room] = row.pos
+            if row.user is not None and row.kind in _MOVES:
+                self._users[row.user] = row.pos
 
 
 def _position_of(entry: Entry) -> int:

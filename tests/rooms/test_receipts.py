@@ -86,7 +86,7 @@ async def scene(database: Database) -> AsyncIterator[Scene]:
         tail = Tail(database, clock, 0)
         now = iter(range(1000, 10_000))
         process = Process(ServerName("one.test"), database, numbers, clock, tail, lambda: next(now))
-        access = Access(numbers, Standings(numbers, Moments(numbers, States())))
+        access = Access(numbers, Standings(numbers, Moments(numbers, States()), one.log))
         users = await numbers.users.find(conn, [ANN, BOB])
         yield Scene(
             one,

@@ -52,7 +52,7 @@ async def scene(database: Database) -> AsyncIterator[Scene]:
         edus: list[Message] = []
         changes: list[RoomNid] = []
         bus.hear("edu", edus.append)
-        access = Access(numbers, Standings(numbers, Moments(numbers, States())))
+        access = Access(numbers, Standings(numbers, Moments(numbers, States()), one.log))
         typing = Typing(process, bus, access)
         typing.on_change(changes.append)
         ann = (await numbers.users.find(conn, [ANN]))[ANN]

@@ -88,7 +88,7 @@ async def scene(database: Database) -> AsyncIterator[Scene]:
     async with worker(database) as one, database.reader() as conn:
         numbers = Numbers()
         moments = Moments(numbers, States())
-        standings = Standings(numbers, moments)
+        standings = Standings(numbers, moments, one.log)
         lifetimes = Lifetimes(Range(None, None, None), lambda: 0)
         visibility = Visibility(SERVER, standings, moments, lifetimes)
         bundling = Bundling(visibility)
