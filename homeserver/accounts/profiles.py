@@ -21,7 +21,7 @@ from homeserver.accounts.profile_fields import (
     written,
 )
 from homeserver.errors import NotFound
-from homeserver.storage import accounts, profiles
+from homeserver.storage import profiles
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
 
@@ -69,12 +69,12 @@ class Profiles:
 
     async def _find(self, user_id: UserID) -> Profile | None:
         async with self._process.database.reader() as conn:
-            account = await accounts.find(conn, user_id)
-            if account is None:
-                return None
-            if account.deactivated:
-                raise NotFound("no such user")
-            return _read(await profiles.find(conn, account.user))
+            found = await profiles.of_account(conn, user_id)
+        if found is None:
+            return None
+        if found.deactivated:
+            raise NotFound("no such user")
+        return _read(found.fields)
 
     async def get_field(self, user_id: UserID, name: str) -> Any:
         """One field.

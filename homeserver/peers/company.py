@@ -3,10 +3,13 @@
 import time
 from collections.abc import Collection, Iterable
 
+from federation.identifiers import ServerName, domain_of, is_user_id
 from homeserver.storage import destinations
 from homeserver.storage.log import Entry, Kind
 from homeserver.storage.numbers import RoomNid, ServerNid
 from homeserver.storage.pool import Connection
+from homeserver.storage.recent_events import RecentEvents
+from homeserver.storage.state_groups import EventNid
 
 _MOST = 500_000
 """Servers of rooms that are remembered."""
@@ -15,9 +18,17 @@ _GOOD_FOR = 60.0
 
 
 class Company:
-    """Remembers it; shown every row of the log, in order, it knows when that may have changed."""
+    """Remembers it; shown every row of the log, in order, it knows when that may have changed.
 
-    def __init__(self) -> None:
+    Args:
+        server: this one.
+        recent: what this process wrote itself.
+
+    """
+
+    def __init__(self, server: ServerName, recent: RecentEvents) -> None:
+        self._server = server
+        self._recent = recent
         self._servers: dict[RoomNid, frozenset[ServerNid]] = {}
         self._size = 0
         self._until = 0.0
@@ -34,7 +45,8 @@ class Company:
             if row.kind == Kind.OUTGOING:
                 found = True
             elif row.kind == Kind.STATE or (row.kind == Kind.EVENT and row.user is not None):
-                self._forget(row.room)
+                if not self._is_of_ours(row):
+                    self._forget(row.room)
                 # Whose membership it is, their server may be told.
                 found = found or row.kind == Kind.EVENT
             elif row.kind == Kind.EVENT:
@@ -55,6 +67,14 @@ class Company:
             self._servers[room] = frozenset(servers - {me})
             self._size += 1 + len(servers)
         return {room: self._servers[room] for room in rooms}
+
+    def _is_of_ours(self, row: Entry) -> bool:
+        """Whether it is known to be the membership of somebody of this server, and nothing more."""
+        one = self._recent.get(EventNid(row.item or 0)) if row.kind == Kind.EVENT else None
+        if one is None or len(one.changes) > 1:
+            return False
+        user = one.placed.event.state_key or ""
+        return is_user_id(user) and domain_of(user) == self._server
 
     def _forget(self, room: RoomNid | None) -> None:
         if room is not None:

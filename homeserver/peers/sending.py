@@ -98,7 +98,7 @@ class Sending:
         self._more: dict[ServerNid, asyncio.Event] = {}
         self._pauses = Pauses(process)
         self._pace = Pace()
-        self._company = Company()
+        self._company = self._nobody_known()
         self._queues = Queues()
         self._answering: dict[ServerNid, ServerName] = {}
         """Who took what was sent last, while this duty is ours."""
@@ -139,7 +139,7 @@ class Sending:
     async def _work(self) -> None:
         self._is_mine = True
         # What was learnt while the duty was ours before may not be true any more.
-        self._company = Company()
+        self._company = self._nobody_known()
         self._queues.clear()
         self._answering.clear()
         watching = asyncio.create_task(self._pauses.watch())
@@ -168,6 +168,9 @@ class Sending:
                 while duty.pos < reached:
                     await self._queue(reached)
             duty.pos = reached
+
+    def _nobody_known(self) -> Company:
+        return Company(self._process.server, self._process.tail.log.recent)
 
     async def _meet(self, rooms: Collection[RoomNid]) -> None:
         """Know who is in these rooms."""

@@ -21,7 +21,11 @@ class Blocking:
 
     async def check(self, conn: Connection, room_id: RoomID) -> None:
         """Raise `Forbidden` if the room is blocked."""
-        if await blocked_rooms.blocked_by(conn, room_id) is not None:
+        self.check_door(is_blocked=await blocked_rooms.blocked_by(conn, room_id) is not None)
+
+    def check_door(self, *, is_blocked: bool) -> None:
+        """The same, for who knows already."""
+        if is_blocked:
             raise Forbidden("the administrators of this server have blocked this room")
 
     async def blocked_by(self, room_id: RoomID) -> str | None:

@@ -33,6 +33,20 @@ class Current:
             await self._heads.drop_old(conn, [room])
         return await self.late_head(conn, room_id, keys)
 
+    async def head_at(
+        self,
+        conn: Connection,
+        room_id: RoomID,
+        number: int,
+        keys: Iterable[StateKey],
+        absent: Iterable[StateKey] = (),
+    ) -> Head | None:
+        """The head, for whoever has just read its number, and which entries are not there."""
+        room = await self.room(conn, room_id)
+        if room is not None:
+            self._heads.see(room, number, absent)
+        return await self.late_head(conn, room_id, keys)
+
     async def late_head(
         self, conn: Connection, room_id: RoomID, keys: Iterable[StateKey] = ()
     ) -> Head | None:

@@ -105,6 +105,14 @@ class Heads:
             self.drop(room)
         return old
 
+    def see(self, room: RoomNid, number: int, absent: Iterable[StateKey] = ()) -> None:
+        """The room's head has this number now, and these entries are not in its state."""
+        head = self._heads.get(room)
+        if head is not None and head.number != number:
+            self.drop(room)
+        elif head is not None and head.partial is None:
+            head.known.update(dict.fromkeys(absent))
+
     async def get(
         self, conn: Connection, wanted: Mapping[RoomNid, Iterable[StateKey]]
     ) -> dict[RoomNid, Head]:

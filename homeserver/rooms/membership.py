@@ -118,13 +118,17 @@ class Memberships:
     async def _door(self, user: UserID, room_id: RoomID) -> tuple[Head | None, UserID | None]:
         """The room, if this server is in it; else who invites the user there, if anybody does."""
         async with self._process.database.reader() as conn:
-            await self._blocking.check(conn, room_id)
             room = await self._current.room(conn, room_id)
-            here = self._process.server
-            if room is None or not await memberships.has_server(conn, room, here):
+            if room is None:
+                return None, None
+            door = await memberships.door(conn, room, user, self._process.server)
+            self._blocking.check_door(is_blocked=door.is_blocked)
+            if not door.is_here:
                 invited = await invites.find(conn, room_id, user)
                 return None, invited.sender if invited else None
-            return await self._current.head(conn, room_id, _entrance(user)), None
+            keys = _entrance(user)
+            absent = keys[:1] if door.is_stranger else ()
+            return await self._current.head_at(conn, room_id, door.head, keys, absent), None
 
     async def _join_here(
         self,

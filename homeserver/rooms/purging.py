@@ -128,6 +128,7 @@ class Purging:
             await self._wait_for_telling(room)
         async with self._process.database.reader() as conn:
             await purging.close_room(conn, room)
+        await self._tell(room)
         await self.finish(room, progress)
 
     async def purge_forgotten(self, before: int) -> int:
@@ -204,10 +205,16 @@ class Purging:
                 kept = [old.event for old in part if stays(old)]
                 gone = [old.event for old in part if not stays(old)]
                 await purging.purge(conn, boundary.room, gone, kept)
+            await self._tell(boundary.room)
             count += len(gone)
             await progress()
             if len(part) < _AT_A_STRETCH:
                 return count
+
+    async def _tell(self, room: RoomNid) -> None:
+        """What was deleted is nowhere remembered any more."""
+        async with self._process.database.reader() as conn:
+            self._process.committed(await purging.tell(conn, room))
 
     async def _room(self, room_id: RoomID) -> RoomNid:
         async with self._process.database.reader() as conn:

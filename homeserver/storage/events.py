@@ -70,6 +70,9 @@ async def release_rooms(conn: Connection) -> None:
 
 async def get_events(conn: Connection, events: Iterable[EventNid]) -> dict[EventNid, Event]:
     """Those of the events that are stored."""
+    nids = list(events)
+    if not nids:
+        return {}
     rows = await conn.fetch(
         """
         SELECT e.event_nid, i.event_id, r.version, e.json
@@ -78,7 +81,7 @@ async def get_events(conn: Connection, events: Iterable[EventNid]) -> dict[Event
           JOIN rooms r ON r.room_nid = e.room_nid
          WHERE e.event_nid = ANY ($1)
         """,
-        list(events),
+        nids,
     )
     return {EventNid(row[0]): load_event(row[3], row[1], row[2]) for row in rows}
 

@@ -242,6 +242,37 @@ async def has_server(conn: Connection, room: RoomNid, server: ServerName) -> boo
     return found
 
 
+class Door(NamedTuple):
+    """What there is of a room to somebody who wants to come in."""
+
+    head: int
+    """The number of its head."""
+    is_blocked: bool
+    is_here: bool
+    """Whether anybody of this server is in it."""
+    is_stranger: bool
+    """Whether nothing was ever said of the user's membership."""
+
+
+async def door(conn: Connection, room: RoomNid, user: UserID, server: ServerName) -> Door:
+    """A room of which we have heard, to a user of this server: one query."""
+    row = await conn.fetchrow(
+        """
+        SELECT r.head,
+               EXISTS (SELECT FROM blocked_rooms b WHERE b.room_nid = r.room_nid),
+               EXISTS (SELECT FROM room_servers p JOIN servers s ON s.server_nid = p.server_nid
+                        WHERE p.room_nid = r.room_nid AND s.server_name = $3 AND p.joined > 0),
+               NOT EXISTS (SELECT FROM memberships m JOIN users u ON u.user_nid = m.user_nid
+                            WHERE m.room_nid = r.room_nid AND u.user_id = $2)
+          FROM rooms r WHERE r.room_nid = $1
+        """,
+        room,
+        user,
+        server,
+    )
+    return Door(*row)
+
+
 async def rooms_inviting(
     conn: Connection, rooms: Iterable[RoomNid], server: ServerName
 ) -> set[RoomNid]:

@@ -4,7 +4,9 @@ https://spec.matrix.org/v1.19/client-server-api/#profiles
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from federation.identifiers import UserID
 from homeserver.storage.log import Kind
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.pool import Connection
@@ -16,6 +18,29 @@ async def find(conn: Connection, user: UserNid) -> bytes | None:
         "SELECT fields FROM profiles WHERE user_nid = $1", user
     )
     return fields
+
+
+class OfAccount(NamedTuple):
+    """The profile of somebody who has an account, or had one."""
+
+    deactivated: bool
+    fields: bytes | None
+    """As it is stored; `None` if nothing was ever set."""
+
+
+async def of_account(conn: Connection, user_id: UserID) -> OfAccount | None:
+    """The profile of a user of this server; `None` if there never was one of that name."""
+    row = await conn.fetchrow(
+        """
+        SELECT a.deactivated, p.fields
+          FROM users u
+          JOIN accounts a ON a.user_nid = u.user_nid
+          LEFT JOIN profiles p ON p.user_nid = u.user_nid
+         WHERE u.user_id = $1
+        """,
+        user_id,
+    )
+    return OfAccount(*row) if row else None
 
 
 async def replace(

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from federation.identifiers import EventID
+from homeserver.storage.log import Kind
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid
@@ -118,6 +119,19 @@ async def purge(
         list(gone),
         list(kept),
     )
+
+
+async def tell(conn: Connection, room: RoomNid) -> int:
+    """Have everybody read again who remembers something of a room; the position."""
+    pos: int = await conn.fetchval(
+        """
+        SELECT append_log(ARRAY[$2::smallint], ARRAY[$1::bigint], ARRAY[NULL::bigint],
+                          ARRAY[NULL::bigint])
+        """,
+        room,
+        Kind.STATE,
+    )
+    return pos
 
 
 async def others_are_told(conn: Connection, room: RoomNid, duty: str) -> bool:
