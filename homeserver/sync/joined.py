@@ -33,13 +33,17 @@ from homeserver.sync.room_memory import RoomMemory
 from homeserver.sync.seeing import Seeing
 from homeserver.sync.states import SentMembers, after_timeline, before_timeline
 from homeserver.sync.sticky import Asked, StickyEvents
-from homeserver.sync.summaries import Summary, summaries
+from homeserver.sync.summaries import NAMES, Summary, summaries
 from homeserver.sync.timelines import News, Timelines, last_events
 from homeserver.sync.unread import Tally, Unread, main_only, room_total
 from homeserver.sync.wishes import MOST_EVENTS, Wish
 
 _FILTERED = 10
 """How many times as many events are read where a filter leaves some out."""
+
+
+_SUMMED_UP = frozenset({"m.room.member", *(kind for kind, _ in NAMES)})
+"""Types of what changes the summary of a room."""
 
 
 class Means(NamedTuple):
@@ -291,7 +295,7 @@ class JoinedRooms:
                 room.state = after_timeline(room.news.changes)
             else:
                 room.state = before_timeline(room.news.changes, room.timeline)
-            if any(e.event.type == "m.room.member" for e in room.news.events):
+            if any(e.event.type in _SUMMED_UP for e in room.news.events):
                 room.members_changed = True
             shown_all = {event.nid for event in room.news.events}
             if any(change.new not in shown_all for change in room.news.changes):

@@ -5,6 +5,7 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/4186
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -314,9 +315,18 @@ async def test_names_and_heroes(ann: Client, bob: Client) -> None:
     assert (room["name"], room["avatar"]) == ("now with a name", "mxc://one.test/a")
     assert "heroes" not in room
     (await ann.put(f"{path}/m.room.name", {})).ok()
-    room = (await sliding(ann, ALL, second["pos"]))["rooms"][room_id]
+    third = await sliding(ann, ALL, second["pos"])
+    room = third["rooms"][room_id]
     assert room["name"] is None
     assert "avatar" not in room
+    # Who knew the room by its name has to be told after whom it is named now.
+    assert [hero["user_id"] for hero in room["heroes"]] == [bob.user_id]
+    anew = (await sliding(ann, ALL))["rooms"][room_id]
+    assert [hero["user_id"] for hero in anew["heroes"]] == [bob.user_id]
+    alias = "#lounge:one.test"
+    (await ann.put(f"{V3}/directory/room/{quote(alias)}", {"room_id": room_id})).ok()
+    (await ann.put(f"{path}/m.room.canonical_alias", {"alias": alias})).ok()
+    assert "heroes" in (await sliding(ann, ALL))["rooms"][room_id]
 
 
 async def test_an_invitation_and_what_becomes_of_it(ann: Client, bob: Client) -> None:

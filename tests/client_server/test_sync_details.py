@@ -176,6 +176,16 @@ async def test_whom_a_room_is_named_after_is_told(ann: Client, bob: Client) -> N
     assert ann.user_id not in {e["state_key"] for e in room["state"]["events"]}
 
 
+async def test_a_room_that_loses_its_name_is_named_after_people(ann: Client, bob: Client) -> None:
+    room_id = await room_of(ann, bob, name="a room")
+    first = await sync(bob)
+    assert "m.heroes" not in first["rooms"]["join"][room_id]["summary"]
+    (await ann.put(f"{V3}/rooms/{room_id}/state/m.room.name", {"name": ""})).ok()
+    second = await sync(bob, first["next_batch"])
+    for answer in (second, await sync(bob)):
+        assert answer["rooms"]["join"][room_id]["summary"]["m.heroes"] == [ann.user_id]
+
+
 async def test_who_never_was_in_a_room_learns_nothing_of_it(ann: Client, bob: Client) -> None:
     room_id = await room_of(ann, preset="private_chat", invite=[bob.user_id])
     since = (await sync(bob))["next_batch"]

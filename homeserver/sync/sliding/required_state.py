@@ -16,9 +16,8 @@ from homeserver.storage.state_groups import EventNid, KeyNid
 from homeserver.sync.room_memory import RoomMemory
 from homeserver.sync.sliding.lines import Line
 from homeserver.sync.sliding.state_wishes import MEMBER, Reach, Wishes, is_wanted, reach
-from homeserver.sync.summaries import NAMES
+from homeserver.sync.summaries import NAME
 
-NAME: StateKey = ("m.room.name", "")
 AVATAR: StateKey = ("m.room.avatar", "")
 
 _Entries = dict[RoomNid, dict[KeyNid, EventNid]]
@@ -140,7 +139,7 @@ def _looks_at_state(line: Line) -> bool:
 
 def _reach(line: Line) -> Reach:
     wanted = reach(line.due.new_wishes)
-    return wanted._replace(keys=wanted.keys | {*NAMES, AVATAR}) if line.is_initial else wanted
+    return wanted._replace(keys=wanted.keys | {NAME, AVATAR}) if line.is_initial else wanted
 
 
 async def _named(

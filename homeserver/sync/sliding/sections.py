@@ -31,7 +31,6 @@ from homeserver.sync.sliding.members import KnownMembers, Told
 from homeserver.sync.sliding.positions import Sent
 from homeserver.sync.sliding.required_state import (
     AVATAR,
-    NAME,
     changed_keys,
     find_members,
     find_states,
@@ -41,7 +40,7 @@ from homeserver.sync.sliding.required_state import (
 )
 from homeserver.sync.sliding.state_wishes import MEMBER
 from homeserver.sync.sliding.wishes import SlidingWish
-from homeserver.sync.summaries import NAMES, Summary, summaries
+from homeserver.sync.summaries import NAME, Summary, summaries
 from homeserver.sync.unread import room_total
 
 _UNFILTERED = Filter()
@@ -196,7 +195,8 @@ class Sections:
         rooms = [line.room for line in lines if line.is_joined]
         if not rooms:
             return {}
-        return await summaries(conn, self._means.memory, wish.who.user_id, rooms)
+        # "Heroes are only included if the room name is not set."
+        return await summaries(conn, self._means.memory, wish.who.user_id, rooms, (NAME,))
 
     async def _read_more(
         self,
@@ -315,7 +315,7 @@ def _hero(hero: Hero, events: Mapping[EventNid, Placed]) -> JsonObject:
 
 def _moves_people(line: Line, events: Mapping[EventNid, Placed]) -> bool:
     """Whether the counts of members or the heroes may be others than before."""
-    return any(key[0] == MEMBER or key in NAMES for key in changed_keys(line, events))
+    return any(key[0] == MEMBER or key == NAME for key in changed_keys(line, events))
 
 
 def _says_something(section: JsonObject, line: Line) -> bool:
