@@ -13,11 +13,13 @@ VERSIONS = ("r0.6.1", *(f"v1.{minor}" for minor in range(1, 20)))
 
 FEATURES = (
     "org.matrix.msc1763",
+    "org.matrix.msc3266",
     "org.matrix.msc3391",
     "uk.tcpip.msc4133.stable",
     "org.matrix.msc3814",
     "org.matrix.msc3874",
     "org.matrix.msc3881",
+    "org.matrix.msc3916.stable",
     "org.matrix.msc4115",
     "org.matrix.msc4140",
     "org.matrix.msc4155",

@@ -265,3 +265,28 @@ async def test_every_answer_may_be_read_by_browsers(hearth: Hearth) -> None:
         for method in ("OPTIONS", route.method):
             answer = await hearth.anybody.ask(method, filled(route.path), raw=b"{}")
             assert answer.headers["Access-Control-Allow-Origin"] == "*", label(route)
+
+
+FLAGS = {
+    "im.nheko.summary": "org.matrix.msc3266",
+    "uk.tcpip.msc4133": "uk.tcpip.msc4133.stable",
+    "org.matrix.msc3814.v1": "org.matrix.msc3814",
+    "io.element.msc4306": "org.matrix.msc4306",
+    "io.element.msc4308": "org.matrix.msc4306",
+    "uk.half-shot.msc2666": "uk.half-shot.msc2666.query_mutual_rooms",
+}
+"""Where they are not called like the paths."""
+UNFLAGGED = {
+    "org.matrix.msc4143",  # clients just ask
+    "fi.mau.msc2659",  # bridges do
+    "hearth.email",  # of mails
+    # What was there before there were flags.
+    *("rooms", "keys"),
+}
+
+
+async def test_flags_tell_of_unstable_paths(hearth: Hearth) -> None:
+    told = (await hearth.anybody.get("/_matrix/client/versions")).ok()["unstable_features"]
+    paths = " ".join(path for route in ROUTES for path in route.paths)
+    for name in set(re.findall(r"/unstable/([^/ ]+)/", paths)) - UNFLAGGED:
+        assert told.get(FLAGS.get(name, name)) is True, name

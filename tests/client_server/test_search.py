@@ -84,6 +84,17 @@ async def test_only_what_one_may_see_is_found(room: Stage, ann: Client, bob: Cli
     assert not {"cats before", "cats after"} & set(texts)
 
 
+async def test_who_is_ignored_is_not_found(room: Stage, ann: Client, bob: Client) -> None:
+    await room.member(bob, "join")
+    said = [await room.say(who, "cats") for who in (bob, ann, bob)]
+    path = f"/_matrix/client/v3/user/{ann.user_id}/account_data/m.ignored_user_list"
+    (await ann.put(path, {"ignored_users": {bob.user_id: {}}})).ok()
+    found = await search(ann, "cats", event_context={})
+    assert ids(found) == [said[1]]
+    assert bob.user_id not in {e["sender"] for e in found["results"][0]["context"]["events_after"]}
+    assert set(ids(await search(bob, "cats"))) == set(said)
+
+
 async def test_pages_filters_and_groups(room: Stage, ann: Client, bob: Client) -> None:
     await room.member(bob, "join")
     said = [await room.say(who, "cats") for who in (ann, bob, ann)]

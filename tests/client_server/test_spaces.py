@@ -148,8 +148,14 @@ async def test_a_room_from_outside(hearth: Hearth) -> None:
     ann, ben = await hearth.user("ann"), await hearth.user("ben")
     encryption = {"type": "m.room.encryption", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
     hall = await room(ann, "Hall", room_alias_name="hall", initial_state=[encryption])
-    for name in (hall, "%23hall:one.test"):
-        summary = (await ben.get(f"{V1}/room_summary/{name}")).ok()
+    older = "/_matrix/client/unstable/im.nheko.summary"
+    for path in (
+        f"{V1}/room_summary/{hall}",
+        f"{V1}/room_summary/%23hall:one.test",
+        f"{older}/summary/{hall}",
+        f"{older}/rooms/%23hall:one.test/summary",
+    ):
+        summary = (await ben.get(path)).ok()
         assert summary["room_id"] == hall
         assert summary["encryption"] == "m.megolm.v1.aes-sha2"
         assert (summary["room_version"], summary["membership"]) == ("12", "leave")

@@ -57,6 +57,15 @@ async def test_people_in_public_rooms(hearth: Hearth) -> None:
     assert await found(ann, "eve") == [eve.user_id]
 
 
+async def test_a_room_that_is_public_no_more(hearth: Hearth) -> None:
+    ann, eve = await hearth.user("ann"), await person(hearth, "eve", "Eve")
+    room = (await eve.post(f"{V3}/createRoom", {"preset": "public_chat"})).ok()["room_id"]
+    rules = f"{V3}/rooms/{room}/state/m.room.join_rules"
+    for rule, expected in (("invite", []), ("public", [eve.user_id]), ("knock", [])):
+        (await eve.put(rules, {"join_rule": rule})).ok()
+        assert await found(ann, "eve") == expected
+
+
 async def test_people_in_rooms_that_anybody_may_look_into(hearth: Hearth) -> None:
     ann, eve = await hearth.user("ann"), await person(hearth, "eve", "Eve")
     room = (await eve.post(f"{V3}/createRoom", {"preset": "private_chat"})).ok()["room_id"]
