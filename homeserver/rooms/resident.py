@@ -235,7 +235,7 @@ class Resident:
             stored = (await received.by_ids(conn, [event_id])).get(event_id)
             if stored is None or stored.fate is Fate.REJECTED:
                 raise NotFound("there is no such event")
-            head = await self.check_server(conn, stored.event.room_id, origin)
+            head = await self._shared(conn, stored.event.room_id, origin)
             if not self._unexpired(head, [stored]):
                 raise NotFound("there is no such event")
             (shown,) = await self._views.shown(conn, origin, stored.event.room_id, [stored])
@@ -271,7 +271,7 @@ class Resident:
     ) -> Event:
         """The event closest to a moment, for a server in the room, or raise `NotFound`."""
         async with self._process.database.reader() as conn:
-            head = await self.check_server(conn, room_id, origin)
+            head = await self._shared(conn, room_id, origin)
             found = await history.closest(conn, head.room, ts, None, _CANDIDATES, forwards=forwards)
         for one in found:
             if not self._lifetimes.is_expired(one):
@@ -306,9 +306,8 @@ class Resident:
             Forbidden: the server is not, or its ACL keeps it out.
 
         """
-        head = await self._here(conn, room_id, origin)
-        if not await memberships.has_server(conn, head.room, origin):
-            raise Forbidden("your server is not in this room")
+        head = await self._shared(conn, room_id, origin)
+        _check_may_speak(head, origin)
         return head
 
     async def open_to(self, origin: ServerName, room_ids: Collection[RoomID]) -> set[RoomID]:
@@ -322,12 +321,26 @@ class Resident:
             heads = await self._current.heads(conn, room_ids, [ACL])
         return {head.room_id for head in heads if may_speak(head, origin)}
 
+    async def _shared(self, conn: Connection, room_id: RoomID, origin: ServerName) -> Head:
+        """The head of a room that both servers are in, whatever its ACL says.
+
+        That does not protect all endpoints, only those that are listed:
+        https://spec.matrix.org/v1.19/server-server-api/#server-access-control-lists-acls
+        """
+        head = await self._ours(conn, room_id)
+        if not await memberships.has_server(conn, head.room, origin):
+            raise Forbidden("your server is not in this room")
+        return head
+
     async def _here(self, conn: Connection, room_id: RoomID, origin: ServerName) -> Head:
+        head = await self._ours(conn, room_id)
+        _check_may_speak(head, origin)
+        return head
+
+    async def _ours(self, conn: Connection, room_id: RoomID) -> Head:
         head = await self._current.head(conn, room_id, [ACL, *LIFETIMES])
         if head is None or not await memberships.has_server(conn, head.room, self._process.server):
             raise NotFound("this server is not in the room")
-        if not may_speak(head, origin):
-            raise Forbidden("your server may not take part in this room")
         return head
 
     async def _check_may_invite(self, origin: ServerName, room_id: RoomID) -> None:
@@ -337,8 +350,7 @@ class Resident:
             ours = self._process.server
             if head is None or not await memberships.has_server(conn, head.room, ours):
                 return
-        if not may_speak(head, origin):
-            raise Forbidden("your server may not take part in this room")
+        _check_may_speak(head, origin)
 
     async def _content(
         self, conn: Connection, what: str, room_id: RoomID, user: UserID
@@ -443,6 +455,12 @@ def _may_send(origin: ServerName, invitation: Event) -> bool:
     for key in ("third_party_invite", "signed"):
         signed = signed.get(key) if isinstance(signed, dict) else None
     return isinstance(signed, dict) and signed.get("mxid") == invitation.state_key
+
+
+def _check_may_speak(head: Head, origin: ServerName) -> None:
+    """Raise `Forbidden` if the room's ACL keeps the server out."""
+    if not may_speak(head, origin):
+        raise Forbidden("your server may not take part in this room")
 
 
 def _check_whole(head: Head) -> None:

@@ -415,6 +415,13 @@ async def test_what_is_closed_to_a_server_that_the_acl_keeps_out(scene: Scene) -
     ]
     for method, path, body in closed:
         assert await _refusal(scene, method, path, body) == (403, "M_FORBIDDEN"), path
+    # What is not listed is not closed to a server of which somebody is in the room.
+    for path in (
+        f"{V1}/event/{quote(event_id)}",
+        f"{V1}/timestamp_to_event/{quote(room_id)}?ts=0&dir=f",
+        f"{V1}/hierarchy/{quote(room_id)}",
+    ):
+        assert (await peer.ask("GET", path))[0] == 200, path
     other = (await scene.ann.post(f"{V3}/createRoom", {"preset": "public_chat"})).ok()["room_id"]
     here = await peer.join(other, eve)
     # Each event and receipt is looked at by itself.
