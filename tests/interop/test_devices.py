@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from tests.client_server.keyring import Device, key_of
-from tests.interop.world import Person, World, agree, until
+from tests.interop.world import HOSTS, Person, World, agree, until
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("interop devices")]
-HOSTS = pytest.mark.parametrize("host", ["hearth", "synapse"])
 
 
 async def _together(world: World, host: str) -> tuple[Person, Person]:

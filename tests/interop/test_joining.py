@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from homeserver.rooms.completing import Completing
 from homeserver.rooms.resident import Resident
-from tests.interop.world import Person, World, agree, hear, until
+from tests.interop.world import Person, World, agree, hear, until, versions
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("interop joining")]
 _MEMBERS = 30
@@ -38,7 +38,7 @@ def _names(members: Any) -> set[str]:
     return set(members["joined"])
 
 
-@pytest.mark.parametrize("version", ["6", "10", "12"])
+@versions("6", "10", "12")
 async def test_a_room_of_theirs(
     between: World,
     crowds: dict[str, list[Person]],
@@ -69,7 +69,7 @@ async def test_a_room_of_theirs(
     await between.agree_on_state_ids(room_id, owner, guest)
 
 
-@pytest.mark.parametrize("version", ["6", "10", "12"])
+@versions("6", "10", "12")
 async def test_a_room_of_ours(
     between: World,
     crowds: dict[str, list[Person]],

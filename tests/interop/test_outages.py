@@ -9,12 +9,11 @@ import os
 
 import pytest
 
-from tests.interop.world import Person, World, agree, hear, until
+from tests.interop.world import HOSTS, Person, World, agree, hear, until, versions
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("interop outages")]
 EVENTS = int(os.environ.get("HEARTH_SPLIT_EVENTS", "120"))
 SECONDS = float(os.environ.get("HEARTH_SPLIT", "0"))
-HOSTS = pytest.mark.parametrize("host", ["hearth", "synapse"])
 
 
 async def _talk(who: Person, room_id: str, count: int) -> list[str]:
@@ -30,10 +29,12 @@ async def _talk(who: Person, room_id: str, count: int) -> list[str]:
     return said
 
 
-async def _room(world: World, host: str, *, equals: bool = True) -> tuple[Person, Person, str]:
+async def _room(
+    world: World, host: str, version: str, *, equals: bool = True
+) -> tuple[Person, Person, str]:
     """A room of two, who may both do everything if they are equals."""
     owner, guest = await world.both(host)
-    room_id = await owner.create(preset="public_chat", room_version="11")
+    room_id = await owner.create(preset="public_chat", room_version=version)
     await guest.join(room_id, owner)
     if equals:
         levels = await owner.content(room_id, "m.room.power_levels")
@@ -44,8 +45,9 @@ async def _room(world: World, host: str, *, equals: bool = True) -> tuple[Person
 
 
 @HOSTS
-async def test_each_goes_on_alone(between: World, host: str) -> None:
-    owner, guest, room_id = await _room(between, host)
+@versions("11")
+async def test_each_goes_on_alone(between: World, host: str, version: str) -> None:
+    owner, guest, room_id = await _room(between, host, version)
     async with between.apart():
         both = await asyncio.gather(*(_talk(who, room_id, EVENTS) for who in (owner, guest)))
     # Whoever speaks again is heard, and what was missed is asked for.
@@ -65,9 +67,10 @@ async def test_each_goes_on_alone(between: World, host: str) -> None:
 
 
 @HOSTS
-async def test_what_was_said_arrives_by_itself(between: World, host: str) -> None:
+@versions("11")
+async def test_what_was_said_arrives_by_itself(between: World, host: str, version: str) -> None:
     """Nobody says anything after the outage: the sender comes back to it."""
-    owner, guest, room_id = await _room(between, host)
+    owner, guest, room_id = await _room(between, host, version)
     async with between.apart():
         await owner.say(room_id, "are you there?")
         await asyncio.sleep(0.5)
@@ -81,9 +84,10 @@ async def test_what_was_said_arrives_by_itself(between: World, host: str) -> Non
 
 
 @HOSTS
-async def test_a_ban_while_apart(between: World, host: str) -> None:
+@versions("11")
+async def test_a_ban_while_apart(between: World, host: str, version: str) -> None:
     """What somebody says who is banned meanwhile is not heard by those who know of it."""
-    owner, guest, room_id = await _room(between, host, equals=False)
+    owner, guest, room_id = await _room(between, host, version, equals=False)
     async with between.apart():
         await owner.do("ban", room_id, guest)
         await guest.say(room_id, "not knowing")

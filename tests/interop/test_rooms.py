@@ -8,10 +8,18 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.interop.world import Person, RefusedError, World, agree, hear, until
+from tests.interop.world import (
+    HOSTS,
+    Person,
+    RefusedError,
+    World,
+    agree,
+    hear,
+    until,
+    versions,
+)
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("interop rooms")]
-HOSTS = pytest.mark.parametrize("host", ["hearth", "synapse"])
 
 
 async def _invited(guest: Person, room_id: str) -> None:
@@ -30,9 +38,12 @@ async def _gone(guest: Person, room_id: str) -> None:
 
 
 @HOSTS
-@pytest.mark.parametrize("version", [str(number) for number in range(1, 13)])
+@versions()
 async def test_a_life(between: World, host: str, version: str) -> None:
-    """Invitation, messages, power, redaction, kick, ban, leaving and coming again."""
+    """Invitation, messages, power, redaction, kick, ban, leaving and coming again.
+
+    Who comes again reads what was said meanwhile, which their server had not heard.
+    """
     owner, guest = await between.both(host)
     room_id = await owner.create(
         room_version=version, preset="private_chat", name="life", invite=[guest.user_id]
@@ -91,10 +102,20 @@ async def test_a_life(between: World, host: str, version: str) -> None:
         return set(members["joined"]) == {owner.user_id}
 
     await until(alone)
+    meanwhile = [f"meanwhile {number}" for number in range(5)]
+    for text in meanwhile:
+        await owner.say(room_id, text)
+    await owner.do("invite", room_id, guest)
+    await _invited(guest, room_id)
+    await guest.join(room_id, owner)
+    await hear(room_id, meanwhile[0], guest)
+    heard = [text for text in await guest.bodies(room_id) if text in meanwhile]
+    assert heard == meanwhile
+    await between.agree_on_state_ids(room_id, owner, guest)
 
 
 @HOSTS
-@pytest.mark.parametrize("version", ["6", "10", "12"])
+@versions()
 async def test_an_invitation_rejected(between: World, host: str, version: str) -> None:
     owner, guest = await between.both(host)
     room_id = await owner.create(room_version=version, invite=[guest.user_id])
@@ -110,7 +131,7 @@ async def test_an_invitation_rejected(between: World, host: str, version: str) -
 
 
 @HOSTS
-@pytest.mark.parametrize("version", ["7", "10", "12"])
+@versions(since=7)
 async def test_knocking(between: World, host: str, version: str) -> None:
     owner, guest = await between.both(host)
     room_id = await owner.create(room_version=version, name="door")
@@ -130,7 +151,7 @@ async def test_knocking(between: World, host: str, version: str) -> None:
 
 
 @HOSTS
-@pytest.mark.parametrize("version", ["8", "10", "12"])
+@versions(since=8)
 async def test_restricted_rooms(between: World, host: str, version: str) -> None:
     """Who is in one room may join the other, and nobody else."""
     owner, guest = await between.both(host)
@@ -151,10 +172,11 @@ async def test_restricted_rooms(between: World, host: str, version: str) -> None
 
 
 @HOSTS
-async def test_two_servers_talk_at_once(between: World, host: str) -> None:
+@versions("11")
+async def test_two_servers_talk_at_once(between: World, host: str, version: str) -> None:
     """Forks are joined, and both end with the same state."""
     owner, guest = await between.both(host)
-    room_id = await owner.create(preset="public_chat", room_version="11")
+    room_id = await owner.create(preset="public_chat", room_version=version)
     await guest.join(room_id, owner)
     levels = await owner.content(room_id, "m.room.power_levels")
     levels["users"][guest.user_id] = 100

@@ -1,7 +1,12 @@
-"""A Hearth and a stock Synapse that federate, and people of both who are asked alike."""
+"""A Hearth and a stock Synapse that federate, and people of both who are asked alike.
+
+With `HEARTH_ALL_VERSIONS` everything is tried in all room versions that have it. Otherwise, what
+is hardly another in the next version is tried in some.
+"""
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from yarl import URL
 
 from federation.identifiers import ServerName
@@ -23,8 +29,17 @@ from tests.interop.synapse import Synapse, synapse
 from tests.servers import LOOPBACK, Hearth, eventually, federating
 
 V3 = "/_matrix/client/v3"
+HOSTS = pytest.mark.parametrize("host", ["hearth", "synapse"])
+"""Whose room it is."""
 _PATIENCE = 60.0
 """Seconds that something may take to come from one server to the other: Synapse backs off."""
+
+
+def versions(*some: str, since: int = 1) -> pytest.MarkDecorator:
+    """In which room versions something is tried: in these, or all from the first that has it."""
+    every = [str(number) for number in range(since, 13)]
+    is_tried_in_all = not some or bool(os.environ.get("HEARTH_ALL_VERSIONS"))
+    return pytest.mark.parametrize("version", every if is_tried_in_all else some)
 
 
 class RefusedError(AssertionError):

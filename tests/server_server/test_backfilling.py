@@ -1,6 +1,7 @@
 """History that only another server has, as somebody reads it who came late."""
 
 from homeserver.storage.stream_tokens import ORDER_BITS
+from tests.server_server.peer import Peer
 from tests.servers import Client, Hearth
 
 V3 = "/_matrix/client/v3"
@@ -44,6 +45,22 @@ async def test_all_that_was_said_before_ones_server_came(pair: tuple[Hearth, Hea
     # The second time nobody is asked.
     await here.workers[0].stop()
     assert (await history(ben, room, limit=100))[-230:] == texts[::-1]
+
+
+async def test_a_history_that_is_all_forks(federated: tuple[Hearth, Peer]) -> None:
+    """300 events, of which five at a time build on the same five: each is shown, once."""
+    hearth, peer = federated
+    olga, ann = peer.user("olga"), await hearth.user("ann")
+    room = peer.found(olga)
+    for row in range(60):
+        room.tips = [peer.say(room, f"{row} {number}", olga) for number in range(5)]
+    (await ann.post(f"{V3}/join/{room.room_id}", via=peer.name)).ok()
+    said = {f"{row} {number}" for row in range(60) for number in range(5)}
+    found = await history(ann, room.room_id, limit=100)
+    assert set(found) == said
+    assert len(found) == len(said)
+    rows = [int(text.split()[0]) for text in found]
+    assert rows == sorted(rows, reverse=True), "what others build on comes before it"
 
 
 async def test_state_of_the_past_is_that_of_then(pair: tuple[Hearth, Hearth]) -> None:
