@@ -117,10 +117,9 @@ class Relations:
         async with self._process.database.reader() as conn:
             reach = await self._access.reach(conn, reader, room_id)
             before = start.room_order if start else LATEST
-            if reach.until is not None:
-                before = min(before, reach.until)
+            until = LATEST if reach.until is None else reach.until
             who = reader.user_id if participated else None
-            roots = await relations.thread_roots(conn, reach.room, before, limit + 1, who)
+            roots = await relations.thread_roots(conn, reach.room, until, before, limit + 1, who)
             everybody = replace(reader, ignores=frozenset[str]())
             events = await self._events(conn, everybody, reach, roots[:limit])
             # "If the thread root event was sent by an ignored user, the event is returned redacted"

@@ -169,31 +169,48 @@ async def related(
 
 
 async def thread_roots(
-    conn: Connection, room: RoomNid, before: int, limit: int, participant: str | None
+    conn: Connection,
+    room: RoomNid,
+    until: int,
+    before: int,
+    limit: int,
+    participant: str | None,
 ) -> list[Child]:
     """The roots of a room's threads, each with the order of its latest event, the latest first.
 
-    With a participant, of those threads only of which they said something, the root included.
+    Args:
+        conn: one query.
+        room: of the threads.
+        until: the order of the last event that there is to the reader.
+        before: the order of the latest event of the first thread that is wanted.
+        limit: how many are wanted.
+        participant: who has to have said something in a thread, the root included.
+
     """
     rows = await conn.fetch(
         r"""
-        SELECT l.parent_nid, max(l.room_order) AS latest
-          FROM relations l
-          JOIN events e ON e.event_nid = l.parent_nid AND e.room_nid = $1
-         WHERE l.room_nid = $1 AND l.rel_type = 'm.thread'
-         GROUP BY l.parent_nid, e.json
-        HAVING max(l.room_order) <= $2
-           AND ($4::text IS NULL OR bool_or(l.sender = $4)
+        WITH threads AS (
+            SELECT parent_nid, max(room_order) AS latest, bool_or(sender = $4) AS took_part
+              FROM relations
+             WHERE room_nid = $1 AND rel_type = 'm.thread' AND room_order <= $5
+             GROUP BY parent_nid
+        )
+        SELECT t.parent_nid, t.latest
+          FROM threads t
+          JOIN events e ON e.event_nid = t.parent_nid AND e.room_nid = $1
+         WHERE t.latest <= $2
+           AND ($4::text IS NULL OR t.took_part
                 -- The database knows no NUL; an escaped backslash is none.
                 OR regexp_replace(convert_from(e.json, 'UTF8'), '(\\\\)|\\u0000', '\1', 'g')::json
                    ->> 'sender' = $4)
-         ORDER BY latest DESC
+         ORDER BY t.latest DESC
          LIMIT $3
         """,
         room,
         before,
         limit,
         participant,
+        until,
     )
     return [Child(*row) for row in rows]
 

@@ -136,6 +136,22 @@ async def test_threads(hearth: Hearth, stage: Stage) -> None:
     assert len((await ann.get(url, include="participated")).ok()["chunk"]) == 3
 
 
+async def test_threads_of_a_room_that_was_left(hearth: Hearth, stage: Stage) -> None:
+    ben = await hearth.user("ben")
+    await stage.member(ben, "join")
+    first, second = [await stage.say(stage.owner, text) for text in ("first", "second")]
+    for root in (second, first):
+        await relate(stage, stage.owner, "m.thread", root)
+    await stage.member(ben, "leave")
+    late = await relate(stage, stage.owner, "m.thread", second)
+    await relate(stage, stage.owner, "m.thread", await stage.say(stage.owner, "third"))
+    url = f"{V1}/rooms/{stage.room_id}/threads"
+    page = (await ben.get(url)).ok()["chunk"]
+    assert [event["event_id"] for event in page] == [first, second]
+    assert late not in str(page)
+    assert late not in await related(stage, ben, str(second))
+
+
 async def test_lists_of_relations(stage: Stage) -> None:
     ann = stage.owner
     event = str(await stage.say(ann, "parent"))
