@@ -201,6 +201,48 @@ async def test_typing(ann: Client, bob: Client) -> None:
     assert (await sliding(ann, extended("typing")))["extensions"]["typing"] == wanted
 
 
+SCOPES: list[tuple[dict[str, Any], str]] = [
+    ({}, "listed opened"),
+    ({"lists": ["all"]}, "listed opened"),
+    ({"lists": ["*"], "rooms": []}, "listed"),
+    ({"lists": ["other"]}, "opened"),
+    ({"lists": [], "rooms": ["*"]}, "opened"),
+    ({"lists": [], "rooms": []}, ""),
+    ({"lists": [], "rooms": ["LISTED"]}, "listed"),
+    # What nobody asks for is not told, whatever the extension wants.
+    ({"lists": [], "rooms": ["HIDDEN"]}, ""),
+]
+
+
+async def test_extensions_are_for_the_rooms_that_they_name(ann: Client, bob: Client) -> None:
+    """Of the lists and subscriptions that there are; MSC3575, "Extensions"."""
+    hidden, opened, listed = [await room_of(ann, bob) for _ in range(3)]
+    for room_id in (hidden, opened, listed):
+        said = await say(ann, room_id, "read me")
+        await read_up_to(bob, room_id, said)
+        await data(ann, "org.room", {"n": 1}, room_id)
+        typing = f"{V3}/rooms/{room_id}/typing/{bob.user_id}"
+        (await bob.put(typing, {"typing": True, "timeout": 30_000})).ok()
+    names = {listed: "listed", opened: "opened", hidden: "hidden"}
+    config = {"timeline_limit": 1, "required_state": []}
+    wrong = {}
+    for scope, expected in SCOPES:
+        named = {"LISTED": listed, "HIDDEN": hidden}
+        rooms = {"rooms": [named.get(r, r) for r in scope["rooms"]]} if "rooms" in scope else {}
+        asking = {"enabled": True, **scope, **rooms}
+        body = {
+            "lists": {"all": config | {"ranges": [[0, 0]]}},
+            "room_subscriptions": {opened: config},
+            "extensions": dict.fromkeys(("receipts", "typing", "account_data"), asking),
+        }
+        told = (await sliding(ann, body))["extensions"]
+        for name in ("receipts", "typing", "account_data"):
+            found = " ".join(sorted(names[r] for r in told.get(name, {}).get("rooms", {})))
+            if found != expected:
+                wrong[name, str(scope)] = found
+    assert wrong == {}
+
+
 async def selected(who: Client, **filters: Any) -> set[str]:
     found = await sliding(who, listing(filters=filters))
     assert found["lists"]["all"]["count"] == len(found["rooms"])
@@ -276,6 +318,7 @@ async def test_what_cannot_be_asked(ann: Client) -> None:
         ({"conn_id": "\0"}, "M_INVALID_PARAM"),
         ({"room_subscriptions": {"nonsense": {"timeline_limit": 1}}}, "M_INVALID_PARAM"),
         ({"lists": {"all": {}}}, "M_MISSING_PARAM"),
+        ({"set_presence": "asleep"}, "M_INVALID_PARAM"),
         (listing(required_state=[["m.room.name\0", ""]]), "M_INVALID_PARAM"),
         (listing(required_state=[["m.room.name", "\0"]]), "M_INVALID_PARAM"),
         (listing(required_state={"include": [{"type": "\0"}]}), "M_INVALID_PARAM"),

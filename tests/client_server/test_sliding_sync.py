@@ -82,6 +82,21 @@ async def test_first_and_next(ann: Client, bob: Client) -> None:
     assert (await sliding(bob, ALL, second["pos"]))["rooms"] == {}
 
 
+async def test_what_is_no_message_bumps_nothing(ann: Client, bob: Client) -> None:
+    """It brings the room to the top of lists all the same."""
+    quiet, other = await room_of(ann, bob), await room_of(ann, bob)
+    first = await sliding(bob, ALL)
+    stamps = {room: first["rooms"][room]["bump_stamp"] for room in (quiet, other)}
+    assert stamps[quiet] < stamps[other]
+    topic = f"{V3}/rooms/{quiet}/state/m.room.topic"
+    (await ann.put(topic, {"topic": "new"})).ok()
+    second = await sliding(bob, listing(ranges=[[0, 0]]), first["pos"])
+    assert list(second["rooms"]) == [quiet]
+    assert second["rooms"][quiet].get("bump_stamp", stamps[quiet]) == stamps[quiet]
+    anew = await sliding(bob, ALL)
+    assert {room: anew["rooms"][room]["bump_stamp"] for room in (quiet, other)} == stamps
+
+
 async def test_a_position_is_one_of_messages(ann: Client) -> None:
     room_id = await room_of(ann)
     for number in range(4):
