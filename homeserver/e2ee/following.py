@@ -78,7 +78,7 @@ class Following:
         while True:
             self._answers.clear()
             async with self._telling_now:
-                await self._telling.catch_up()
+                await self._telling.catch_up(self._duty.holder)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_AGAIN):
                     await self._answers.wait()

@@ -16,6 +16,7 @@ from homeserver.e2ee.bridges import Found
 from homeserver.e2ee.queries import Queries
 from homeserver.storage import device_updates
 from homeserver.storage.device_updates import Change, Told
+from homeserver.storage.holding import Lost
 from homeserver.storage.log import Kind
 from homeserver.storage.numbers import RoomNid, ServerNid, UserNid
 from homeserver.storage.outgoing import Edu, queue_edus
@@ -108,23 +109,27 @@ class Telling:
             if server not in lacking
         ]
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, holder: str) -> None:
         """Tell servers that were away the last update of whoever changed meanwhile.
 
-        It names the one before it: who lacks that asks for the whole list.
+        It names the one before it: who lacks that asks for the whole list. `holder` is who has the
+        duty to follow devices; `Lost` is raised once they have it no more.
         """
         async with self._process.database.reader() as conn:
             for server, behind in await device_updates.returned(conn):
-                await self._catch_up(conn, server, behind)
+                await self._catch_up(conn, server, behind, holder)
 
-    async def _catch_up(self, conn: Connection, server: ServerNid, behind: int) -> None:
+    async def _catch_up(
+        self, conn: Connection, server: ServerNid, behind: int, holder: str
+    ) -> None:
         after = UserNid(0)
         while missed := await device_updates.missed(conn, server, behind, after, _AT_ONCE):
             shown = await self._queries.local({user_id: [] for user_id, _ in missed.values()})
             edus = [(server, _update(user, told, shown)) for user, told in missed.values()]
             self._process.committed(await queue_edus(conn, edus))
             after = max(missed)
-        await device_updates.catch_up(conn, server, behind)
+        if not await device_updates.catch_up(conn, server, behind, holder):
+            raise Lost
 
     async def _me(self, conn: Connection) -> ServerNid:
         name = self._process.server

@@ -9,7 +9,8 @@ https://spec.matrix.org/v1.19/server-server-api/#transactions
 import asyncio
 import secrets
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import orjson
@@ -304,7 +305,7 @@ class Sending:
         for server in sorted(standings, key=lambda server: server not in proven):
             if not self._is_served(server):
                 work = self._serve(server, *standings[server], is_proven=server in proven)
-                self._tasks[server] = asyncio.create_task(work)
+                self._tasks[server] = asyncio.create_task(_unless_lost(work))
 
     def _is_served(self, server: ServerNid) -> bool:
         task = self._tasks.get(server)
@@ -389,7 +390,9 @@ class Sending:
         """
         async with self._queueing, self._process.database.reader() as conn:
             now, ours = self._process.now(), self._process.server
-            await outgoing.catch_up(conn, server, self._duty.pos, ours, now)
+            duty = self._duty
+            if not await outgoing.catch_up(conn, server, duty.pos, ours, now, DUTY, duty.holder):
+                raise Lost
             self._away.discard(server)
             await outgoing.keep_newest(conn, server, 0, now)
 
@@ -448,7 +451,10 @@ class Sending:
             retry_ts = self._process.now() + pause
             behind = self._duty.pos if is_away else None
             transaction = made.transaction if made else None
-            await destinations.fail(conn, server, pause, retry_ts, transaction, behind)
+            if not await destinations.fail(
+                conn, server, pause, retry_ts, transaction, behind, DUTY, self._duty.holder
+            ):
+                raise Lost
             if is_away:
                 self._away.add(server)
         self._bus.tell(_SILENT, {"server": name})
@@ -498,7 +504,7 @@ class Sending:
             if server in nids:
                 standing = await destinations.find(conn, nids[server])
                 if standing.pause:
-                    await destinations.fail(conn, nids[server], 0, 0)
+                    await destinations.forgive(conn, nids[server])
                     self._bus.tell(BACK, {"server": nids[server], "pause": standing.pause})
         self._peers.keys.forgive(server)
 
@@ -526,6 +532,12 @@ class Sending:
     async def _end(self) -> None:
         await end(*self._tasks.values(), *self._later_tasks)
         self._tasks.clear()
+
+
+async def _unless_lost(work: Coroutine[Any, Any, None]) -> None:
+    """Do the work until the duty is somebody else's: they go on with it."""
+    with suppress(Lost):
+        await work
 
 
 def _says_join(event: bytes | None) -> bool:

@@ -126,22 +126,27 @@ async def fail(
     server: ServerNid,
     pause: int,
     retry_ts: int,
-    transaction: Transaction | None = None,
-    behind: int | None = None,
-) -> None:
+    transaction: Transaction | None,
+    behind: int | None,
+    duty: str,
+    holder: str,
+) -> bool:
     """Leave a server alone for a while; from the position `behind` on nothing is queued for it.
 
     Nor are updates of devices, from where those are told by now. The transaction that did not
-    arrive is what is sent next.
+    arrive is what is sent next. False, and nothing is done, if the duty is somebody else's by now:
+    they would not know of it.
     """
-    await conn.execute(
+    written = await conn.fetchval(
         """
+        WITH mine AS (SELECT FROM duties WHERE name = $10 AND holder = $11 FOR SHARE)
         INSERT INTO destinations AS old (server_nid, pause, retry_ts, behind, devices_behind,
                                          txn_id, txn_content, txn_last_pos, txn_last_edu)
         SELECT $1, $2, $3, $4::bigint,
                CASE WHEN $4::bigint IS NOT NULL
                     THEN COALESCE((SELECT pos FROM duties WHERE name = $5), 0) END,
                $6, $7, $8, $9
+          FROM mine
         ON CONFLICT (server_nid) DO UPDATE
            SET pause = excluded.pause, retry_ts = excluded.retry_ts,
                behind = COALESCE(old.behind, excluded.behind),
@@ -150,6 +155,7 @@ async def fail(
                txn_content = COALESCE(excluded.txn_content, old.txn_content),
                txn_last_pos = COALESCE(excluded.txn_last_pos, old.txn_last_pos),
                txn_last_edu = COALESCE(excluded.txn_last_edu, old.txn_last_edu)
+        RETURNING server_nid
         """,
         server,
         pause,
@@ -157,6 +163,16 @@ async def fail(
         behind,
         FOLLOW_DEVICES,
         *(transaction or (None,) * 4),
+        duty,
+        holder,
+    )
+    return written is not None
+
+
+async def forgive(conn: Connection, server: ServerNid) -> None:
+    """Leave a server alone no more."""
+    await conn.execute(
+        "UPDATE destinations SET pause = 0, retry_ts = 0 WHERE server_nid = $1", server
     )
 
 

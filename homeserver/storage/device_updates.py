@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from federation.identifiers import UserID
+from homeserver.storage.destinations import FOLLOW_DEVICES
 from homeserver.storage.log import Kind
 from homeserver.storage.numbers import RoomNid, ServerNid, UserNid
 from homeserver.storage.pool import Connection
@@ -154,16 +155,28 @@ async def returned(conn: Connection) -> list[tuple[ServerNid, int]]:
     return [(ServerNid(row[0]), row[1]) for row in rows]
 
 
-async def catch_up(conn: Connection, server: ServerNid, behind: int) -> None:
-    """The server lacks nothing from this position on any more."""
-    await conn.execute(
+async def catch_up(conn: Connection, server: ServerNid, behind: int, holder: str) -> bool:
+    """The server lacks nothing from this position on any more.
+
+    False, and nothing is done, if somebody else follows devices by now: what they did not tell the
+    server, because it was away, it still lacks.
+    """
+    is_ours = await conn.fetchval(
         """
-        UPDATE destinations SET devices_behind = NULL
-         WHERE server_nid = $1 AND devices_behind = $2
+        WITH mine AS (
+            SELECT FROM duties WHERE name = $3 AND holder = $4 FOR SHARE
+        ), back AS (
+            UPDATE destinations SET devices_behind = NULL FROM mine
+             WHERE server_nid = $1 AND devices_behind = $2
+        )
+        SELECT EXISTS (SELECT FROM mine)
         """,
         server,
         behind,
+        FOLLOW_DEVICES,
+        holder,
     )
+    return bool(is_ours)
 
 
 async def missed(

@@ -240,22 +240,31 @@ async def shorten(
 
 
 async def catch_up(
-    conn: Connection, server: ServerNid, up_to: int, ours: ServerName, now: int
-) -> None:
+    conn: Connection,
+    server: ServerNid,
+    up_to: int,
+    ours: ServerName,
+    now: int,
+    duty: str,
+    holder: str,
+) -> bool:
     """Queue again for a server; now what of ours sticks and the newest of each room that it is in.
 
-    Of rooms where others have said a lot since, they tell it of what we said.
+    Of rooms where others have said a lot since, they tell it of what we said. False, and nothing is
+    done, if the duty is somebody else's by now: for them the server would still be away.
     """
-    await conn.execute(
+    is_ours = await conn.fetchval(
         """
-        WITH back AS (
+        WITH mine AS (
+            SELECT FROM duties WHERE name = $6 AND holder = $7 FOR SHARE
+        ), back AS (
             UPDATE destinations d
                SET behind = NULL
-              FROM (SELECT server_nid, behind FROM destinations
-                     WHERE server_nid = $1 AND behind IS NOT NULL FOR UPDATE) old
+              FROM mine, (SELECT server_nid, behind FROM destinations
+                           WHERE server_nid = $1 AND behind IS NOT NULL FOR UPDATE) old
              WHERE d.server_nid = old.server_nid
             RETURNING old.behind
-        )
+        ), queued AS (
         INSERT INTO outgoing_events (server_nid, pos, room_nid, event_nid)
         SELECT $1, newest.room_order >> $4, r.room_nid, newest.event_nid
           FROM back
@@ -281,13 +290,18 @@ async def catch_up(
           JOIN events e ON e.event_nid = s.event_nid
          WHERE e.fate = 0 AND e.redacted_by IS NULL AND e.room_order < ($2::bigint + 1) << $4
         ON CONFLICT DO NOTHING
+        )
+        SELECT EXISTS (SELECT FROM mine)
         """,
         server,
         up_to,
         f'%"sender":"@%:{ours}"%'.encode(),
         ORDER_BITS,
         now,
+        duty,
+        holder,
     )
+    return bool(is_ours)
 
 
 async def forget(conn: Connection, server: ServerNid) -> None:

@@ -5,22 +5,27 @@ https://spec.matrix.org/v1.19/server-server-api/#transactions
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from federation.building import Draft
 from federation.canonical_json import JsonObject
-from federation.identifiers import RoomID, UserID
+from federation.errors import FederationError
+from federation.identifiers import RoomID, ServerName, UserID
 from homeserver.config.settings import Federation
 from homeserver.config.values import Duration
 from homeserver.peers.pauses import Pace
 from homeserver.peers.sending import _MOST_BYTES_WAITING, _TOLD_OFTEN, DUTY
 from homeserver.rooms.drafting import Submission
-from homeserver.storage import outgoing
+from homeserver.storage import destinations, device_updates, outgoing
+from homeserver.storage.destinations import FOLLOW_DEVICES
+from homeserver.storage.numbers import ServerNid
 from homeserver.storage.outgoing import Edu
 from tests.database import Server
 from tests.federation.net.loopback import Authority
@@ -353,6 +358,118 @@ async def test_whoever_has_the_duty_next_goes_on_where_it_was_left(scene: Scene)
         await conn.execute(taken, DUTY)
     await eventually(lambda: _when(len(_texts(scene.peer.told)) == 3), within=20)
     assert _texts(scene.peer.told) == ["one", "one", "two"]
+
+
+async def _take_away(hearth: Hearth, duty: str) -> None:
+    """Another process has a duty now, and keeps it."""
+    async with hearth.parts.base.process.database.reader() as conn:
+        taken = "UPDATE duties SET holder = 'another', until_ts = 9e15 WHERE name = $1"
+        await conn.execute(taken, duty)
+
+
+async def test_whoever_has_the_duty_no_more_leaves_nobody_alone(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    """Whoever has it now would not know, and tell that server nothing any more."""
+    async with _patient(postgres, tmp_path, loopback_authority, _HOUR, _DAY) as scene:
+        going_on = asyncio.Event()
+
+        async def fail_late(_: Any) -> web.Response:
+            await going_on.wait()
+            return web.json_response({}, status=502)
+
+        scene.peer.told.clear()
+        scene.peer.lies["send"] = fail_late
+        await scene.say("one")
+        await eventually(lambda: _when(len(scene.peer.told) == 1))
+        await _take_away(scene.hearth, DUTY)
+        sending = scene.hearth.parts.federating.sending
+        (task,) = sending._tasks.values()
+        going_on.set()
+        await asyncio.wait([task])
+        assert not task.cancelled()
+        assert task.exception() is None
+        assert await _row(scene.hearth, "pause") is None
+        assert not sending._away
+        assert await _queued(scene.hearth) == 1
+
+
+async def test_whoever_has_the_duty_no_more_does_not_say_what_was_caught_up(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    """Of events and of devices: what others did not queue meanwhile would never be told."""
+    async with _patient(postgres, tmp_path, loopback_authority, _HOUR, _DAY) as scene:
+        await _say_and_fail(scene, "one")
+        hearth, process = scene.hearth, scene.hearth.parts.base.process
+        behind, devices_behind = [await _row(hearth, c) for c in ("behind", "devices_behind")]
+        assert behind is not None
+        async with process.database.reader() as conn:
+            server = await conn.fetchval("SELECT server_nid FROM destinations WHERE pause > 0")
+            now = process.now()
+            for holder, is_theirs in (("nobody", False), ("another", True)):
+                for duty in (DUTY, FOLLOW_DEVICES):
+                    await _take_away(hearth, duty)
+                done = [
+                    await outgoing.catch_up(conn, server, 1, hearth.name, now, DUTY, holder),
+                    await device_updates.catch_up(conn, server, devices_behind, holder),
+                    await destinations.fail(conn, server, 5, 5, None, None, DUTY, holder),
+                ]
+                assert done == [is_theirs] * 3
+                left = [await _row(hearth, c) for c in ("behind", "devices_behind", "pause")]
+                before = [behind, devices_behind, _HOUR.milliseconds]
+                assert left == ([None, None, 5] if is_theirs else before)
+
+
+async def test_who_answers_is_told_first(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it took what it was sent, or answered a question; nobody waits behind the dead."""
+    process, sending = scene.hearth.parts.base.process, scene.hearth.parts.federating.sending
+    client = scene.hearth.parts.federating.peers.client
+    names = [f"s{number}.invalid" for number in range(6)]
+    async with process.database.reader() as conn:
+        nids = await process.numbers.servers.intern(conn, names)
+        silent, paused, tried, failed_now, heard, fresh = (nids[name] for name in names)
+        rows = [(paused, 3_600_000), (tried, 0), (failed_now, 3_600_000)]
+        for server, pause in rows:
+            query = "INSERT INTO destinations (server_nid, pause) VALUES ($1, $2)"
+            await conn.execute(query, server, pause)
+    answering = {names[4], names[3]}
+    monkeypatch.setattr(client, "has_answered", answering.__contains__)
+    sending._answering[fresh] = ServerName(names[5])
+    served: list[tuple[ServerNid, bool]] = []
+
+    async def serve(server: ServerNid, *_: Any, is_proven: bool) -> None:
+        served.append((server, is_proven))
+
+    monkeypatch.setattr(sending, "_serve", serve)
+    await sending._wake([silent, paused, tried, failed_now, heard, fresh])
+    await asyncio.gather(*(sending._tasks[server] for server in nids.values()))
+    assert {server for server, _ in served[:3]} == {tried, heard, fresh}
+    assert [is_proven for _, is_proven in served] == [True] * 3 + [False] * 3
+
+
+async def test_who_has_answered_lately(
+    federated: tuple[Hearth, Peer],
+    loopback_authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hearth, peer = federated
+    client = hearth.parts.federating.peers.client
+    nobody = ServerName("127.0.0.1:1")
+    assert not client.has_answered(peer.name)
+    with suppress(FederationError):
+        await client.get_json(nobody, "/_matrix/federation/v1/version")
+    await client.get_json(peer.name, "/_matrix/key/v2/server", signed=False)
+    assert client.has_answered(peer.name)
+    assert not client.has_answered(nobody)
+    later = time.monotonic() + 601
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "monotonic", lambda: later)
+        assert not client.has_answered(peer.name)
+    # Of many servers those are remembered that answered last.
+    monkeypatch.setattr("homeserver.peers.peers._MOST_REMEMBERED", 1)
+    async with peering(hearth, loopback_authority) as other:
+        await client.get_json(other.name, "/_matrix/key/v2/server", signed=False)
+        assert [client.has_answered(one.name) for one in (peer, other)] == [False, True]
 
 
 async def test_many_are_not_turned_to_at_once() -> None:
