@@ -374,6 +374,19 @@ async def test_older_servers_are_asked_as_they_know_it(federated: Federated) -> 
     assert [path.split("/")[3] for path in peer.asked if "send_join" in path] == ["v2", "v1"]
 
 
+async def test_older_servers_are_told_of_a_rejection_as_they_know_it(federated: Federated) -> None:
+    """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leaveroomideventid"""
+    hearth, peer = federated
+    olga, ann = peer.user("olga"), await hearth.user("ann")
+    room = peer.found(olga, "6", "invite")
+    room.add(await peer.invite(room, olga, ann.user_id))
+    answers = iter([None, "pair"])
+    peer.lies["send_leave"] = lambda honest: [200, honest] if next(answers) else None
+    (await ann.post(f"{V3}/rooms/{room.room_id}/leave")).ok()
+    assert [path.split("/")[3] for path in peer.asked if "send_leave" in path] == ["v2", "v1"]
+    assert room.state[("m.room.member", ann.user_id)].membership == "leave"
+
+
 async def test_a_room_of_a_dead_servers_people(federated: Federated) -> None:
     """The keys of servers that do not answer are asked of the one that we join through."""
     hearth, peer = federated
