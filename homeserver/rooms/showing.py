@@ -6,6 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#room-event-format
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from federation import canonical_json
 from federation.canonical_json import JsonObject
 from federation.events import STICKY, Event, redacted
 from federation.identifiers import ServerName, domain_of
@@ -19,6 +20,7 @@ from homeserver.storage.events import get_events
 from homeserver.storage.history import Placed, Sent
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
+from homeserver.storage.raw_json import RawJson
 from homeserver.storage.state_groups import EventNid
 
 __all__ = ["Around", "Reader", "Showing", "client_event", "shown"]
@@ -215,6 +217,16 @@ class Showing:
         """Entries of a state, with nothing around them but their age."""
         now = self._now()
         return [shown(event, _NOTHING, now) for event in events]
+
+    def write_state(self, events: Iterable[Placed]) -> list[RawJson]:
+        """Entries of a state, with nothing around them, nor the room that they are of; written."""
+        found = []
+        for event in events:
+            one = client_event(event.event)
+            del one["room_id"]
+            strict = event.event.version.strict_json
+            found.append(RawJson(canonical_json.encode(one, strict=strict)))
+        return found
 
     async def _replaced(
         self, conn: Connection, events: Iterable[Placed]

@@ -16,6 +16,7 @@ from homeserver.storage.numbers import RoomNid
 from homeserver.storage.process import Process
 from homeserver.storage.raw_json import RawJson
 from homeserver.sync.activity import Activity
+from homeserver.sync.all_data import AllData
 from homeserver.sync.wishes import Wish
 
 PUSH_RULES = "m.push_rules"
@@ -31,6 +32,7 @@ class AccountSections:
         self._process = process
         self._activity = activity
         self._presence = presence
+        self._everything = AllData(process)
 
     async def read(self, wish: Wish, data: Iterable[Datum], up_to: int) -> JsonObject:
         """`account_data`, if there is any; `data` is what changed."""
@@ -45,8 +47,7 @@ class AccountSections:
     async def data(self, wish: Wish, up_to: int) -> list[Datum]:
         """What changed of the user's account data, of rooms too."""
         if wish.since is None:
-            async with self._process.database.reader() as conn:
-                return await account_data.read(conn, wish.who.user)
+            return await self._everything.of(wish.who.user)
         if not self._activity.user_changed(wish.who.user, wish.after):
             return []
         async with self._process.database.reader() as conn:

@@ -7,12 +7,13 @@ history that is fetched: so nothing is kept for long, nor where history may be m
 
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from federation.canonical_json import JsonObject
 from federation.events import StateKey
-from federation.identifiers import ServerName
+from federation.identifiers import ServerName, UserID
 from homeserver.rooms.history import may_have_gaps
 from homeserver.storage import history, sync
 from homeserver.storage.batch import Membership
@@ -44,6 +45,20 @@ class Counts(NamedTuple):
     invited: int = 0
 
 
+class Face(NamedTuple):
+    """What was told of a room's state to somebody who begins anew."""
+
+    fields: JsonObject
+    """Nobody may change them."""
+    members: frozenset[UserID] | None
+    """Whose memberships are told because they turn up; `None`: nobody does."""
+
+    @property
+    def size(self) -> int:
+        """How much of it there is."""
+        return 5 + 3 * len(self.fields.get("required_state", ()))
+
+
 @dataclass(slots=True)
 class _Room:
     """What is known of one room."""
@@ -57,13 +72,16 @@ class _Room:
     """By how many events were wanted."""
     counts: Counts | None = None
     heroes: Sequence[Hero] | None = None
+    faces: dict[Hashable, Face] = field(default_factory=dict)
+    """By whom it was shown to, and what of it they wanted."""
     size: int = 0
     """As it was counted last."""
 
     def count(self) -> int:
         """How much of it there is."""
         shown = sum(len(news.events) for news in self.last.values())
-        return 1 + len(self.entries) + len(self.events) + shown
+        faces = sum(face.size for face in self.faces.values())
+        return 1 + len(self.entries) + len(self.events) + shown + faces
 
 
 class RoomMemory:
@@ -176,6 +194,23 @@ class RoomMemory:
                 rooms[room].heroes = read.get(room, ())
             self._grew(rooms)
         return {room: rooms[room].heroes or () for room in wanted}
+
+    def faces(self, wanted: Mapping[RoomNid, Hashable]) -> dict[RoomNid, Face]:
+        """What was told of rooms before, to whom it would be told again."""
+        rooms = self._recall(wanted)
+        return {
+            room: face
+            for room, key in wanted.items()
+            if (face := rooms[room].faces.get(key)) is not None
+        }
+
+    def keep_faces(self, told: Mapping[RoomNid, tuple[Hashable, Face]], up_to: int) -> None:
+        """This was told of rooms, in which nothing has happened since a position."""
+        rooms = self._recall(room for room in told if not self._activity.changed([room], up_to))
+        for room in rooms:
+            key, face = told[room]
+            rooms[room].faces[key] = face
+        self._grew(rooms)
 
     def _recall(self, wanted: Iterable[RoomNid]) -> dict[RoomNid, _Room]:
         """What is known of rooms; nothing where it may not be true any more."""

@@ -52,7 +52,7 @@ async def find_members(
     https://github.com/matrix-org/matrix-spec-proposals/pull/4186, "Lazy loaded memberships"
     """
     named = {
-        line.room: _named_in(line.timeline) - known[line.room] for line in lines if line.timeline
+        line.room: named_in(line.timeline) - known[line.room] for line in lines if line.timeline
     }
     wanted = {room: [(MEMBER, str(user)) for user in found] for room, found in named.items()}
     entries = await memory.entries(conn, {room: keys for room, keys in wanted.items() if keys})
@@ -175,11 +175,11 @@ def _keyed(
     return [((e.event.type, e.event.state_key or ""), e) for e in placed]
 
 
-def _named_in(timeline: Iterable[Placed]) -> set[UserID]:
+def named_in(timeline: Iterable[Placed]) -> frozenset[UserID]:
     """Who says something in a timeline, and whose membership changes."""
     found = set()
     for placed in timeline:
         found.add(placed.event.sender)
         if placed.event.type == MEMBER and placed.event.state_key:
             found.add(UserID(placed.event.state_key))
-    return found
+    return frozenset(found)

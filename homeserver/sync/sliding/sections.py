@@ -26,6 +26,7 @@ from homeserver.sync.invitations import stripped_states
 from homeserver.sync.joined import Means
 from homeserver.sync.sliding.bumps import bump_stamps
 from homeserver.sync.sliding.due import ASKED, Due
+from homeserver.sync.sliding.faces import Faces
 from homeserver.sync.sliding.lines import Line, Lines
 from homeserver.sync.sliding.members import KnownMembers, Told
 from homeserver.sync.sliding.positions import Sent
@@ -134,9 +135,11 @@ class Sections:
         said: Said,
     ) -> None:
         standings = await self._lines.see(conn, reader, lines)
-        await find_states(conn, self._means.memory, lines)
-        told = await self._find_members(conn, wish, lines)
-        material = await self._material(conn, wish, lines)
+        faces = Faces(self._means.memory, wish, lines)
+        strange = [line for line in lines if line.room not in faces.known]
+        await find_states(conn, self._means.memory, strange)
+        told = faces.members() | await self._find_members(conn, wish, strange)
+        material = await self._material(conn, wish, strange)
         events = [event for line in lines for event in line.timeline]
         showing = self._means.showing
         limited = {line.room for line in lines if line.limited}
@@ -144,8 +147,12 @@ class Sections:
             await shown.timeline(conn, showing, reader, events, standings, _UNFILTERED, limited)
         )
         for line in lines:
-            timeline = [next(rest) for _ in line.timeline]
-            section = self._section(wish, line, timeline, material, up_to)
+            section = _common(line.due)
+            section |= self._timeline(wish, line, [next(rest) for _ in line.timeline], up_to)
+            known = faces.known.get(line.room)
+            state = known.fields if known else self._state(wish, line, material)
+            faces.learn(line, state, told.get(line.room))
+            section |= state
             said.sent[line.room] = line.due.after_it(has_gap=line.limited)
             if not _says_something(section, line):
                 continue
@@ -154,6 +161,7 @@ class Sections:
                 said.members[line.room] = told[line.room]
             if line.is_initial:
                 said.timelines[line.room] = line.timeline
+        faces.keep(up_to)
 
     async def _find_members(
         self, conn: Connection, wish: SlidingWish, lines: Sequence[Line]
@@ -208,25 +216,16 @@ class Sections:
         missing = {room: nids - events.keys() for room, nids in wanted.items()}
         events |= await self._means.memory.events(conn, {r: n for r, n in missing.items() if n})
 
-    def _section(
-        self,
-        wish: SlidingWish,
-        line: Line,
-        timeline: list[JsonObject],
-        material: _Material,
-        up_to: int,
-    ) -> JsonObject:
-        section = _common(line.due)
-        if line.is_initial:
-            section["initial"] = True
+    def _state(self, wish: SlidingWish, line: Line, material: _Material) -> JsonObject:
+        """What is said of a room's state, and of who is in it."""
+        section: JsonObject = {"initial": True} if line.is_initial else {}
         if line.due.is_expanded:
             section["expanded_timeline"] = section["unstable_expanded_timeline"] = True
-        section |= self._timeline(wish, line, timeline, up_to)
         departure = material.departures.get(line.room)
         told, gone = told_state(line, material.events, departure)
-        state = shown.state(self._means.showing, list(told.values()), _UNFILTERED)
-        if state or gone:
-            section["required_state"] = [*state, *map(stub, gone)]
+        if told or gone:
+            written = self._means.showing.write_state(told.values())
+            section["required_state"] = [*written, *map(stub, gone)]
         if not line.is_joined and (departure is None or departure.order is None):
             section["stripped_state"] = [_departed(departure, wish.who.user_id)]
         section |= _names(line, material)
