@@ -30,6 +30,7 @@ from homeserver.sync.device_changes import device_changes
 from homeserver.sync.keys import Keys
 from homeserver.sync.sliding.lists import Match, Windows
 from homeserver.sync.sliding.positions import Position
+from homeserver.sync.sliding.receipts_under import ReceiptsUnder
 from homeserver.sync.sliding.sections import Said
 from homeserver.sync.sliding.wishes import Scope, SlidingWish, StickyWish
 from homeserver.sync.sticky import Asked, StickyEvents
@@ -84,6 +85,7 @@ class ExtensionSections:
 
     def __init__(self, means: Means) -> None:
         self._means = means
+        self._under = ReceiptsUnder(means.process, means.activity, means.receipts)
 
     async def read(self, wish: SlidingWish, moment: Moment) -> Told:
         """The extensions that are wanted, as far as there is something to tell."""
@@ -234,11 +236,11 @@ class ExtensionSections:
         timelines = {r: moment.said.timelines.get(r, ()) for r, pos in spans.items() if not pos}
         if not known and not timelines:
             return {}
-        async with self._means.process.database.reader() as conn:
-            user, up_to, receipts = wish.who.user, moment.up_to, self._means.receipts
-            found = await receipts.since(conn, user, known, up_to) if known else {}
-            if timelines:
-                found |= await receipts.under(conn, user, timelines, up_to)
+        user, up_to = wish.who.user, moment.up_to
+        found = await self._under.read(user, timelines, up_to) if timelines else {}
+        if known:
+            async with self._means.process.database.reader() as conn:
+                found |= await self._means.receipts.since(conn, user, known, up_to)
         return _by_room(moment, "m.receipt", found)
 
     async def _typing(self, wish: SlidingWish, moment: Moment, scope: Scope) -> JsonObject:
