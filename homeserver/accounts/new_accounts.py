@@ -79,11 +79,17 @@ class NewAccounts:
         return await self._add(NewAccount(user, self._process.today, is_guest=True))
 
     async def add_for_session(
-        self, username: str | None, password: str, session_hash: bytes
+        self,
+        username: str | None,
+        password: str,
+        session_hash: bytes,
+        *,
+        is_guests: bool = False,
     ) -> UserNid:
         """Make the account that a session of interactive authentication leads to.
 
-        Of requests at the same time one makes it, and the others get the same.
+        With `is_guests` the name is a guest's, whose account becomes an ordinary one. Of requests
+        at the same time one makes it, and the others get the same.
 
         Raises:
             InvalidUsername: it can be nobody's name.
@@ -97,7 +103,7 @@ class NewAccounts:
         new = NewAccount(user, self._process.today, password_hash)
         async with self._process.database.reader() as conn:
             now = self._process.now()
-            made = await accounts.add_for_session(conn, new, session_hash, now)
+            made = await accounts.add_for_session(conn, new, session_hash, now, is_guests=is_guests)
         if self._process.committed(made.pos):
             return user
         if made.before is None:

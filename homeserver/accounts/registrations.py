@@ -6,14 +6,15 @@ https://spec.matrix.org/v1.19/client-server-api/#legacy-account-registration
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from federation.identifiers import UserID
+from federation.identifiers import UserID, localpart_of
 from homeserver.accounts.credentials import Credentials
 from homeserver.accounts.device_names import device_id_of
 from homeserver.accounts.interactive import AuthData, Authenticated, InteractiveAuth, Operation
 from homeserver.accounts.logins import DeviceWish, LoggedIn, Logins
 from homeserver.accounts.new_accounts import NewAccounts
+from homeserver.accounts.sessions import Sessions
 from homeserver.accounts.stages import Challenge, Flow
-from homeserver.errors import Forbidden, MissingParam
+from homeserver.errors import Forbidden, InvalidParam, MissingParam
 from homeserver.storage import accounts
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
@@ -26,6 +27,8 @@ class Wish(NamedTuple):
     password: str | None
     device: DeviceWish = DeviceWish()
     inhibit_login: bool = False
+    guest_token: str | None = None
+    """Of the guest whose account is to become an ordinary one."""
 
 
 class Registered(NamedTuple):
@@ -45,6 +48,7 @@ class Registrations:
         credentials: takes passwords.
         new_accounts: makes the accounts.
         logins: logs them in.
+        sessions: whose access token a guest shows.
         auth: asks for stages.
         flows: ways to an account for anybody; none: registration is closed.
         guests: whether guests are let in (`registration.guests`).
@@ -57,6 +61,7 @@ class Registrations:
         credentials: Credentials,
         new_accounts: NewAccounts,
         logins: Logins,
+        sessions: Sessions,
         auth: InteractiveAuth,
         *,
         flows: Sequence[Flow],
@@ -66,6 +71,7 @@ class Registrations:
         self._credentials = credentials
         self._new_accounts = new_accounts
         self._logins = logins
+        self._sessions = sessions
         self._auth = auth
         self._flows = flows
         self._guests = guests
@@ -90,6 +96,7 @@ class Registrations:
             InvalidUsername, Exclusive, UserInUse: see `NewAccounts.check_username`.
             WeakPassword, InvalidParam: the password, or the device's id, cannot be one.
             MissingParam: all stages are completed, and there is no password.
+            UnknownToken, Forbidden: see `_check_guest`.
 
         """
         if not self._flows:
@@ -121,25 +128,6 @@ class Registrations:
         user = await self._new_accounts.add_guest()
         return await self.finish(user, Wish(None, None, DeviceWish(None, display_name)))
 
-    async def upgrade_guest(self, guest: UserNid, password: str) -> None:
-        """Make an ordinary account of a guest's.
-
-        https://spec.matrix.org/v1.19/client-server-api/#guest-access
-
-        Raises:
-            Forbidden: the account is not a guest's.
-            ResourceLimitExceeded: there is no place for one more.
-            WeakPassword, InvalidParam: the password cannot be one.
-
-        """
-        self._credentials.check_new(password)
-        await self.check_place()
-        password_hash = await self._credentials.hash(password)
-        async with self._process.database.reader() as conn:
-            pos = await accounts.upgrade_guest(conn, guest, password_hash)
-        if not self._process.committed(pos):
-            raise Forbidden("not a guest")
-
     async def finish(self, user: UserNid, wish: Wish) -> Registered:
         """Log in somebody whose account was just made, if that is wanted."""
         async with self._process.database.reader() as conn:
@@ -152,15 +140,38 @@ class Registrations:
     ) -> Authenticated | Challenge:
         # "Homeservers MUST perform the relevant checks and return these codes before performing
         # User-Interactive Authentication."
-        if wish.username is not None:
+        if wish.guest_token is not None:
+            await self._check_guest(wish.guest_token, wish.username)
+        elif wish.username is not None:
             await self._new_accounts.check_username(wish.username)
         if wish.password is not None:
             self._credentials.check_new(wish.password)
         return await self._auth.proceed(operation, self._flows, auth)
 
+    async def _check_guest(self, token: str, username: str | None) -> None:
+        """See that a guest asks for an account of the same name.
+
+        "They are also required to specify the `username` parameter to the value of the local part
+        of their username": https://spec.matrix.org/v1.19/client-server-api/#guest-access
+
+        Raises:
+            UnknownToken: nobody has this access token.
+            Forbidden: whoever has it is no guest, or may not use the server.
+            InvalidParam: the name is another one.
+
+        """
+        guest = await self._sessions.get(token)
+        if not guest.is_guest or guest.locked or guest.suspended:
+            raise Forbidden("this is not the access token of a guest")
+        if username != localpart_of(guest.user_id):
+            raise InvalidParam("username must be the local part of the guest's user ID")
+
     async def _make(self, wish: Wish, passed: Authenticated) -> UserNid:
         if wish.password is None:
             raise MissingParam("password is missing")
         return await self._new_accounts.add_for_session(
-            wish.username, wish.password, passed.session_hash
+            wish.username,
+            wish.password,
+            passed.session_hash,
+            is_guests=wish.guest_token is not None,
         )

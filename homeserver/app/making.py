@@ -180,18 +180,20 @@ def make_accounts(base: Base, bridging: Bridging, peers: Peers) -> Accounts:
     resource_limits = ResourceLimits(process, settings.resource_limits)
     logins = Logins(process, credentials, validity, resource_limits)
     devices, management = Devices(process), Management(process, credentials)
+    sessions = Sessions(process)
     registrations = Registrations(
         process,
         credentials,
         new_accounts,
         logins,
+        sessions,
         interactive,
         flows=registration_flows(settings),
         guests=settings.registration.guests,
     )
     masquerading = Masquerading(process, services, bridging.signs.heard_from)
     return Accounts(
-        sessions=Sessions(process),
+        sessions=sessions,
         masquerading=masquerading,
         service_logins=ServiceLogins(
             process, services, masquerading, new_accounts, registrations, logins

@@ -38,6 +38,8 @@ class RegisterBody(msgspec.Struct):
     initial_device_display_name: str | None = None
     inhibit_login: bool = False
     refresh_token: bool = False
+    guest_access_token: str | None = None
+    """Of a guest who wants to stay: https://spec.matrix.org/v1.19/client-server-api/#guest-access"""
 
 
 class NameQuery(msgspec.Struct):
@@ -60,7 +62,8 @@ async def register(
     asked = body or {}
     wanted = _read(asked)
     device = DeviceWish(wanted.device_id, wanted.initial_device_display_name, wanted.refresh_token)
-    wish = Wish(wanted.username, wanted.password, device, wanted.inhibit_login)
+    guest = wanted.guest_access_token
+    wish = Wish(wanted.username, wanted.password, device, wanted.inhibit_login, guest)
     if wanted.type == APPLICATION_SERVICE:
         service = house.service_logins.service(request.access_token)
         return _answer(house, await house.service_logins.register(service, wish))

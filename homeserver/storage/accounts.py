@@ -120,10 +120,13 @@ class Made(NamedTuple):
     """The account that the session had led to already."""
 
 
-async def add_for_session(conn: Connection, new: NewAccount, session_hash: bytes, now: int) -> Made:
+async def add_for_session(
+    conn: Connection, new: NewAccount, session_hash: bytes, now: int, *, is_guests: bool
+) -> Made:
     """Make the account that a session of user-interactive authentication leads to, once.
 
-    The e-mail address that a stage showed to be theirs becomes the account's.
+    With `is_guests` it is a guest's, which becomes an ordinary one. The e-mail address that a
+    stage showed to be theirs becomes the account's.
 
     Of requests at the same time one makes it; the others find it as `before`. If the name is taken
     nothing is written, and `before` is empty too.
@@ -139,7 +142,9 @@ async def add_for_session(conn: Connection, new: NewAccount, session_hash: bytes
             INSERT INTO accounts
                    (user_nid, created_day, password_hash, is_admin, is_guest, appservice)
             SELECT $1, $2, $3, $4, $5, $6 FROM session WHERE made_user_nid IS NULL
-            ON CONFLICT (user_nid) DO NOTHING
+            ON CONFLICT (user_nid) DO UPDATE
+               SET is_guest = false, password_hash = excluded.password_hash
+             WHERE $10 AND accounts.is_guest AND NOT accounts.deactivated
             RETURNING user_nid
         ), proven AS (
             DELETE FROM email_validations v
@@ -176,6 +181,7 @@ async def add_for_session(conn: Connection, new: NewAccount, session_hash: bytes
         Kind.ACCOUNT,
         session_hash,
         now,
+        is_guests,
     )
     return Made(*row)
 
@@ -221,27 +227,6 @@ async def replace_hash(conn: Connection, user: UserNid, old: str, new: str) -> b
         new,
     )
     return tag == "UPDATE 1"
-
-
-async def upgrade_guest(conn: Connection, user: UserNid, password_hash: str | None) -> int | None:
-    """Make an ordinary account of a guest's; answer the position, or `None` if it is none."""
-    pos: int | None = await conn.fetchval(
-        """
-        WITH changed AS (
-            UPDATE accounts
-               SET is_guest = false, password_hash = $3
-             WHERE user_nid = $1 AND is_guest AND NOT deactivated
-            RETURNING user_nid
-        )
-        SELECT append_log(array_agg($2::smallint), array_agg(NULL::bigint),
-                          array_agg(user_nid), array_agg(NULL::bigint))
-          FROM changed
-        """,
-        user,
-        Kind.ACCOUNT,
-        password_hash,
-    )
-    return pos
 
 
 async def set_password(

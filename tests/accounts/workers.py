@@ -143,6 +143,7 @@ class Worker:
             self.credentials,
             self.new_accounts,
             self.logins,
+            self.sessions,
             self.auth,
             flows=flows,
             guests=True,

@@ -110,6 +110,45 @@ async def test_guests_keep_their_account(hearth: Hearth) -> None:
     assert (await guest.get(f"{V3}/account/whoami")).ok()["is_guest"] is True
 
 
+async def test_a_guest_who_stays_becomes_a_user(hearth: Hearth) -> None:
+    """With all they have, and nobody else becomes it."""
+    guest, other, owner = await guest_of(hearth), await guest_of(hearth), await hearth.user("owner")
+    room, name = await room_of(owner), guest.user_id[1:].partition(":")[0]
+    (await guest.post(f"{V3}/rooms/{room}/join")).ok()
+    body = {"username": name, "password": "long enough it is", "guest_access_token": guest.token}
+
+    async def asks(**change: Any) -> tuple[int, str | None]:
+        answer = await hearth.anybody.post(f"{V3}/register", {**body, **change})
+        return answer.status, answer.errcode
+
+    assert await asks(guest_access_token="hth_none") == (401, "M_UNKNOWN_TOKEN")
+    assert await asks(guest_access_token=owner.token) == (403, "M_FORBIDDEN")
+    assert await asks(guest_access_token=other.token) == (400, "M_INVALID_PARAM")
+    assert await asks(guest_access_token=None) == (400, "M_USER_IN_USE")
+    for username in ("owner", None):
+        assert await asks(username=username) == (400, "M_INVALID_PARAM")
+    asked = await hearth.anybody.post(f"{V3}/register", body)
+    assert asked.status == 401
+    auth = {"type": "m.login.dummy", "session": asked.json["session"]}
+    made = (await hearth.anybody.post(f"{V3}/register", {**body, "auth": auth})).ok()
+    again = (await hearth.anybody.post(f"{V3}/register", {**body, "auth": auth})).ok()
+    assert made["user_id"] == again["user_id"] == guest.user_id
+    for token in (guest.token, again["access_token"]):
+        who = Client(hearth, token, guest.user_id)
+        assert (await who.get(f"{V3}/account/whoami")).ok()["is_guest"] is False
+        assert (await who.get(f"{V3}/joined_rooms")).ok() == {"joined_rooms": [room]}
+    login = {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": name},
+        "password": "long enough it is",
+    }
+    (await hearth.anybody.post(f"{V3}/login", login)).ok()
+    (await owner.put(f"{V3}/rooms/{room}/state/{GUESTS}", {"guest_access": "forbidden"})).ok()
+    (await other.get(f"{V3}/sync", timeout=0)).ok()
+    assert await membership(owner, room, guest) == "join"
+    assert await asks() == (403, "M_FORBIDDEN")
+
+
 @pytest.mark.parametrize("access", [None, "forbidden", "whatever"])
 async def test_guests_join_no_room_that_does_not_say_so(hearth: Hearth, access: str | None) -> None:
     guest, owner = await guest_of(hearth), await hearth.user("owner")
