@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#profiles
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -75,18 +75,6 @@ class Profiles:
         if found.deactivated:
             raise NotFound("no such user")
         return _read(found.fields)
-
-    async def get_field(self, user_id: UserID, name: str) -> Any:
-        """One field.
-
-        Raises:
-            NotFound: nobody here has this name, or they have no such field.
-
-        """
-        profile = await self.get(user_id)
-        if name not in profile:
-            raise NotFound("there is no such field in the profile")
-        return profile[name]
 
     async def set_field(
         self, user: UserNid, name: str, value: object, *, is_guest: bool = False

@@ -8,7 +8,6 @@ seen everything below it.
 from enum import IntEnum
 from typing import NamedTuple
 
-from homeserver.storage.clock import read_position
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.pool import Connection
 
@@ -67,11 +66,6 @@ class Entry(NamedTuple):
     room: RoomNid | None
     user: UserNid | None
     item: int | None
-
-
-async def current_position(conn: Connection) -> int:
-    """The highest position that is committed; 0 in an empty log."""
-    return await read_position(conn)
 
 
 async def read_log(conn: Connection, after: int, limit: int = MOST_AT_ONCE) -> list[Entry]:

@@ -291,14 +291,6 @@ async def rooms_inviting(
     return {RoomNid(row[0]) for row in rows}
 
 
-async def has_account(conn: Connection, user: UserNid) -> bool:
-    """Whether the user has an account here that was not deactivated."""
-    found: bool = await conn.fetchval(
-        "SELECT EXISTS (SELECT FROM accounts WHERE user_nid = $1 AND NOT deactivated)", user
-    )
-    return found
-
-
 async def of_server(conn: Connection, room: RoomNid, server: ServerName) -> list[UserID]:
     """Users of a server that have, or had, anything to do with a room."""
     rows = await conn.fetch(
