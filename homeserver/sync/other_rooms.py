@@ -159,8 +159,10 @@ class OtherRooms:
             entries = [e for e in states[room.room] if _is_wanted(e, timeline, wish)]
             departure = own.get(room.room)
             if departure and room.event not in {e.nid for e in (*timeline, *entries)}:
+                # Where forks met, an old event may say so again, which the client has.
+                is_news = departure.pos is None or departure.pos > wish.after
                 is_wanted = wish.limit and wish.timeline_matches(departure.event)
-                (timeline if is_wanted else entries).append(departure)
+                (timeline if is_news and is_wanted else entries).append(departure)
             found.append(_Departed(room, timeline, entries, news[room.room].has_more))
         return found
 

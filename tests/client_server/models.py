@@ -5,10 +5,11 @@ HEARTH_MODEL_STEPS says for how long, HEARTH_MODEL_SEED where to begin.
 
 import os
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tests.database import Server
 from tests.federation.net.loopback import Authority
@@ -21,7 +22,12 @@ FORGETS = 0.02
 """How often a client begins anew, as after its cache was cleared."""
 _CHECK = 20
 """Steps between two looks at the truth."""
-_KINDS = ("say",) * 8 + ("join",) * 4 + ("name", "topic", "leave", "kick", "invite", "redact")
+_KINDS = (
+    *("say",) * 8,
+    *("join",) * 4,
+    *("unban",) * 2,
+    *("name", "topic", "leave", "kick", "ban", "invite", "redact", "forget", "message"),
+)
 
 
 class Model(Protocol):
@@ -34,11 +40,67 @@ class Model(Protocol):
         """Ask for the rest, and compare it with what the rooms say."""
 
 
+Sent = dict[str, list[int]]
+"""Numbers of messages to somebody's devices, by who sent them."""
+
+
+@dataclass
+class Device:
+    """What somebody's device knows of messages to it, and of whose devices it has to know."""
+
+    client: Client
+    sent: Sent
+    """All that was sent to it."""
+    got: Sent = field(default_factory=dict)
+    """What came, and the server knows that it came."""
+    pending: list[tuple[str, int]] = field(default_factory=list)
+    """What the last answer brought."""
+    tracked: set[str] | None = None
+    """Whose devices it follows; `None`: it begins with all with whom a room is shared."""
+
+    def begin_anew(self) -> None:
+        """As after its cache was cleared."""
+        self.tracked, self.pending = None, []
+
+    def acknowledge(self) -> None:
+        """It asks on from the last answer."""
+        for sender, number in self.pending:
+            self.got.setdefault(sender, []).append(number)
+        self.pending = []
+
+    async def read(self, messages: Sequence[Any], lists: Mapping[str, list[str]]) -> None:
+        """Read an answer's part about it."""
+        self.pending = [(one["sender"], one["content"]["number"]) for one in messages]
+        if self.tracked is None:
+            self.tracked = await self._met()
+        assert not set(lists.get("changed", ())) & set(lists.get("left", ()))
+        self.tracked |= set(lists.get("changed", ())) - {self.client.user_id}
+        self.tracked -= set(lists.get("left", ()))
+
+    async def check(self) -> None:
+        """Compare what is known with what was sent and what the rooms say."""
+        assert self.tracked == await self._met()
+        told = {sender: list(numbers) for sender, numbers in self.got.items()}
+        for sender, number in self.pending:
+            told.setdefault(sender, []).append(number)
+        assert told == self.sent
+
+    async def _met(self) -> set[str]:
+        """Everybody with whom a room is shared."""
+        joined = (await self.client.get(f"{V3}/joined_rooms")).ok()["joined_rooms"]
+        found: set[str] = set()
+        for room_id in joined:
+            members = (await self.client.get(f"{V3}/rooms/{room_id}/joined_members")).ok()
+            found |= members["joined"].keys()
+        return found - {self.client.user_id}
+
+
 class Actions:
     """What people do, at random; what they may not do comes to nothing."""
 
-    def __init__(self, people: list[Client], rooms: list[str], chance: random.Random) -> None:
-        self.people, self.rooms, self.random = people, rooms, chance
+    def __init__(self, world: "World") -> None:
+        self.people, self.rooms, self.random = world.people, world.rooms, world.random
+        self.sent = world.sent
         self.number = 0
 
     async def act(self) -> None:
@@ -52,16 +114,24 @@ class Actions:
             await who.put(f"{path}/send/m.room.message/{text}", {"body": text, "msgtype": "m.text"})
         elif kind in {"name", "topic"}:
             await who.put(f"{path}/state/m.room.{kind}", {kind: text})
-        elif kind in {"join", "leave"}:
+        elif kind in {"join", "leave", "forget"}:
             await who.post(f"{path}/{kind}")
-        elif kind in {"kick", "invite"}:
+        elif kind in {"kick", "invite", "ban", "unban"}:
             await who.post(f"{path}/{kind}", {"user_id": whom.user_id})
+        elif kind == "message":
+            await self._send(who, whom)
         else:
             page = (await who.get(f"{path}/messages", dir="b", limit="3")).json
             if page.get("chunk"):
                 event = self.random.choice(page["chunk"])
                 if event["type"] == "m.room.message":
                     await who.put(f"{path}/redact/{event['event_id']}/{text}")
+
+    async def _send(self, who: Client, whom: Client) -> None:
+        """A message to all devices of somebody."""
+        messages = {"messages": {whom.user_id: {"*": {"number": self.number}}}}
+        (await who.put(f"{V3}/sendToDevice/m.test/{self.number}", messages)).ok()
+        self.sent[whom.user_id].setdefault(who.user_id, []).append(self.number)
 
 
 async def settle(rooms: list[str], people: list[Client], number: int) -> None:
@@ -104,6 +174,12 @@ class World:
     def __init__(self, people: list[Client], rooms: list[str]) -> None:
         self.people, self.rooms = people, rooms
         self.random = random.Random(SEED)
+        self.sent: dict[str, Sent] = {person.user_id: {} for person in people}
+        """Messages to each person's devices."""
+
+    def device(self, who: Client) -> Device:
+        """That of somebody."""
+        return Device(who, self.sent[who.user_id])
 
     @classmethod
     async def on(cls, one: Hearth, other: Hearth) -> "World":
@@ -122,7 +198,7 @@ class World:
 
     async def go_on(self, models: Sequence[Model]) -> None:
         """Let people act while clients ask; what is known is true all the time."""
-        actions = Actions(self.people, self.rooms, self.random)
+        actions = Actions(self)
         for step in range(STEPS):
             await actions.act()
             await self.random.choice(models).ask_something()

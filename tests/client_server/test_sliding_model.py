@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.client_server.models import FORGETS, V3, World, two_servers
+from tests.client_server.models import FORGETS, V3, Device, World, two_servers
 from tests.client_server.test_sliding_sync import sliding
 from tests.database import Server
 from tests.federation.net.loopback import Authority
@@ -60,21 +60,32 @@ class Model:
 
     client: Client
     random: random.Random
+    device: Device
     is_lazy: bool = False
     pos: str | None = None
+    since: str | None = None
+    """Of messages to the device."""
     rooms: dict[str, Room] = field(default_factory=dict)
 
     async def ask(self, lists: dict[str, Any], *, is_lost: bool = False) -> None:
-        found = await sliding(self.client, {"lists": lists}, self.pos)
+        to_device = {"enabled": True} | ({"since": self.since} if self.since else {})
+        extensions = {"e2ee": {"enabled": True}, "to_device": to_device}
+        if self.since:
+            self.device.acknowledge()
+        found = await sliding(self.client, {"lists": lists, "extensions": extensions}, self.pos)
         if is_lost:
             return
-        self.pos = found["pos"]
+        self.pos, told = found["pos"], found["extensions"]
+        self.since = told["to_device"]["next_batch"]
+        lists_of_devices = told["e2ee"].get("device_lists", {})
+        await self.device.read(told["to_device"]["events"], lists_of_devices)
         for room_id, section in found["rooms"].items():
             self.rooms.setdefault(room_id, Room()).apply(section, is_lazy=self.is_lazy)
 
     async def ask_something(self) -> None:
         if self.random.random() < FORGETS:
-            self.pos, self.rooms = None, {}
+            self.pos, self.since, self.rooms = None, None, {}
+            self.device.begin_anew()
         states: list[Any] = [LAZY] if self.is_lazy else [[], *[[["*", "*"]]] * 4]
         lists = {
             str(number): {
@@ -90,6 +101,7 @@ class Model:
         """Ask for everything, and compare it with what the rooms say."""
         wanted = EVERYTHING | ({"required_state": LAZY} if self.is_lazy else {})
         await self.ask({"all": wanted})
+        await self.device.check()
         joined = (await self.client.get(f"{V3}/joined_rooms")).ok()["joined_rooms"]
         assert {r for r, room in self.rooms.items() if room.membership == "join"} == set(joined)
         for room_id in joined:
@@ -120,4 +132,9 @@ async def test_what_is_told_is_true(
     async with two_servers(postgres, tmp_path, loopback_authority) as servers:
         world = await World.on(*servers)
         lazy = world.people[2]
-        await world.go_on([Model(who, world.random, is_lazy=who is lazy) for who in world.people])
+        await world.go_on(
+            [
+                Model(who, world.random, world.device(who), is_lazy=who is lazy)
+                for who in world.people
+            ]
+        )

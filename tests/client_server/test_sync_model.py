@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.client_server.models import FORGETS, V3, World, two_servers
+from tests.client_server.models import FORGETS, V3, Device, World, two_servers
 from tests.database import Server
 from tests.federation.net.loopback import Authority
 from tests.servers import Client
@@ -62,6 +62,7 @@ class Model:
 
     client: Client
     random: random.Random
+    device: Device
     is_lazy: bool = False
     after: bool = False
     """Whether it wants the state after the timeline."""
@@ -73,6 +74,7 @@ class Model:
         query = {"timeout": "0", "filter": json.dumps({"room": room})}
         if self.since:
             query["since"] = self.since
+            self.device.acknowledge()
         if self.after:
             query["use_state_after"] = "true"
         found = (await self.client.get(f"{V3}/sync", **query)).ok()
@@ -86,6 +88,8 @@ class Model:
             self._room(room_id).leave(section)
         for room_id in rooms.get("invite", {}):
             self._room(room_id).membership = "invite"
+        messages = found.get("to_device", {}).get("events", [])
+        await self.device.read(messages, found.get("device_lists", {}))
 
     def _room(self, room_id: str) -> Room:
         return self.rooms.setdefault(room_id, Room())
@@ -93,12 +97,14 @@ class Model:
     async def ask_something(self) -> None:
         if self.random.random() < FORGETS:
             self.since, self.rooms = None, {}
+            self.device.begin_anew()
         limit = self.random.choice([1, 1, 2, 3, 10])
         await self.ask(limit, is_lost=self.random.random() < 0.3)
 
     async def check(self) -> None:
         """Read on, and compare what is known with what the rooms say."""
         await self.ask(self.random.choice([1, 5, 50]))
+        await self.device.check()
         joined = (await self.client.get(f"{V3}/joined_rooms")).ok()["joined_rooms"]
         assert {r for r, room in self.rooms.items() if room.membership == "join"} == set(joined)
         for room_id in joined:
@@ -141,7 +147,13 @@ async def test_what_is_told_is_true(
         _, bob, cat, _ = world.people
         await world.go_on(
             [
-                Model(who, world.random, is_lazy=who is cat, after=who is not bob)
+                Model(
+                    who,
+                    world.random,
+                    world.device(who),
+                    is_lazy=who is cat,
+                    after=who is not bob,
+                )
                 for who in world.people
             ]
         )
