@@ -64,6 +64,9 @@ class RoomEventFilter(EventFilter, frozen=True, kw_only=True):
     rooms: tuple[str, ...] | None = None
     not_rooms: tuple[str, ...] | None = None
     contains_url: bool | None = None
+    related_by_rel_types: tuple[str, ...] | None = None
+    """MSC3440: what others have to be to events; with the next, one that is both."""
+    related_by_senders: tuple[str, ...] | None = None
     rel_types: tuple[str, ...] | None = None
     """MSC3874: what events have to be to others; with it, those that are nothing are left out."""
     not_rel_types: tuple[str, ...] | None = None
@@ -77,6 +80,11 @@ class RoomEventFilter(EventFilter, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_rooms(self.rooms, self.not_rooms)
+
+    @property
+    def asks_for_relations(self) -> bool:
+        """Whether it matters what is related to an event."""
+        return self.related_by_rel_types is not None or self.related_by_senders is not None
 
 
 class RoomFilter(msgspec.Struct, frozen=True, kw_only=True):

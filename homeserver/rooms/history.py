@@ -15,6 +15,7 @@ from homeserver.rooms.access import Access, Reach
 from homeserver.rooms.backfilling import Backfilling
 from homeserver.rooms.filtering import everything, matcher
 from homeserver.rooms.moments import Moments
+from homeserver.rooms.related import related
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.standings import Reader
 from homeserver.rooms.visibility import Visibility
@@ -93,7 +94,8 @@ class Pages:
         rows = await history.page(
             conn, reach.room, after, before, scanned + 1, backwards=wanted.backwards
         )
-        matching = [row for row in rows[:scanned] if test(row.event)]
+        fitting = [row for row in rows[:scanned] if test(row.event)]
+        matching = await related(conn, wanted.filter, fitting)
         standings = {reach.room: reach.standing}
         seen = await self._visibility.visible(conn, reader, matching, standings)
         has_gaps = may_have_gaps(rows, self._server)

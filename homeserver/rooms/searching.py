@@ -14,6 +14,7 @@ from homeserver.accounts.filters import RoomEventFilter
 from homeserver.rooms.current import CREATE
 from homeserver.rooms.filtering import matcher
 from homeserver.rooms.moments import Moments
+from homeserver.rooms.related import related
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.standings import Reader
 from homeserver.rooms.visibility import Visibility
@@ -137,7 +138,8 @@ class Searching:
             if (event := events.get(match.event)) and event.fate is Fate.ACCEPTED
             if test(event.event)
         ]
-        seen = await self._visibility.visible(conn, reader, fitting)
+        asked = await related(conn, wanted.filter, fitting)
+        seen = await self._visibility.visible(conn, reader, asked)
         return {match.event: match.rank for match in matches}, seen
 
     async def _rooms(

@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from homeserver.storage.numbers import RoomNid
@@ -233,3 +233,23 @@ async def is_annotated(
         key,
     )
     return found
+
+
+async def related_by(
+    conn: Connection,
+    parents: Collection[EventNid],
+    rel_types: Sequence[str] | None,
+    senders: Sequence[str] | None,
+) -> set[EventNid]:
+    """Those of the events to which one of such relations leads."""
+    rows = await conn.fetch(
+        """
+        SELECT DISTINCT parent_nid FROM relations
+         WHERE parent_nid = ANY ($1) AND ($2::text[] IS NULL OR rel_type = ANY ($2))
+           AND ($3::text[] IS NULL OR sender = ANY ($3))
+        """,
+        list(parents),
+        rel_types,
+        senders,
+    )
+    return {EventNid(row[0]) for row in rows}

@@ -11,6 +11,7 @@ from federation.canonical_json import JsonObject
 from federation.identifiers import UserID
 from homeserver.rooms.filtering import everything
 from homeserver.rooms.receipts import Receipts
+from homeserver.rooms.related import related
 from homeserver.rooms.showing import Showing
 from homeserver.rooms.standings import Reader, Standing, Standings
 from homeserver.rooms.typing import Typing
@@ -266,7 +267,8 @@ class JoinedRooms:
         self, conn: Connection, wish: Wish, reader: Reader, rooms: Sequence[Room]
     ) -> dict[RoomNid, Standing]:
         """Fill the timelines with what the reader may see and wants."""
-        events = [event for room in rooms for event in room.news.events]
+        news = [event for room in rooms for event in room.news.events]
+        events = await related(conn, wish.filter.room.timeline, news)
         visible, standings = await self._means.seeing.seen(
             conn, reader, [r.of for r in rooms], events
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from federation.canonical_json import JsonObject
+from homeserver.rooms.related import related
 from homeserver.rooms.standings import Reader
 from homeserver.storage import history, sync
 from homeserver.storage.account_data import Datum
@@ -148,7 +149,8 @@ class OtherRooms:
         after = wish.after if wish.since else None
         spans = {room.room: (after, min(room.pos, up_to)) for room in rooms}
         news = await last_events(conn, spans, max(1, wish.limit), self._means.process.server)
-        events = [event for room in rooms for event in news[room.room].events]
+        every = [event for room in rooms for event in news[room.room].events]
+        events = await related(conn, wish.filter.room.timeline, every)
         seen = {e.nid for e in await self._means.visibility.visible(conn, reader, events)}
         states = await self._states(conn, wish, rooms, news, up_to)
         own = await departures(conn, reader.user, reader.user_id, rooms)

@@ -115,6 +115,48 @@ async def test_filters_of_rooms_hold_for_data_and_for_typing(ann: Client, bob: C
         assert {r for r in rooms if "account_data" in rooms[r]} == expected
 
 
+RELATED: list[tuple[dict[str, Any], list[str]]] = [
+    ({"related_by_rel_types": ["m.thread"]}, ["root"]),
+    ({"related_by_rel_types": ["m.thread", "m.annotation"]}, ["root", "liked"]),
+    ({"related_by_senders": ["BOB"]}, ["liked"]),
+    ({"related_by_senders": ["BOB"], "related_by_rel_types": ["m.thread"]}, []),
+    ({"related_by_rel_types": []}, []),
+    ({"related_by_rel_types": ["m.thread"], "not_senders": ["ANN"]}, []),
+]
+
+
+async def test_events_by_what_is_related_to_them(ann: Client, bob: Client) -> None:
+    """MSC3440; in `/sync`, `/messages` and searches alike."""
+    room_id = await room_of(ann, bob)
+    since = (await sync(bob))["next_batch"]
+    root, liked = await say(ann, room_id, "root"), await say(ann, room_id, "liked")
+
+    async def relate(who: Client, kind: str, rel_type: str, to: str, **more: Any) -> None:
+        content = {"m.relates_to": {"rel_type": rel_type, "event_id": to, **more}}
+        path = f"{V3}/rooms/{room_id}/send/{kind}/{rel_type}"
+        (await who.put(path, {"body": "related", "msgtype": "m.text", **content})).ok()
+
+    await relate(ann, "m.room.message", "m.thread", root)
+    await relate(bob, "m.reaction", "m.annotation", liked, key="+")
+    wrong = {}
+    for wanted, expected in RELATED:
+        text = json.dumps(wanted).replace("BOB", bob.user_id).replace("ANN", ann.user_id)
+        timeline = f'{{"room": {{"timeline": {text}}}}}'
+        rooms = (await sync(bob, since, filter=timeline)).get("rooms", {}).get("join", {})
+        page = (await bob.get(f"{V3}/rooms/{room_id}/messages", dir="f", filter=text)).ok()
+        criteria = {"search_term": "root", "keys": ["content.body"], "filter": json.loads(text)}
+        body = {"search_categories": {"room_events": criteria}}
+        answer = (await bob.post(f"{V3}/search", body)).ok()["search_categories"]["room_events"]
+        found = [
+            bodies(rooms[room_id]) if room_id in rooms else [],
+            [e["content"]["body"] for e in page["chunk"]],
+            [one["result"]["content"]["body"] for one in answer["results"]],
+        ]
+        if found != [expected, expected, [text for text in expected if text == "root"]]:
+            wrong[str(wanted)] = found
+    assert wrong == {}
+
+
 async def test_people_just_met_are_told_as_what_they_are(hearth: Hearth) -> None:
     ann, bob, cat = [await hearth.user(name) for name in ("ann", "bob", "cat")]
     for who in (ann, bob, cat):
