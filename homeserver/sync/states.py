@@ -53,9 +53,11 @@ class SentMembers:
     They count as told once the device asks on from the answer in which they were.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _REMEMBERED) -> None:
+        self._most = most
         self._devices: OrderedDict[int, _Device] = OrderedDict()
-        self._used = 0
+        self.used = 0
+        """Members that are remembered now."""
 
     def ask(self, device: int, since: int) -> None:
         """A device asks from a position: it has the answer that ended there, if there was one."""
@@ -65,11 +67,12 @@ class SentMembers:
         self._devices.move_to_end(device)
         for room, members in asking.pending.pop(since, {}).items():
             told = asking.known.setdefault(room, {})
-            self._used += len(members.keys() - told.keys())
+            self.used += len(members.keys() - told.keys()) - len(members)
             told.update(members)
+        self.used -= _size(asking.pending.values())
         asking.pending.clear()
         asking.since = since
-        while self._used > _REMEMBERED and len(self._devices) > 1:
+        while self.used > self._most and len(self._devices) > 1:
             self.forget(next(iter(self._devices)))
 
     def unsent(
@@ -93,14 +96,20 @@ class SentMembers:
         """
         asking = self._devices.setdefault(device, _Device())
         if is_new:
-            self._used -= len(asking.known.pop(room, {}))
+            self.used -= len(asking.known.pop(room, {}))
         known = asking.known.get(room, {})
         new = {user: event for user, event in members.items() if known.get(user) != event}
         if new:
-            asking.pending.setdefault(up_to, {})[room] = new
+            pending = asking.pending.setdefault(up_to, {})
+            self.used += len(new) - len(pending.get(room, ()))
+            pending[room] = new
         return list(new.values())
 
     def forget(self, device: int) -> None:
         """Begin anew, for a device that begins anew."""
         if gone := self._devices.pop(device, None):
-            self._used -= sum(len(members) for members in gone.known.values())
+            self.used -= _size([gone.known, *gone.pending.values()])
+
+
+def _size(found: Iterable[_Members]) -> int:
+    return sum(len(members) for rooms in found for members in rooms.values())
