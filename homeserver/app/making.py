@@ -99,6 +99,7 @@ from homeserver.rooms.directory import Directory
 from homeserver.rooms.erased import Erased
 from homeserver.rooms.expiring import Expiring
 from homeserver.rooms.federated import FederatedRooms
+from homeserver.rooms.forgetting import Forgetting
 from homeserver.rooms.heads import Heads
 from homeserver.rooms.history import History, Pages
 from homeserver.rooms.ignoring import Ignoring
@@ -415,6 +416,7 @@ def make_writing(
         ),
         blocking=blocking,
         putting_out=PuttingOut(process, memberships),
+        forgetting=Forgetting(process),
         taking_charge=TakingCharge(process, rooms.intake, current, memberships),
         directory=Directory(process, federating.peers),
         spaces=spaces,

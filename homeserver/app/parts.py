@@ -71,6 +71,7 @@ from homeserver.rooms.directory import Directory
 from homeserver.rooms.erased import Erased
 from homeserver.rooms.expiring import Expiring
 from homeserver.rooms.federated import FederatedRooms
+from homeserver.rooms.forgetting import Forgetting
 from homeserver.rooms.heads import Heads
 from homeserver.rooms.history import History
 from homeserver.rooms.ignoring import Ignoring
@@ -200,6 +201,7 @@ class Writing:
     third_party_invites: ThirdPartyInvites
     blocking: Blocking
     putting_out: PuttingOut
+    forgetting: Forgetting
     taking_charge: TakingCharge
     sending: Sending
     delayed_sending: DelayedSending

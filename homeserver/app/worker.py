@@ -179,6 +179,8 @@ class Worker:
         self._background.keep("application services", parts.deliveries.run)
         if self._settings.rooms.expiry:
             self._background.keep("vanishing messages", parts.writing.vanishing.run)
+        if self._settings.rooms.forget_on_leave:
+            self._background.keep("forgetting", parts.writing.forgetting.run)
         if self._settings.privacy.client_addresses == "stored":
             self._background.keep("addresses", parts.accounts.client_addresses.run)
         if self._settings.server_notices is not None:

@@ -7,8 +7,6 @@ at a time has this duty; it follows the log, so that a restart forgets nobody.
 https://spec.matrix.org/v1.19/client-server-api/#guest-access
 """
 
-import asyncio
-
 import orjson
 
 from homeserver.errors import MatrixError
@@ -24,10 +22,6 @@ from homeserver.storage.process import Process
 log = get_logger(__name__)
 
 DUTY = "put out guests"
-_UNHURRIED = 0.25
-"""Seconds for which the log may move on before it is read."""
-_STRETCH = 10_000
-"""Positions of the log that are looked at together."""
 _AT_ONCE = 100
 
 
@@ -47,17 +41,7 @@ class PuttingOut:
 
     async def run(self) -> None:
         """Have the duty for as long as it is ours, again and again."""
-        await self._duty.run(self._work)
-
-    async def _work(self) -> None:
-        duty, clock = self._duty, self._process.clock
-        while True:
-            await clock.wait_beyond(duty.pos)
-            if clock.position < duty.pos + _STRETCH:
-                await asyncio.sleep(_UNHURRIED)
-            target = min(clock.position, duty.pos + _STRETCH)
-            await self._look(duty.pos, target)
-            duty.pos = target
+        await self._duty.follow(self._look)
 
     async def _look(self, after: int, upto: int) -> None:
         """Put out whom a stretch of the log leaves unwelcome."""

@@ -16,6 +16,10 @@ LEASE = 6_000
 """Milliseconds after which another process takes over from one that says nothing."""
 RENEW = 2.0
 """Seconds between two signs of life."""
+_UNHURRIED = 0.25
+"""Seconds for which the log may move on before it is read."""
+_STRETCH = 10_000
+"""Positions of the log that are looked at together."""
 
 
 class Lost(Exception):  # noqa: N818 - not an error: somebody else has the duty
@@ -57,6 +61,24 @@ class Duty:
             finally:
                 await end(working)
                 await self._let_go()
+
+    async def follow(self, look: Callable[[int, int], Coroutine[Any, Any, None]]) -> None:
+        """While the duty is ours, look at each stretch of the log, unhurried, as it is written.
+
+        `look` is given the position before the stretch, and its last.
+        """
+
+        async def follow() -> None:
+            clock = self._process.clock
+            while True:
+                await clock.wait_beyond(self.pos)
+                if clock.position < self.pos + _STRETCH:
+                    await asyncio.sleep(_UNHURRIED)
+                upto = min(clock.position, self.pos + _STRETCH)
+                await look(self.pos, upto)
+                self.pos = upto
+
+        await self.run(follow)
 
     async def _hold(self) -> bool:
         now = self._process.now()

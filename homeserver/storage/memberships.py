@@ -377,6 +377,43 @@ async def forget_all(conn: Connection, user: UserNid, now: int) -> int | None:
     return pos
 
 
+async def forget_left(conn: Connection, after: int, upto: int, now: int) -> int | None:
+    """Note that people of this server forget the rooms that a part of the log put them out of.
+
+    Answers the position, or `None` if nobody forgot anything.
+    """
+    pos: int | None = await conn.fetchval(
+        """
+        WITH left_behind AS MATERIALIZED (
+            SELECT DISTINCT m.user_nid, m.room_nid
+              FROM log l
+              JOIN accounts a ON a.user_nid = l.user_nid
+              JOIN memberships m ON m.user_nid = l.user_nid AND m.room_nid = l.room_nid
+              LEFT JOIN forgotten f ON f.user_nid = m.user_nid AND f.room_nid = m.room_nid
+             WHERE l.pos > $1 AND l.pos <= $2 AND l.kind = ANY ($3)
+               AND m.membership = ANY ($4) AND (f.pos IS NULL OR f.pos < m.pos)
+        ), logged AS MATERIALIZED (
+            SELECT append_log(array_agg($5::smallint), array_agg(room_nid), array_agg(user_nid),
+                              array_agg(NULL::bigint)) AS pos
+              FROM left_behind HAVING count(*) > 0
+        ), forgotten_ AS (
+            INSERT INTO forgotten (user_nid, room_nid, pos, forgotten_ts)
+            SELECT b.user_nid, b.room_nid, l.pos, $6 FROM left_behind b, logged l
+            ON CONFLICT (user_nid, room_nid) DO UPDATE
+               SET pos = excluded.pos, forgotten_ts = excluded.forgotten_ts
+        )
+        SELECT pos FROM logged
+        """,
+        after,
+        upto,
+        [Kind.EVENT, Kind.STATE],
+        [Membership.LEAVE, Membership.BAN],
+        Kind.FORGOTTEN,
+        now,
+    )
+    return pos
+
+
 async def local_people(conn: Connection, room: RoomNid) -> Sequence[UserID]:
     """The people with an account here who are invited, knock or are in the room, in that order.
 

@@ -68,7 +68,8 @@ class Rooms:
     """Whether one must be in a room to give it an alias."""
 
     forget_on_leave: bool = False
-    """Whether leaving a room forgets it: its history is then gone for the one who left."""
+    """Whether leaving a room, or being sent out of it, forgets it: its history is then gone for
+    whoever is out."""
 
     purge_forgotten_after: Duration = Duration.parse("28d")
     """How long after everybody here left and forgot a room it is deleted from this server, though
