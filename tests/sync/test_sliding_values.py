@@ -122,6 +122,16 @@ def test_only_what_the_client_got_counts_as_known() -> None:
     assert known.of(1, "", ROOM) == frozenset()
 
 
+def test_what_no_client_asked_on_from_is_forgotten() -> None:
+    known = KnownMembers(most=10)
+    for device in range(1, 50):
+        known.begin(device, "", None)
+        known.note(device, "", 5, {ROOM: Told(frozenset({ANN, BOB}), is_anew=True)})
+    for device, users in ((49, {ANN, BOB}), (1, set())):
+        known.begin(device, "", 5)
+        assert known.of(device, "", ROOM) == users
+
+
 def line(changes: list[Change], sent: Sent) -> Line:
     room = RoomOf(ROOM, RoomID("!a:one.test"), Membership.JOIN, EventNid(1), 5, 0)
     config = RoomConfig(10, frozenset({TOPICS}))

@@ -34,13 +34,14 @@ class _Connection:
 
     @property
     def size(self) -> int:
-        return 1 + sum(map(len, self.known.values()))
+        return 1 + sum(map(len, self.known.values())) + sum(map(_size, self.pending.values()))
 
 
 class KnownMembers:
     """Remembers them, of connections lately used."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _REMEMBERED) -> None:
+        self._most = most
         self._connections: OrderedDict[tuple[int, str], _Connection] = OrderedDict()
         self._used = 0
 
@@ -57,9 +58,7 @@ class KnownMembers:
         connection.pending.clear()
         self._connections[key] = connection
         self._used += connection.size
-        while self._used > _REMEMBERED and len(self._connections) > 1:
-            _, gone = self._connections.popitem(last=False)
-            self._used -= gone.size
+        self._forget()
 
     def of(self, device: int, conn_id: str, room: RoomNid) -> frozenset[UserID]:
         """The members of a room that the client knows."""
@@ -71,5 +70,17 @@ class KnownMembers:
         connection = self._connections.get((device, conn_id))
         if connection is not None and told:
             connection.pending[answer] = told
+            self._used += _size(told)
             while len(connection.pending) > _PENDING:
-                connection.pending.popitem(last=False)
+                self._used -= _size(connection.pending.popitem(last=False)[1])
+            self._forget()
+
+    def _forget(self) -> None:
+        """Those that were not used for longest, while too much is remembered."""
+        while self._used > self._most and len(self._connections) > 1:
+            _, gone = self._connections.popitem(last=False)
+            self._used -= gone.size
+
+
+def _size(told: Mapping[RoomNid, Told]) -> int:
+    return sum(len(one.users) for one in told.values())
