@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.client_server.stage import staged
-from tests.client_server.test_sync import room_of, say
+from tests.client_server.test_sync import room_of, say, sync
 from tests.servers import Answer, Client, Hearth
 
 V3 = "/_matrix/client/v3"
@@ -375,6 +375,39 @@ async def test_an_invitation_and_what_becomes_of_it(ann: Client, bob: Client) ->
     assert room_id not in (await sliding(bob, ALL))["rooms"]
 
 
+async def test_a_knock_and_what_becomes_of_it(ann: Client, bob: Client) -> None:
+    rules = {"type": "m.room.join_rules", "content": {"join_rule": "knock"}}
+    wanted = {"preset": "private_chat", "name": "a door", "initial_state": [rules]}
+    room_id = await room_of(ann, **wanted, room_version="11")
+    pos, v3 = (await sliding(bob, ALL))["pos"], (await sync(bob))["next_batch"]
+
+    async def news(section: str) -> tuple[Any, Any]:
+        nonlocal pos, v3
+        found, told = await sliding(bob, ALL, pos), await sync(bob, v3)
+        pos, v3 = found["pos"], told["next_batch"]
+        assert set(told["rooms"]) == {section}
+        return found["rooms"][room_id], told["rooms"][section][room_id]
+
+    (await bob.post(f"{V3}/knock/{room_id}", {"reason": "tap"})).ok()
+    room, told = await news("knock")
+    assert room["membership"] == "knock"
+    for state in (room["stripped_state"], told["knock_state"]["events"]):
+        assert {"name": "a door"} in [event["content"] for event in state]
+        own = [e for e in state if e.get("state_key") == bob.user_id]
+        assert own[0]["content"]["membership"] == "knock"
+    assert room.keys().isdisjoint({"timeline", "required_state", "name", "joined_count"})
+    (await ann.post(f"{V3}/rooms/{room_id}/kick", {"user_id": bob.user_id})).ok()
+    room, told = await news("leave")
+    assert room["membership"] == "leave"
+    (await bob.post(f"{V3}/knock/{room_id}")).ok()
+    assert (await news("knock"))[0]["membership"] == "knock"
+    (await ann.post(f"{V3}/rooms/{room_id}/invite", {"user_id": bob.user_id})).ok()
+    assert (await news("invite"))[0]["membership"] == "invite"
+    (await bob.post(f"{V3}/join/{room_id}")).ok()
+    room, _ = await news("join")
+    assert (room["membership"], room["initial"]) == ("join", True)
+
+
 async def test_a_rejected_invitation(ann: Client, bob: Client) -> None:
     room_id = await room_of(ann, invite=[bob.user_id], preset="private_chat", name="secret")
     first = await sliding(bob, ALL)
@@ -384,6 +417,9 @@ async def test_a_rejected_invitation(ann: Client, bob: Client) -> None:
         "leave",
         {("m.room.member", bob.user_id)},
     )
+    # Who never was in it is shown no more than this of the room.
+    assert [e["content"] for e in room["stripped_state"]] == [{"membership": "leave"}]
+    assert "secret" not in str(room)
 
 
 async def test_who_is_sent_away_is_told(ann: Client, bob: Client) -> None:

@@ -226,7 +226,7 @@ class Sections:
         if told or gone:
             written = self._means.showing.write_state(told.values())
             section["required_state"] = [*written, *map(stub, gone)]
-        if not line.is_joined and (departure is None or departure.order is None):
+        if not line.is_joined and not _knows(line, departure):
             section["stripped_state"] = [_departed(departure, wish.who.user_id)]
         section |= _names(line, material)
         if line.room in material.bumps:
@@ -268,8 +268,14 @@ def _common(due: Due) -> JsonObject:
     return section
 
 
+def _knows(line: Line, departure: Placed | None) -> bool:
+    """Whether a user who is out of a room was in it, as far as its events tell."""
+    how = line.due.match.departure
+    return departure is not None and departure.order is not None and bool(how and how.was_joined)
+
+
 def _departed(departure: Placed | None, user_id: UserID) -> JsonObject:
-    """How a user came to be out of a room that has no event of it."""
+    """How a user came to be out of a room that they were not in, or that has no event of it."""
     if departure is not None:
         return stripped([departure.event])[0]
     content = {"membership": "leave"}
