@@ -48,7 +48,8 @@ def make_syncing(
 ) -> Syncing:
     """What a client is shown."""
     process, epoch = base.process, base.installation.epoch
-    account = AccountSections(process, activity, reading.presence, rulesets)
+    user_rooms = UserRooms(process, activity)
+    account = AccountSections(process, activity, reading.presence, rulesets, user_rooms)
     keys = SyncKeys(process, encryption.uploads, encryption.lists)
     DeviceNews(process, activity)
     means = SyncMeans(
@@ -76,7 +77,7 @@ def make_syncing(
             process=process,
             epoch=epoch,
             activity=activity,
-            user_rooms=UserRooms(process, activity),
+            user_rooms=user_rooms,
             joined=JoinedRooms(means),
             others=OtherRooms(means),
             account=account,

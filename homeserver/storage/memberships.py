@@ -84,6 +84,24 @@ async def joined_rooms(conn: Connection, user: UserNid) -> list[RoomID]:
     return [RoomID(row[0]) for row in rows]
 
 
+async def joined_rooms_of(
+    conn: Connection, users: Iterable[UserNid]
+) -> dict[UserNid, frozenset[RoomNid]]:
+    """The rooms that each of some users is in: one query."""
+    wanted = list(users)
+    rows = await conn.fetch(
+        """
+        SELECT user_nid, array_agg(room_nid) FROM memberships
+         WHERE user_nid = ANY ($1) AND membership = $2
+         GROUP BY user_nid
+        """,
+        wanted,
+        Membership.JOIN,
+    )
+    found = {UserNid(user): frozenset(map(RoomNid, rooms)) for user, rooms in rows}
+    return {user: found.get(user, frozenset()) for user in wanted}
+
+
 async def events_of(
     conn: Connection, pairs: Collection[tuple[RoomNid, UserNid]]
 ) -> dict[tuple[RoomNid, UserNid], bytes]:

@@ -114,24 +114,6 @@ async def share_a_room(conn: Connection, one: UserNid, other: UserNid) -> bool:
     return shared
 
 
-async def who_share_a_room(
-    conn: Connection, one: UserNid, others: Iterable[UserNid]
-) -> set[UserNid]:
-    """Those of the others with whom the user is in some room now."""
-    rows = await conn.fetch(
-        """
-        SELECT DISTINCT b.user_nid
-          FROM memberships a
-          JOIN memberships b ON b.room_nid = a.room_nid
-         WHERE a.user_nid = $1 AND a.membership = 1
-           AND b.user_nid = ANY ($2) AND b.membership = 1
-        """,
-        one,
-        list(others),
-    )
-    return {UserNid(row[0]) for row in rows}
-
-
 async def servers_with(conn: Connection, user: UserNid, but: str) -> list[str]:
     """The servers that are in any of the rooms that a user is in, but for one."""
     rows = await conn.fetch(

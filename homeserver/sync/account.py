@@ -10,13 +10,15 @@ from federation.identifiers import UserID
 from homeserver.accounts.filters import EventFilter, RoomEventFilter
 from homeserver.push.rulesets import Rulesets
 from homeserver.rooms.presence import Presence
-from homeserver.storage import account_data, standings
+from homeserver.storage import account_data
 from homeserver.storage.account_data import WHOLE_ACCOUNT, Datum
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.process import Process
 from homeserver.storage.raw_json import RawJson
+from homeserver.sync.acquaintance import Acquaintance
 from homeserver.sync.activity import Activity
 from homeserver.sync.all_data import AllData
+from homeserver.sync.user_rooms import UserRooms
 from homeserver.sync.wishes import Wish
 
 PUSH_RULES = "m.push_rules"
@@ -26,13 +28,20 @@ class AccountSections:
     """Reads them."""
 
     def __init__(
-        self, process: Process, activity: Activity, presence: Presence, rulesets: Rulesets
+        self,
+        process: Process,
+        activity: Activity,
+        presence: Presence,
+        rulesets: Rulesets,
+        user_rooms: UserRooms,
     ) -> None:
+        self._user_rooms = user_rooms
         self._rulesets = rulesets
         self._process = process
         self._activity = activity
         self._presence = presence
         self._everything = AllData(process)
+        self._acquaintance = Acquaintance(process, activity)
 
     async def read(self, wish: Wish, data: Iterable[Datum], up_to: int) -> JsonObject:
         """`account_data`, if there is any; `data` is what changed."""
@@ -65,12 +74,10 @@ class AccountSections:
         events = self._presence.since(met, 0)
         users = self._presence.changed_after(stamp)
         if users:
-            async with self._process.database.reader() as conn:
-                nids = await self._process.numbers.users.find(conn, users)
-                known = await standings.who_share_a_room(conn, wish.who.user, nids.values())
-            shared = [UserID(user) for user, nid in nids.items() if nid in known]
+            rooms = await self._user_rooms.of(wish.who.user)
+            shared = await self._acquaintance.among(rooms, users)
             told = {event["sender"] for event in events}
-            others = [user for user in [*shared, wish.who.user_id] if user not in told]
+            others = dict.fromkeys(u for u in (*shared, wish.who.user_id) if u not in told)
             events += self._presence.since(others, stamp)
         wanted = [e for e in events if wants(wish.filter.presence, e["type"], e["sender"])]
         return {"presence": {"events": wanted}} if wanted else {}
