@@ -133,6 +133,10 @@ class Database:
         finally:
             await self._pool.release(connection)
 
+    def perhaps(self) -> "Perhaps":
+        """As `reader`, but lent when the first query is made: for who mostly knows already."""
+        return Perhaps(self._pool)
+
     async def connect(self, **settings: str) -> OwnConnection:
         """Open a connection for somebody's own use, with more settings for its session.
 
@@ -145,6 +149,43 @@ class Database:
     async def close(self) -> None:
         """Close the lent connections, once they are back."""
         await self._pool.close()
+
+
+class Perhaps:
+    """A connection that is lent once it is needed; see `Database.perhaps`."""
+
+    def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
+        self._pool = pool
+        self._lent: Any = None
+
+    async def __aenter__(self) -> Connection:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._lent is not None:
+            await self._pool.release(self._lent)
+
+    async def _connection(self) -> Connection:
+        if self._lent is None:
+            self._lent = await _patiently(self._pool.acquire, _OUTAGE_SECONDS)
+        lent: Connection = self._lent
+        return lent
+
+    async def fetch(self, query: str, /, *args: Any) -> list[Any]:
+        """All rows."""
+        return await (await self._connection()).fetch(query, *args)
+
+    async def fetchrow(self, query: str, /, *args: Any) -> Any:
+        """The first row, or `None`."""
+        return await (await self._connection()).fetchrow(query, *args)
+
+    async def fetchval(self, query: str, /, *args: Any) -> Any:
+        """The first column of the first row, or `None`."""
+        return await (await self._connection()).fetchval(query, *args)
+
+    async def execute(self, query: str, /, *args: Any) -> str:
+        """Run it; the answer is PostgreSQL's tag."""
+        return await (await self._connection()).execute(query, *args)
 
 
 async def open_database(

@@ -44,7 +44,7 @@ class Acquaintance:
         """
         if not users:
             return []
-        async with self._process.database.reader() as conn:
+        async with self._process.database.perhaps() as conn:
             nids = await self._process.numbers.users.find(conn, users)
         mine = {room.room for room in rooms if room.membership is Membership.JOIN}
         theirs = await self._rooms_of(nids.values())

@@ -142,7 +142,7 @@ class JoinedRooms:
         active = self._active(wish, mine)
         told = _Told()
         if active:
-            async with means.process.database.reader() as conn:
+            async with means.process.database.perhaps() as conn:
                 told = await self._sections(conn, wish, reader, active, up_to)
         found = {str(mine[room].room_id): section for room, section in told.sections.items()}
         sticky = await self._add_sticky(wish, reader, mine, told, found, up_to)

@@ -166,3 +166,26 @@ async def test_a_waiting_sync_hears_of_it(hearth: Hearth) -> None:
     async with asyncio.timeout(5):
         events = (await waiting).ok()["presence"]["events"]
     assert "awake" in {event["content"].get("status_msg") for event in events}
+
+
+async def test_who_is_told_follows_who_shares_a_room(hearth: Hearth) -> None:
+    """Whoever comes in is told of, whoever leaves no more, though rooms are remembered."""
+    ann, bob, cat = [await hearth.user(name) for name in ("ann", "bob", "cat")]
+    room = await staged(ann)
+    sync = "/_matrix/client/v3/sync"
+
+    async def told(status: str) -> set[str]:
+        """Of whose new status Ann is told."""
+        since = (await ann.get(sync)).ok()["next_batch"]
+        for who in (bob, cat):
+            (await who.put(path(who), {"presence": "online", "status_msg": status})).ok()
+        events = (await ann.get(sync, since=since)).ok().get("presence", {}).get("events", [])
+        return {e["sender"] for e in events if e["content"].get("status_msg") == status}
+
+    assert await told("1") == set()
+    await room.member(bob, "join")
+    assert await told("2") == {bob.user_id}
+    await room.member(cat, "join")
+    assert await told("3") == {bob.user_id, cat.user_id}
+    await room.member(bob, "leave")
+    assert await told("4") == {cat.user_id}

@@ -4,6 +4,7 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/4186
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -466,3 +467,64 @@ async def test_unknown_positions(hearth: Hearth, ann: Client, bob: Client) -> No
 async def test_versions_say_so(hearth: Hearth) -> None:
     found = (await hearth.anybody.get("/_matrix/client/versions")).ok()
     assert found["unstable_features"]["org.matrix.simplified_msc3575"] is True
+
+
+EVERYTHING = ALL | {
+    "extensions": {name: {"enabled": True} for name in ("account_data", "receipts", "e2ee")}
+}
+
+
+def _forget_all(hearth: Hearth) -> None:
+    """The process reads everything again."""
+    parts = hearth.parts.client_house.sliding_sync._parts
+    parts.sections._means.memory._rooms.clear()
+    parts.extensions._under._kept.clear()
+    parts.account._everything._kept.clear()
+
+
+def _without_ages(answer: Any) -> Any:
+    answer = answer | {"pos": None}
+    for room in answer["rooms"].values():
+        for event in room.get("timeline", ()):
+            assert event["unsigned"].pop("age") >= 0
+            event["unsigned"].get("redacted_because", {}).pop("unsigned", None)
+    return answer
+
+
+async def test_who_begins_anew_is_told_how_it_is_now(hearth: Hearth, ann: Client) -> None:
+    """What was told before is told from memory, but for what has changed since."""
+    bob, cat = await hearth.user("bob"), await hearth.user("cat")
+    room_id = await room_of(ann, bob, name="a room")
+    other = await room_of(ann, bob)
+    path, mine = f"{V3}/rooms/{room_id}", f"{V3}/user/{bob.user_id}"
+    said = await say(ann, room_id, "one")
+    named = (await ann.put(f"{path}/state/m.room.name", {"name": "new"})).ok()["event_id"]
+    changes: list[Callable[[], Awaitable[Any]]] = [
+        lambda: say(ann, room_id, "two"),
+        lambda: ann.put(f"{path}/state/m.room.avatar", {"url": "mxc://one.test/a"}),
+        lambda: ann.put(f"{path}/redact/{named}/1", {}),
+        lambda: cat.post(f"{path}/join"),
+        lambda: cat.post(f"{path}/receipt/m.read/{said}", {}),
+        lambda: bob.post(f"{path}/receipt/m.read.private/{said}", {}),
+        lambda: bob.put(f"{mine}/account_data/a.kind", {"a": 1}),
+        lambda: bob.put(f"{mine}/rooms/{room_id}/tags/u.tag", {}),
+        lambda: bob.delete(f"{mine}/rooms/{room_id}/tags/u.tag"),
+        lambda: cat.post(f"{path}/leave"),
+        lambda: say(ann, other, "elsewhere"),
+        lambda: bob.put(f"{V3}/profile/{bob.user_id}/displayname", {"displayname": "Bob"}),
+    ]
+    conn_ids = (f"{number}" for number in range(100))
+
+    async def begun() -> Any:
+        return _without_ages(await sliding(bob, EVERYTHING | {"conn_id": next(conn_ids)}))
+
+    before = await begun()
+    for change in changes:
+        await change()
+        first, second = await begun(), await begun()
+        _forget_all(hearth)
+        third = await begun()
+        assert first == second
+        assert second == third
+        assert third != before
+        before = first

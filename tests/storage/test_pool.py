@@ -1,7 +1,7 @@
 import asyncio
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -162,3 +162,18 @@ async def refusing(*refusals: tuple[str, str]) -> AsyncIterator[dict[str, Any]]:
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         yield {"host": "127.0.0.1", "port": port, "user": "x", "password": "x", "ssl": False}
+
+
+async def test_a_connection_that_is_not_needed_is_not_lent(database: Database) -> None:
+    """However many may need one, they wait only for those who do."""
+    async with AsyncExitStack() as stack:
+        lent = [await stack.enter_async_context(database.perhaps()) for _ in range(50)]
+        assert await lent[0].fetchval("SELECT 1") == 1
+        assert await lent[0].fetchval("SELECT 2") == 2
+        assert (await lent[1].fetchrow("SELECT 3"))[0] == 3
+        assert database._pool.get_size() - database._pool.get_idle_size() == 2
+    assert database._pool.get_size() == database._pool.get_idle_size()
+    async with database.perhaps() as conn:
+        with pytest.raises(asyncpg.SyntaxOrAccessError):
+            await conn.execute("SELEKT")
+    assert database._pool.get_size() == database._pool.get_idle_size()

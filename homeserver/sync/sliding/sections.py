@@ -87,7 +87,7 @@ class Sections:
             return said
         asked = [due for due in dues if due.match.room.membership in ASKED]
         others = [due for due in dues if due.match.room.membership not in ASKED]
-        async with self._means.process.database.reader() as conn:
+        async with self._means.process.database.perhaps() as conn:
             await self._add_asked(conn, wish, asked, said)
             if others:
                 lines = await self._lines.read(conn, others, wish.after, up_to)
