@@ -14,7 +14,7 @@ from homeserver.accounts.logins import DeviceWish, LoggedIn, Logins
 from homeserver.accounts.new_accounts import NewAccounts
 from homeserver.accounts.sessions import Sessions
 from homeserver.accounts.stages import Challenge, Flow
-from homeserver.errors import Forbidden, InvalidParam, MissingParam
+from homeserver.errors import Forbidden, InvalidParam, MissingParam, UnknownToken
 from homeserver.storage import accounts
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
@@ -96,7 +96,6 @@ class Registrations:
             InvalidUsername, Exclusive, UserInUse: see `NewAccounts.check_username`.
             WeakPassword, InvalidParam: the password, or the device's id, cannot be one.
             MissingParam: all stages are completed, and there is no password.
-            UnknownToken, Forbidden: see `_check_guest`.
 
         """
         if not self._flows:
@@ -155,12 +154,15 @@ class Registrations:
         of their username": https://spec.matrix.org/v1.19/client-server-api/#guest-access
 
         Raises:
-            UnknownToken: nobody has this access token.
-            Forbidden: whoever has it is no guest, or may not use the server.
+            Forbidden: whoever has it, if anybody does, is no guest, or may not use the server.
             InvalidParam: the name is another one.
 
         """
-        guest = await self._sessions.get(token)
+        try:
+            guest = await self._sessions.get(token)
+        except UnknownToken as error:
+            # To registering, a 401 is a question for stages.
+            raise Forbidden("nobody has this access token") from error
         if not guest.is_guest or guest.locked or guest.suspended:
             raise Forbidden("this is not the access token of a guest")
         if username != localpart_of(guest.user_id):

@@ -10,7 +10,7 @@ import msgspec
 
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
-from homeserver.errors import NotFound
+from homeserver.errors import InvalidParam, NotFound
 from homeserver.http import Json, Request, Routes
 from homeserver.storage.key_backup import SessionKey, Version
 from homeserver.storage.raw_json import RawJson
@@ -29,6 +29,12 @@ class VersionBody(msgspec.Struct):
 
     algorithm: str
     auth_data: dict[str, Any]
+
+
+class ChangedBody(VersionBody):
+    """The same of one that there is."""
+
+    version: str | None = None
 
 
 class VersionQuery(msgspec.Struct):
@@ -72,10 +78,12 @@ async def get_room_keys_version(request: Request, house: House, who: Session) ->
 
 @routes.put(_VERSION, auth=True, allows=["suspended"])
 async def put_room_keys_version(
-    request: Request, house: House, body: VersionBody, who: Session
+    request: Request, house: House, body: ChangedBody, who: Session
 ) -> Json:
     """https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3room_keysversionversion"""
     version = request.match_info["version"]
+    if body.version not in {None, version}:
+        raise InvalidParam("the version is another than that in the path")
     await house.backups.update(who.user, version, body.algorithm, body.auth_data)
     return {}
 

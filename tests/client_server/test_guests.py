@@ -121,7 +121,7 @@ async def test_a_guest_who_stays_becomes_a_user(hearth: Hearth) -> None:
         answer = await hearth.anybody.post(f"{V3}/register", {**body, **change})
         return answer.status, answer.errcode
 
-    assert await asks(guest_access_token="hth_none") == (401, "M_UNKNOWN_TOKEN")
+    assert await asks(guest_access_token="hth_none") == (403, "M_FORBIDDEN")
     assert await asks(guest_access_token=owner.token) == (403, "M_FORBIDDEN")
     assert await asks(guest_access_token=other.token) == (400, "M_INVALID_PARAM")
     assert await asks(guest_access_token=None) == (400, "M_USER_IN_USE")

@@ -45,6 +45,8 @@ async def test_versions(ann: Client) -> None:
     assert found["auth_data"] == {"public_key": "b"}
     other = {**ALGORITHM, "algorithm": "other"}
     assert (await ann.put(f"{ROOM_KEYS}/version/{first}", other)).errcode == "M_INVALID_PARAM"
+    another = {**ALGORITHM, "version": second}
+    assert (await ann.put(f"{ROOM_KEYS}/version/{first}", another)).errcode == "M_INVALID_PARAM"
     (await ann.delete(f"{ROOM_KEYS}/version/{second}")).ok()
     assert (await ann.get(f"{ROOM_KEYS}/version")).ok()["version"] == first
     assert (await ann.get(f"{ROOM_KEYS}/version/99999999999999")).errcode == "M_NOT_FOUND"
