@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.client_server.test_device_lists import SLIDING
 from tests.client_server.test_sync import V3, bodies, room_of, say, sync
 from tests.servers import Client, Hearth
 from tests.statements import Asked
@@ -155,6 +156,50 @@ async def test_events_by_what_is_related_to_them(ann: Client, bob: Client) -> No
         if found != [expected, expected, [text for text in expected if text == "root"]]:
             wrong[str(wanted)] = found
     assert wrong == {}
+
+
+VISIBLE = {
+    "world_readable": ["before", "invited", "joined"],
+    "shared": ["before", "invited", "joined"],
+    "invited": ["invited", "joined"],
+    "joined": ["joined"],
+}
+
+
+async def test_who_comes_in_is_shown_what_they_may_see(ann: Client, bob: Client) -> None:
+    """By the visibility of the history, in both kinds of sync, and once they have left."""
+    began = (await sync(bob))["next_batch"]
+    everything = {"lists": {"all": {"ranges": [[0, 9]], "timeline_limit": 20}}}
+    pos = (await bob.post(SLIDING, everything)).ok()["pos"]
+    rooms = {}
+    for visibility in VISIBLE:
+        content = {"history_visibility": visibility}
+        entry = {"type": "m.room.history_visibility", "content": content}
+        room_id = await room_of(ann, preset="private_chat", initial_state=[entry])
+        await say(ann, room_id, "before")
+        (await ann.post(f"{V3}/rooms/{room_id}/invite", {"user_id": bob.user_id})).ok()
+        await say(ann, room_id, "invited")
+        (await bob.post(f"{V3}/join/{room_id}")).ok()
+        await say(ann, room_id, "joined")
+        rooms[visibility] = room_id
+    joined = (await sync(bob, began, filter=LONG))["rooms"]["join"]
+    assert {name: bodies(joined[room]) for name, room in rooms.items()} == VISIBLE
+    slid = (await bob.post(SLIDING, everything, pos=pos)).ok()
+    told = {
+        name: bodies({"timeline": {"events": slid["rooms"][room]["timeline"]}})
+        for name, room in rooms.items()
+    }
+    assert told == VISIBLE
+    for room_id in rooms.values():
+        (await bob.post(f"{V3}/rooms/{room_id}/leave")).ok()
+        await say(ann, room_id, "after")
+    left = (await sync(bob, began, filter=LONG))["rooms"]["leave"]
+    assert {name: bodies(left[room]) for name, room in rooms.items()} == VISIBLE
+    slid = (await bob.post(SLIDING, everything, pos=slid["pos"])).ok()
+    assert "after" not in json.dumps(slid["rooms"])
+
+
+LONG = json.dumps({"room": {"timeline": {"limit": 50}}})
 
 
 async def test_people_just_met_are_told_as_what_they_are(hearth: Hearth) -> None:
