@@ -423,6 +423,29 @@ async def test_a_rejected_invitation(ann: Client, bob: Client) -> None:
     assert "secret" not in str(room)
 
 
+async def test_a_room_that_another_client_left_and_forgot(ann: Client, bob: Client) -> None:
+    """It is told once that they are out, by a list and by a subscription."""
+    rooms = [await room_of(ann, bob) for _ in range(3)]
+    wanted = listing(ranges=[[0, 1]]) | subscription(rooms[0])
+    first = await sliding(bob, wanted)
+    assert set(first["rooms"]) == set(rooms)
+    for room_id in rooms[:2]:
+        await say(ann, room_id, "not for bob")
+        (await bob.post(f"{V3}/rooms/{room_id}/leave")).ok()
+        (await bob.post(f"{V3}/rooms/{room_id}/forget")).ok()
+        await say(ann, room_id, "not for bob")
+    second = await sliding(bob, wanted, first["pos"])
+    assert {r: room["membership"] for r, room in second["rooms"].items()} == dict.fromkeys(
+        rooms[:2], "leave"
+    )
+    for room in second["rooms"].values():
+        own = state_of(room)["m.room.member", bob.user_id]
+        assert own["membership"] == "leave"
+    third = await sliding(bob, wanted, second["pos"])
+    assert (third["rooms"], third["lists"]["all"]["count"]) == ({}, 1)
+    assert set((await sliding(bob, wanted))["rooms"]) == {rooms[2]}
+
+
 async def test_who_is_sent_away_is_told(ann: Client, bob: Client) -> None:
     room_id = await room_of(ann, bob, topic="before")
     body = {"user_id": bob.user_id, "reason": "bye"}

@@ -15,6 +15,7 @@ from homeserver.storage.numbers import RoomNid
 from homeserver.sync.sliding.departures import Departure, Departures
 from homeserver.sync.sliding.facts import RoomFacts
 from homeserver.sync.sliding.personal import Personal
+from homeserver.sync.sliding.positions import Sent
 from homeserver.sync.sliding.recency import Recency
 from homeserver.sync.sliding.state_wishes import RoomConfig, combined
 from homeserver.sync.sliding.wishes import ListRule, RoomFilter, Rules
@@ -41,6 +42,8 @@ class Windows:
     counts: Mapping[str, int] = field(default_factory=dict)
     """How many rooms are in each list, in its ranges or not."""
     matches: Mapping[RoomNid, Match] = field(default_factory=dict)
+    is_passing: bool = False
+    """Whether the rules select something else once this was told."""
 
 
 _Passes = Callable[[RoomOf], bool]
@@ -60,7 +63,7 @@ class Lists:
         given: Sequence[RoomOf],
         rules: Rules,
         personal: Personal,
-        sent: Collection[RoomNid],
+        sent: Mapping[RoomNid, Sent],
         invitations: InviteRules,
     ) -> Windows:
         """The rooms that the rules select.
@@ -70,12 +73,12 @@ class Lists:
             given: all that they have something to do with.
             rules: of the client.
             personal: what they made of their rooms.
-            sent: rooms that the connection was sent before.
+            sent: what the connection was sent before of which rooms.
             invitations: whose invitations they want to see.
 
         """
         rooms = given if invitations.are_open else await self._welcome(who, given, invitations)
-        left = [room for room in rooms if room.membership in _GONE and not room.is_forgotten]
+        left = [room for room in rooms if room.membership in _GONE and _is_known(room, sent)]
         departures = await self._departures.of(who.user_id, left) if left else {}
         listed = [room for room in rooms if _is_listed(room, sent, departures)]
         ordered = await self._recency.sorted(listed) if rules.lists else []
@@ -89,10 +92,11 @@ class Lists:
         matches = {}
         for room in rooms:
             if room.room in named or room.room_id in rules.subscriptions:
-                match = _match(room, rules, named.get(room.room, ()), departures)
+                match = _match(room, rules, named.get(room.room, ()), departures, sent)
                 if match is not None:
                     matches[room.room] = match
-        return Windows(counts, matches)
+        is_passing = any(match.room.is_forgotten for match in matches.values())
+        return Windows(counts, matches, is_passing)
 
     async def _welcome(
         self, who: Session, rooms: Sequence[RoomOf], invitations: InviteRules
@@ -146,6 +150,16 @@ def _in_ranges(rooms: Sequence[RoomOf], rule: ListRule) -> list[RoomOf]:
     return [room for first, last in rule.ranges for room in rooms[first : last + 1]]
 
 
+def _is_known(room: RoomOf, sent: Mapping[RoomNid, Sent]) -> bool:
+    """Whether the client may know of the room: of a forgotten one until it is told that it is out.
+
+    Another client of the user may have left and forgotten it.
+    """
+    before = sent.get(room.room)
+    is_untold = before is not None and before.membership is not room.membership
+    return is_untold or not room.is_forgotten
+
+
 def _is_listed(
     room: RoomOf, sent: Collection[RoomNid], departures: Mapping[RoomNid, Departure]
 ) -> bool:
@@ -163,9 +177,10 @@ def _match(
     rules: Rules,
     named: Sequence[str],
     departures: Mapping[RoomNid, Departure],
+    sent: Mapping[RoomNid, Sent],
 ) -> Match | None:
     configs = [rules.lists[name].config for name in dict.fromkeys(named)]
-    subscribed = rules.subscriptions.get(room.room_id) if not room.is_forgotten else None
+    subscribed = rules.subscriptions.get(room.room_id) if _is_known(room, sent) else None
     if subscribed is not None:
         configs.append(subscribed)
     if not configs:

@@ -150,7 +150,8 @@ class SlidingSync:
         changes = {**fallen_behind(position, wish.after, missed), **said.sent}
         # Who wants an extension no more is told everything again when they do.
         after = advanced(position, changes, frozenset(wanted_names(wish)))
-        self._remember(wish, _Selected(wish.rules, after, up_to, windows))
+        if not windows.is_passing:
+            self._remember(wish, _Selected(wish.rules, after, up_to, windows))
         body: JsonObject = {
             "lists": {name: {"count": count} for name, count in windows.counts.items()},
             "rooms": said.rooms,
