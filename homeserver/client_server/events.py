@@ -47,7 +47,7 @@ async def get_one_room_event(
     room, event = room_id(request), request.param("eventId", parse_event_id)
     messages = await reader_of_messages(house, who)
     if query.as_it_was and house.settings.redaction.keep:
-        return await house.unredacting.event(messages, room, event)
+        return await house.unredacting.event(messages, room, event, is_admin=who.is_admin)
     try:
         return await house.history.event(messages, room, event)
     except Forbidden as error:

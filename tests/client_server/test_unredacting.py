@@ -48,6 +48,13 @@ async def test_as_long_as_it_is_kept(postgres: Server, tmp_path: Path) -> None:
         assert plain["content"] == {}
         assert (await as_it_was(bob, room_id, said)).errcode == "M_FORBIDDEN"
         assert (await as_it_was(eve, room_id, said)).errcode == "M_NOT_FOUND"
+        # Administrators need no power in the room, but have to be there.
+        root = await hearth.user("root", is_admin=True)
+        assert (await as_it_was(root, room_id, said)).errcode == "M_NOT_FOUND"
+        (await ann.post(f"{V3}/rooms/{room_id}/invite", {"user_id": root.user_id})).ok()
+        (await root.post(f"{V3}/rooms/{room_id}/join")).ok()
+        seen = (await as_it_was(root, room_id, said)).ok()
+        assert seen["content"]["body"] == "regrettable"
         assert (await as_it_was(ann, room_id, "$no")).errcode == "M_NOT_FOUND"
         assert await remains(database, "regrettable") == {"originals.json", "sent.txn_id"}
 
