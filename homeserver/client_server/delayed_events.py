@@ -1,4 +1,7 @@
-"""Events that are sent later: MSC4140, cancellable delayed events."""
+"""Events that are sent later: MSC4140, cancellable delayed events.
+
+"All delayed event related endpoints are available to guest accounts", who take part in calls.
+"""
 
 from typing import Annotated, Literal
 
@@ -69,6 +72,7 @@ async def delayed(house: House, who: Session, wish: Wish, txn_id: str | None) ->
 @routes.put(
     f"{_PREFIX}/rooms/{{roomId}}/delayed_event/{{eventType}}/{{txnId}}",
     auth=True,
+    allows=["guest"],
 )
 async def schedule_delayed_event(
     request: Request, house: House, body: Scheduling, who: Session
@@ -80,14 +84,14 @@ async def schedule_delayed_event(
     return await _schedule(house, who, wish, request.match_info["txnId"])
 
 
-@routes.get(f"{_PREFIX}/delayed_events", auth=True)
+@routes.get(f"{_PREFIX}/delayed_events", auth=True, allows=["guest"])
 async def get_delayed_events(request: Request, house: House, who: Session) -> Json:
     """All that one has scheduled."""
     found = await house.delayed_events.scheduled(who.user)
     return {"delayed_events": [_shown(one) for one in found]}
 
 
-@routes.get(_ONE, auth=True)
+@routes.get(_ONE, auth=True, allows=["guest"])
 async def get_delayed_event(request: Request, house: House, who: Session) -> Json:
     """What one scheduled, or what became of it."""
     return _shown(await house.delayed_events.get(request.match_info["delayId"], who.user))

@@ -47,8 +47,12 @@ OPERATIONS = {
     "upload_keys",
     "query_keys",
     "claim_keys",
+    # MSC4140, for calls; what is done to a delayed event needs no account at all.
+    "schedule_delayed_event",
+    "get_delayed_events",
+    "get_delayed_event",
 }
-"""What the specification lists."""
+"""What the specification lists, and a proposal."""
 
 
 async def guest_of(hearth: Hearth) -> Client:
@@ -176,6 +180,13 @@ async def test_guests_take_part_where_they_may(hearth: Hearth) -> None:
         )
     ).ok()
     (await guest.get(f"{V3}/rooms/{room}/messages", dir="b")).ok()
+    msc = "/_matrix/client/unstable/org.matrix.msc4140"
+    later = {"delay_ms": 600_000, "content": {"msgtype": "m.text", "body": "bye"}}
+    path = f"{msc}/rooms/{room}/delayed_event/m.room.message/2"
+    scheduled = (await guest.put(path, later)).ok()["delay_id"]
+    (await guest.post(f"{msc}/delayed_events/{scheduled}/send")).ok()
+    assert (await guest.get(f"{msc}/delayed_events/{scheduled}")).ok()["event_id"]
+    assert (await guest.get(f"{msc}/delayed_events")).ok() == {"delayed_events": []}
     (await guest.post(f"{V3}/rooms/{room}/leave")).ok()
     assert await membership(owner, room, guest) == "leave"
 
