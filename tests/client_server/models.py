@@ -16,6 +16,7 @@ from tests.federation.net.loopback import Authority
 from tests.servers import Client, Hearth, eventually, federating
 
 V3 = "/_matrix/client/v3"
+SLIDING = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
 STEPS = int(os.environ.get("HEARTH_MODEL_STEPS", "2000"))
 SEED = int(os.environ.get("HEARTH_MODEL_SEED", "1"))
 FORGETS = 0.02
@@ -93,6 +94,13 @@ class Device:
             members = (await self.client.get(f"{V3}/rooms/{room_id}/joined_members")).ok()
             found |= members["joined"].keys()
         return found - {self.client.user_id}
+
+
+async def asked_into(client: Client) -> set[str]:
+    """The rooms that somebody is invited to, as a client learns that knows nothing."""
+    rooms = {"ranges": [[0, 99]], "timeline_limit": 0, "filters": {"is_invite": True}}
+    body = {"conn_id": "invitations", "lists": {"all": rooms}}
+    return set((await client.post(SLIDING, body)).ok()["rooms"])
 
 
 class Actions:

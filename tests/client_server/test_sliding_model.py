@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.client_server.models import FORGETS, V3, Device, World, two_servers
+from tests.client_server.models import FORGETS, V3, Device, World, asked_into, two_servers
 from tests.client_server.test_sliding_sync import sliding
 from tests.database import Server
 from tests.federation.net.loopback import Authority
@@ -104,6 +104,8 @@ class Model:
         await self.device.check()
         joined = (await self.client.get(f"{V3}/joined_rooms")).ok()["joined_rooms"]
         assert {r for r, room in self.rooms.items() if room.membership == "join"} == set(joined)
+        invited = {r for r, room in self.rooms.items() if room.membership == "invite"}
+        assert invited == await asked_into(self.client)
         for room_id in joined:
             await self._check_room(room_id, self.rooms[room_id])
 

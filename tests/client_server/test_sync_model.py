@@ -5,11 +5,12 @@ See `models`: how long, and where it begins.
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.client_server.models import FORGETS, V3, Device, World, two_servers
+from tests.client_server.models import FORGETS, V3, Device, World, asked_into, two_servers
 from tests.database import Server
 from tests.federation.net.loopback import Authority
 from tests.servers import Client
@@ -66,6 +67,8 @@ class Model:
     is_lazy: bool = False
     after: bool = False
     """Whether it wants the state after the timeline."""
+    bores: Sequence[str] = ()
+    """Whom they ignore now and then."""
     since: str | None = None
     rooms: dict[str, Room] = field(default_factory=dict)
 
@@ -95,11 +98,23 @@ class Model:
         return self.rooms.setdefault(room_id, Room())
 
     async def ask_something(self) -> None:
+        if self.bores and self.random.random() < FORGETS:
+            await self._ignore()
         if self.random.random() < FORGETS:
-            self.since, self.rooms = None, {}
-            self.device.begin_anew()
+            self._begin_anew()
         limit = self.random.choice([1, 1, 2, 3, 10])
         await self.ask(limit, is_lost=self.random.random() < 0.3)
+
+    def _begin_anew(self) -> None:
+        self.since, self.rooms = None, {}
+        self.device.begin_anew()
+
+    async def _ignore(self) -> None:
+        """Some of the bores; "clients are responsible for [...] a new sync stream"."""
+        ignored: dict[str, Any] = {user: {} for user in self.bores if self.random.random() < 0.5}
+        path = f"{V3}/user/{self.client.user_id}/account_data/m.ignored_user_list"
+        (await self.client.put(path, {"ignored_users": ignored})).ok()
+        self._begin_anew()
 
     async def check(self) -> None:
         """Read on, and compare what is known with what the rooms say."""
@@ -107,6 +122,8 @@ class Model:
         await self.device.check()
         joined = (await self.client.get(f"{V3}/joined_rooms")).ok()["joined_rooms"]
         assert {r for r, room in self.rooms.items() if room.membership == "join"} == set(joined)
+        invited = {r for r, room in self.rooms.items() if room.membership == "invite"}
+        assert invited == await asked_into(self.client)
         for room_id in joined:
             await self._check_room(room_id, self.rooms[room_id])
 
@@ -144,7 +161,8 @@ async def test_what_is_told_is_true(
 ) -> None:
     async with two_servers(postgres, tmp_path, loopback_authority) as servers:
         world = await World.on(*servers)
-        _, bob, cat, _ = world.people
+        ann, bob, cat, _ = world.people
+        bores = [ann.user_id, cat.user_id]
         await world.go_on(
             [
                 Model(
@@ -153,6 +171,7 @@ async def test_what_is_told_is_true(
                     world.device(who),
                     is_lazy=who is cat,
                     after=who is not bob,
+                    bores=bores if who is bob else (),
                 )
                 for who in world.people
             ]
