@@ -128,17 +128,19 @@ class KeyRing:
         *,
         sources: Iterable[ServerName] = (),
         deadline: float = DEADLINE,
+        beside: int = 0,
     ) -> Keys:
         """Those of the wanted keys that can be had.
 
         Others are waited for `deadline` seconds in all: each source, while there is one left to
         ask, half of the time that remains. `sources` are servers that may have the keys, and that
-        are believed less than a notary.
+        are believed less than a notary. `beside` is how many more the asker wants by other calls:
+        of many, nobody waits for the last.
         """
         others = [name for name in sources if name not in {self._server, *self._notaries}]
         asked = [(name, Source.HEARSAY) for name in others]
         asked += [(name, Source.NOTARY) for name in self._notaries]
-        return await self._find(list(wanted), asked, deadline)
+        return await self._find(list(wanted), asked, deadline, beside)
 
     async def refresh(self, servers: Iterable[ServerName], *, deadline: float = DEADLINE) -> None:
         """Ask servers for their own keys, as a notary does for others; the store has them then.
@@ -166,11 +168,12 @@ class KeyRing:
         wanted: Collection[KeyRequest],
         notaries: Sequence[tuple[ServerName, Source]],
         deadline: float,
+        beside: int = 0,
     ) -> Keys:
         search = _Search(self._to_find(wanted), asyncio.get_running_loop().time() + deadline)
         self._recall(search)
         await self._load(search)
-        await self._ask_origins(search, is_last=not notaries)
+        await self._ask_origins(search, beside, is_last=not notaries)
         for position, (notary, source) in enumerate(notaries, start=1):
             is_last = position == len(notaries)
             await self._ask_notary(search, notary, source, is_last=is_last)
@@ -245,11 +248,11 @@ class KeyRing:
 
     # Asking others
 
-    async def _ask_origins(self, search: "_Search", *, is_last: bool) -> None:
+    async def _ask_origins(self, search: "_Search", beside: int, *, is_last: bool) -> None:
         servers = dict.fromkeys(server for server, _ in search.open_for_origin())
         flights = [flight for server in servers if (flight := self._to_origin(server))]
-        is_patient = len(flights) < MANY and bool(search.open_for_notary())
-        most = None if is_last or is_patient else HEAD_START
+        is_patient = len(flights) + beside < MANY and bool(search.open_for_notary())
+        most = None if is_last or is_patient else _head_start(flights)
         await _wait(flights, search, is_last=is_last, most=most)
 
     def _to_origin(self, server: ServerName) -> "_Flight | None":
@@ -360,6 +363,7 @@ class _Flight:
     task: asyncio.Task[list[KnownKey]] = field(init=False)
     askers: int = 0
     """A request that is still queued when nobody waits for it any more is not made."""
+    began: float = field(default_factory=lambda: asyncio.get_running_loop().time())
 
 
 _Journey = Callable[[_Flight], Coroutine[Any, Any, list[KnownKey]]]
@@ -451,6 +455,12 @@ class _Pauses:
 
     def forget(self, question: _Question) -> None:
         self._pauses.pop(question)
+
+
+def _head_start(flights: Iterable[_Flight]) -> float:
+    """How much longer requests are waited for that may have begun because of somebody else."""
+    began = max((flight.began for flight in flights), default=0.0)
+    return max(0.0, HEAD_START - (asyncio.get_running_loop().time() - began))
 
 
 async def _wait(

@@ -15,7 +15,7 @@ from federation.decision import Denied
 from federation.errors import CanonicalJSONError, EventFormatError
 from federation.events import Event, Pdu
 from federation.identifiers import EventID, KeyID, RoomID, ServerName
-from federation.net.key_ring import KeyRequest, KeyRing
+from federation.net.key_ring import NOTARY_BATCH, KeyRequest, KeyRing
 from federation.room_versions import RoomVersion
 from federation.server_keys import Keys, ServerKey
 from homeserver.ending import end
@@ -57,8 +57,7 @@ class Inspectors(NamedTuple):
 class Inspection:
     """Some events of one room. `close` it.
 
-    Its keys are asked for as the events come that need them, but always those together that
-    became needed while it was waited for others.
+    Keys are asked for as the events come that need them.
 
     Args:
         inspectors: who do it.
@@ -99,6 +98,7 @@ class Inspection:
         """Those of each list that are well formed and signed by whom they must be, each once."""
         for name, raw in self._waiting.items():
             await self._begin(name, raw)
+        self._keys.hurry()
         found: dict[str, list[Event | Denied]] = {name: [] for name in self._waiting}
         for name, task in self._tasks:
             found[name] += await task
@@ -108,6 +108,7 @@ class Inspection:
     async def close(self) -> None:
         """Give up what is not done yet."""
         await end(*(task for _, task in self._tasks))
+        await self._keys.close()
 
     async def _begin(self, name: str, raw: Sequence[object]) -> None:
         await self._turns.acquire()
@@ -125,36 +126,92 @@ class Inspection:
             return await run(pool, _believed, version, kept, room_id, keys, self._seen)
 
 
+_Name = tuple[ServerName, KeyID]
+
+
+class _Batch:
+    """Keys that are asked for together."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[_Name, int] = {}
+        """With the latest time for which each is."""
+        self.landed = asyncio.Event()
+
+
 class _Keys:
-    """The keys that are wanted for one inspection, asked for some at a time."""
+    """The keys that are wanted for one inspection, asked for some at a time. `close` it.
+
+    The first are asked for at once; others once they are many, or nothing else is under way, or
+    hardly anything comes any more.
+    """
 
     def __init__(self, ring: KeyRing, sources: Sequence[ServerName]) -> None:
         self._ring = ring
         self._sources = sources
-        self._wanted: dict[tuple[ServerName, KeyID], int] = {}
-        self._asked: dict[tuple[ServerName, KeyID], int] = {}
         self._found: dict[ServerName, dict[KeyID, ServerKey]] = {}
-        self._asking = asyncio.Lock()
+        self._asked: dict[_Name, int] = {}
+        self._under_way: dict[_Name, _Batch] = {}
+        """Including those that are gathered."""
+        self._gathered = _Batch()
+        self._flights: set[asyncio.Task[None]] = set()
+        self._is_late = False
 
     async def get(self, requests: Iterable[KeyRequest]) -> Keys:
         """All keys that are known by now; those asked for are, if they can be had."""
         missing = [request for request in requests if not self._is_settled(request)]
-        for server, key_id, ts in missing:
-            self._wanted[server, key_id] = max(ts, self._wanted.get((server, key_id), ts))
-        if missing:
-            async with self._asking:
-                await self._ask()
+        while missing:
+            batches = {self._batch_with(request) for request in missing}
+            self._ask_if_due()
+            for batch in batches:
+                await batch.landed.wait()
+            # One under way may have been for an earlier time.
+            missing = [request for request in missing if not self._is_settled(request)]
         return self._found
 
-    async def _ask(self) -> None:
-        """Ask for what is wanted, unless others did while it was waited for them."""
-        wanted, self._wanted = self._wanted, {}
-        if wanted:
-            requests = [KeyRequest(*name, ts) for name, ts in wanted.items()]
-            found = await self._ring.get(requests, sources=self._sources, deadline=KEYS_SECONDS)
+    def hurry(self) -> None:
+        """Nobody will want much more: what is wanted is asked for at once."""
+        self._is_late = True
+        self._ask_if_due()
+
+    async def close(self) -> None:
+        """Ask for nothing more."""
+        await end(*self._flights)
+
+    def _batch_with(self, request: KeyRequest) -> _Batch:
+        """The batch in which a key is asked for."""
+        server, key_id, ts = request
+        batch = self._under_way.setdefault((server, key_id), self._gathered)
+        if batch is self._gathered:
+            batch.wanted[server, key_id] = max(ts, batch.wanted.get((server, key_id), ts))
+        return batch
+
+    def _ask_if_due(self) -> None:
+        is_full = len(self._gathered.wanted) >= NOTARY_BATCH
+        if self._gathered.wanted and (is_full or self._is_late or not self._flights):
+            flight = asyncio.create_task(self._ask(self._gathered))
+            self._gathered = _Batch()
+            self._flights.add(flight)
+            flight.add_done_callback(self._land)
+
+    def _land(self, flight: asyncio.Task[None]) -> None:
+        self._flights.discard(flight)
+        if not flight.cancelled():
+            self._ask_if_due()
+
+    async def _ask(self, batch: _Batch) -> None:
+        requests = [KeyRequest(*name, ts) for name, ts in batch.wanted.items()]
+        beside = len(self._asked.keys() | self._under_way.keys()) - len(requests)
+        try:
+            found = await self._ring.get(
+                requests, sources=self._sources, deadline=KEYS_SECONDS, beside=beside
+            )
             for server, keys in found.items():
                 self._found.setdefault(server, {}).update(keys)
-            self._asked.update(wanted)
+        finally:
+            self._asked.update(batch.wanted)
+            for name in batch.wanted:
+                del self._under_way[name]
+            batch.landed.set()
 
     def _is_settled(self, request: KeyRequest) -> bool:
         """Whether the key is known, or was asked for to no avail."""

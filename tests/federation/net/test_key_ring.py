@@ -11,7 +11,9 @@ from federation.canonical_json import JsonObject
 from federation.errors import KeyStoreError, TransportError
 from federation.identifiers import KeyID, ServerName
 from federation.net.key_ring import (
+    DEADLINE,
     DOCUMENTS_PER_SERVER,
+    MANY,
     MAX_PAUSE,
     NOTARY_BATCH,
     PAUSE,
@@ -590,6 +592,37 @@ async def test_many_silent_servers_hold_up_nobody_for_long(
     wanted = [KeyRequest(server, ID) for server in servers]
     async with asyncio.timeout(5):
         assert len(await world.ring.get(wanted, sources=[RESIDENT])) == len(servers)
+
+
+async def test_a_few_of_many_are_not_waited_for_either(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for many keys bit by bit waits for the last no longer than for all at once."""
+    monkeypatch.setattr("federation.net.key_ring.HEAD_START", 0.05)
+    world.new_ring(fixed={RESIDENT: {ID: ServerKey(verify_key(RESIDENT), NOW)}})
+    world.network.notaries[RESIDENT] = [others_document(KIT)]
+    world.network.fetch_server_keys = _never  # type: ignore[method-assign]
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    assert await world.ring.get([KeyRequest(KIT, ID)], sources=[RESIDENT], beside=MANY)
+    assert loop.time() < began + DEADLINE / 4
+
+
+async def test_who_had_a_head_start_gets_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose key is hearsay, and whose server is still asked, is waited for once."""
+    monkeypatch.setattr("federation.net.key_ring.HEAD_START", 0.5)
+    world.new_ring(fixed={RESIDENT: {ID: ServerKey(verify_key(RESIDENT), NOW)}})
+    world.network.notaries[RESIDENT] = [others_document(KIT)]
+    world.network.fetch_server_keys = _never  # type: ignore[method-assign]
+    wanted = [KeyRequest(KIT, ID)]
+    assert await world.ring.get(wanted, sources=[RESIDENT], beside=MANY)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for _ in range(5):
+        assert await world.ring.get(wanted, sources=[RESIDENT])
+    assert loop.time() < began + 0.5
 
 
 async def test_whose_key_is_hearsay_is_not_waited_for_again(
