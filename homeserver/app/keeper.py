@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
-
 from homeserver.app.children import CANNOT_START, PARENT_GONE
 from homeserver.config.settings import Settings
 from homeserver.errors import HearthError
@@ -103,15 +101,11 @@ async def prepare(settings: Settings, where: dict[str, Any]) -> bool:
                 await settle(conn, settings.server_name)
                 return await has_accounts(conn)
         except Exception as error:
-            if not _was_lost(error) or time.monotonic() > deadline:
+            if not passes(error) or time.monotonic() > deadline:
                 raise
             log.warning("the database went away as it was made ready", reason=str(error))
         finally:
             await database.close()
-
-
-def _was_lost(error: Exception) -> bool:
-    return passes(error) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
 def end_told(lifeline: int) -> "asyncio.Future[int]":

@@ -136,7 +136,7 @@ class Model:
             assert _without_members(room.state) == _without_members(truth)
         else:
             assert room.state == truth
-        last = await self._messages(room_id)
+        last = await self._messages(room_id, 60)
         known = room.timeline[-50:]
         assert known == last[len(last) - len(known) :], (known, last)
         if room.before and len(known) < 50:
@@ -144,12 +144,18 @@ class Model:
             whole = last[: len(last) - len(known)]
             assert earlier == whole[len(whole) - len(earlier) :], "the gap does not close"
 
-    async def _messages(self, room_id: str, limit: int = 50, start: str = "") -> list[str]:
+    async def _messages(self, room_id: str, limit: int, start: str = "") -> list[str]:
         """The IDs of the last events before some place, in order."""
-        query = {"from": start} if start else {}
-        path = f"{V3}/rooms/{room_id}/messages"
-        page = (await self.client.get(path, dir="b", limit=str(limit), **query)).ok()
-        return [event["event_id"] for event in reversed(page["chunk"])]
+        path, found = f"{V3}/rooms/{room_id}/messages", list[str]()
+        while len(found) < limit:
+            query = {"from": start} if start else {}
+            page = (await self.client.get(path, dir="b", limit="50", **query)).ok()
+            found += [event["event_id"] for event in page["chunk"]]
+            # What ignored people say is missing in pages.
+            start = page.get("end", "")
+            if not start:
+                break
+        return found[:limit][::-1]
 
 
 def _without_members(state: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
