@@ -33,6 +33,8 @@ def capabilities(settings: Settings, *, is_admin: bool) -> dict[str, object]:
         "m.set_displayname": {"enabled": may.change_displayname},
         "m.set_avatar_url": {"enabled": may.change_avatar},
         "m.profile_fields": fields.capability(),
+        # COMPAT(clients from before it was in the specification) MSC4133
+        "uk.tcpip.msc4133.profile_fields": fields.capability(),
         "m.3pid_changes": {"enabled": may.change_3pid and settings.smtp is not None},
         "m.get_login_token": {"enabled": settings.auth.login_tokens},
         "m.account_moderation": {"lock": is_admin, "suspend": is_admin},

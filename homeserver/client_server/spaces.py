@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from federation.canonical_json import JsonObject
 from federation.identifiers import parse_room_alias, parse_room_id, parse_server_name
 from homeserver.accounts.sessions import Session
 from homeserver.client_server.house import House
@@ -75,4 +76,14 @@ async def get_room_summary(
     if who is not None:
         membership = await house.memberships.standing(who.user_id, room)
         summary = {**summary, "membership": membership or "leave"}
-    return summary
+    return summary if "/unstable/" not in request.target else _as_proposed(summary)
+
+
+def _as_proposed(summary: JsonObject) -> JsonObject:
+    """COMPAT(clients from before v1.15): with what two fields were called in the proposal."""
+    before = {
+        "im.nheko.summary.encryption": summary.get("encryption"),
+        "im.nheko.summary.room_version": summary.get("room_version"),
+        "im.nheko.summary.version": summary.get("room_version"),
+    }
+    return {**summary, **{name: value for name, value in before.items() if value is not None}}

@@ -15,6 +15,7 @@ FEATURES = (
     "org.matrix.msc1763",
     "org.matrix.msc3266",
     "org.matrix.msc3391",
+    "uk.tcpip.msc4133",
     "uk.tcpip.msc4133.stable",
     "org.matrix.msc3814",
     "org.matrix.msc3874",

@@ -269,7 +269,6 @@ async def test_every_answer_may_be_read_by_browsers(hearth: Hearth) -> None:
 
 FLAGS = {
     "im.nheko.summary": "org.matrix.msc3266",
-    "uk.tcpip.msc4133": "uk.tcpip.msc4133.stable",
     "org.matrix.msc3814.v1": "org.matrix.msc3814",
     "io.element.msc4306": "org.matrix.msc4306",
     "io.element.msc4308": "org.matrix.msc4306",

@@ -159,6 +159,9 @@ async def test_a_room_from_outside(hearth: Hearth) -> None:
         assert summary["room_id"] == hall
         assert summary["encryption"] == "m.megolm.v1.aes-sha2"
         assert (summary["room_version"], summary["membership"]) == ("12", "leave")
+        is_old = path.startswith(older)
+        assert ("im.nheko.summary.version" in summary) is is_old
+        assert ("im.nheko.summary.encryption" in summary) is is_old
     assert (await ann.get(f"{V1}/room_summary/{hall}")).ok()["membership"] == "join"
     assert "membership" not in (await hearth.anybody.get(f"{V1}/room_summary/{hall}")).ok()
     assert (await ben.get(f"{V1}/room_summary/!nothing:one.test")).status == 404
