@@ -814,11 +814,13 @@ BEGIN
         RETURN;
     END IF;
 
+    -- Sorted, as whoever interns them does: nobody waits for another in a circle.
     INSERT INTO event_ids (event_nid, event_id)
     OVERRIDING SYSTEM VALUE
     SELECT e.event_nid, e.event_id
       FROM unnest(e_room, e_event, e_id) AS e (room_nid, event_nid, event_id)
-     WHERE e.event_id IS NOT NULL AND e.room_nid = ANY (locked);
+     WHERE e.event_id IS NOT NULL AND e.room_nid = ANY (locked)
+     ORDER BY e.event_id;
 
     INSERT INTO state_groups (group_nid, room_nid, parent_nid, step, size, digest, records)
     OVERRIDING SYSTEM VALUE

@@ -47,6 +47,10 @@ class Answers:
             if self._added >= TRIMMED_AFTER:
                 self._added = 0
                 await answered.trim(conn, now)
+        self.remember(origin, txn_id, answer)
+
+    def remember(self, origin: ServerName, txn_id: str, answer: bytes) -> None:
+        """Remember what a transaction was answered, for when it comes again at once."""
         if len(answer) <= _MOST_RECALLED_BYTES:
             self._last[origin] = txn_id, answer
             self._last.move_to_end(origin)

@@ -23,7 +23,7 @@ class Queues:
         self._known.setdefault(server, [])
 
     def add(self, server: ServerNid, event: QueuedEvent) -> None:
-        """An event was put into a queue, behind all others."""
+        """An event is put into a queue, behind all others."""
         queue = self._known.get(server)
         if queue is not None:
             queue.append(event)

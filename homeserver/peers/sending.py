@@ -206,18 +206,27 @@ class Sending:
             rows = await self._addressed(conn, news.events)
             await self._bring(conn, news.events)
             queued = [(server, e.pos, e.room, e.event) for e, server in rows]
+            at_once = self._note_queued(rows, news.told)
+            # They are told while it is written down: should that fail, they are told again.
+            await self._wake(at_once)
             # Where nothing was found there is nothing to find again: that need not be noted.
             if queued and not await outgoing.queue_events(
                 conn, queued, DUTY, duty.holder, news.reached
             ):
                 raise Lost
-            for server in news.told:
-                self._queues.doubt(server)
-            for event, server in rows:
-                self._queues.add(server, QueuedEvent(event.pos, event.event, event.json))
             duty.pos = news.reached
             await self._shorten(conn, news.told)
-        await self._wake({server for _, server in rows} | set(news.told))
+        await self._wake(({server for _, server in rows} | set(news.told)) - at_once)
+
+    def _note_queued(
+        self, rows: Collection[tuple[LocalEvent, ServerNid]], told: Iterable[ServerNid]
+    ) -> set[ServerNid]:
+        """Events are put into queues; for which servers it is known what waits then."""
+        for server in told:
+            self._queues.doubt(server)
+        for event, server in rows:
+            self._queues.add(server, QueuedEvent(event.pos, event.event, event.json))
+        return {server for _, server in rows if self._queues.waiting(server) is not None}
 
     async def _shorten(self, conn: Any, told: Collection[ServerNid]) -> None:
         """Let no server's EDUs become too many, whether it is away or slow."""
@@ -358,7 +367,7 @@ class Sending:
         was_away = server in self._away
         if was_away:
             await self._catch_up(server)
-        async with self._process.database.reader() as conn:
+        async with self._process.database.perhaps() as conn:
             if standing.pause:
                 await outgoing.keep_newest(conn, server, _LONG_QUEUE, self._process.now())
             asks = was_away and await destinations.shares_room(conn, server)

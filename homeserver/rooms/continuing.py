@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from federation.events import Event
 from federation.graph import in_causal_order
+from federation.identifiers import EventID
 from homeserver.rooms.drafting import Submission, Written
 from homeserver.rooms.heads import Head
 from homeserver.rooms.intake import Intake
@@ -28,6 +29,16 @@ class Continuing:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
 
+    async def take_unseen(self, head: Head, events: Sequence[Event]) -> bool:
+        """As `take`, without a look at what there is here: what nobody heard of, nothing waits for.
+
+        As the events go on where the room ends, what they cite is here; and should their IDs be
+        known, or the head be another by now, that is noticed as they are written.
+        """
+        if head.partial is not None or any(e.type == "m.room.redaction" for e in events):
+            return False
+        return await self._submit(head, events, frozenset(e.event_id for e in events))
+
     async def take(self, head: Head, events: Sequence[Event], ground: Ground) -> bool:
         """Write the events of a room, or nothing at all; answers whether it did.
 
@@ -42,6 +53,11 @@ class Continuing:
         if any(event.type == "m.room.redaction" for event in events):
             return False
         unheard = frozenset(e.event_id for e in events if e.event_id not in ground.heard)
+        return await self._submit(head, events, unheard)
+
+    async def _submit(
+        self, head: Head, events: Sequence[Event], unheard: frozenset[EventID]
+    ) -> bool:
         received = tuple(in_causal_order(events))
         submission = Submission([], received=received, unheard=unheard)
         return isinstance(await self._intake.submit(head.room_id, submission), Written)

@@ -73,7 +73,7 @@ class _Waiting:
     failures: int = 0
     """How many times it was in a batch that could not be written."""
     is_suspect: bool = False
-    """Whether it may have been sent before, or its events may have been heard of."""
+    """Whether it may have been sent before."""
 
     def settle(self, answer: Answer | _Policed | Exception) -> None:
         if self.answer.done():
@@ -326,6 +326,16 @@ class Intake:
             again += unsure
         self._look_up(again)
 
+    def _doubt(self, waiting: Iterable[_Waiting]) -> None:
+        """Something of a batch is known already: of what came from elsewhere others see what."""
+        own = []
+        for one in waiting:
+            if one.submission.unheard:
+                one.settle(_KNOWN)
+            else:
+                own.append(one)
+        self._look_up(own)
+
     def _look_up(self, waiting: Sequence[_Waiting]) -> None:
         """Try again, and see first whether it was sent before."""
         for one in waiting:
@@ -362,7 +372,7 @@ class Intake:
         try:
             positions = await append(self._conn, batch)
         except AlreadyKnownError:
-            self._look_up([waiting for room in rooms for waiting, _ in room.written])
+            self._doubt([waiting for room in rooms for waiting, _ in room.written])
             return
         self._means.numbers.events.note({i: n for i, n in new.items() if n in positions})
         if positions:
@@ -418,10 +428,8 @@ class Intake:
         """The numbers of all that the events name; what is made here is new to everybody."""
         written = [waiting for room in rooms for waiting, _ in room.written]
         received = {e.event_id for one in written for e in one.submission.received}
-        unheard = {i for one in written if not one.is_suspect for i in one.submission.unheard}
-        if len(unheard) == 1:
-            # With more of them, two who write the same might wait for each other in a circle.
-            received -= unheard
+        for one in written:
+            received -= one.submission.unheard
         made = [e.event_id for e in events if e.event_id not in received]
         numbers = self._means.numbers
         return await intern(self._conn, numbers, events, made=made, are_new=True)
@@ -434,6 +442,7 @@ class Intake:
 
 
 _UNASKED = Denied("policy_server.missing", "nobody here can ask the policy server of the room")
+_KNOWN = Denied("received.known", "one of the events may be known already")
 _UNKNOWN_ROOM = Denied("room.unknown", "there is no such room here")
 
 

@@ -18,6 +18,7 @@ from federation.verdict import Outcome, Ruling
 from homeserver.logs import get_logger
 from homeserver.rooms import outliers
 from homeserver.rooms.absorbing import Absorbing
+from homeserver.rooms.being_here import BeingHere
 from homeserver.rooms.continuing import Continuing
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import POLICIES
@@ -77,6 +78,7 @@ class Receiving:
         self._current = current
         self._policing = policing
         self._process = process
+        self._being_here = BeingHere(process.server, process.tail.log)
         self._remote = remote
         self._absorbing = absorbing
 
@@ -87,10 +89,18 @@ class Receiving:
 
         Answers what became of all that are well formed; `None` if this server is not in the room.
         """
-        found = await self._stand(room_id, raw)
-        if found is None:
+        head, pdus = await self._read(room_id, raw)
+        if head is None:
             return None
-        head, pdus, ground = found
+        if await self._take_unseen(origin, head, pdus):
+            return {pdu.event.event_id: None for pdu in pdus}
+        found = await self._stand(head, pdus)
+        return None if found is None else await self._take(origin, pdus, *found)
+
+    async def _take(
+        self, origin: ServerName, pdus: Sequence[Pdu], head: Head, ground: Ground
+    ) -> Results:
+        """Take events that were looked up."""
         known = ground.places
         if not may_speak(head, origin):
             return {pdu.event.event_id: "your server may not speak here" for pdu in pdus}
@@ -109,22 +119,43 @@ class Receiving:
             results |= await self._lost({event.event_id for event in new} - rulings.keys())
         return results
 
-    async def _stand(
-        self, room_id: RoomID, raw: Iterable[object]
-    ) -> tuple[Head, list[Pdu], Ground] | None:
-        """The room, what came and is well formed, and what is here of that and of its cites."""
-        async with self._process.database.reader() as conn:
+    async def _read(self, room_id: RoomID, raw: Iterable[object]) -> tuple[Head | None, list[Pdu]]:
+        """The room, as it was a moment ago, and what came and is well formed."""
+        async with self._process.database.perhaps() as conn:
             head = await self._current.late_head(conn, room_id, [ACL, *POLICIES])
         if head is None:
-            return None
-        pdus = await self._remote.read(version_of(head), raw, room_id)
+            return None, []
+        return head, await self._remote.read(version_of(head), raw, room_id)
+
+    async def _take_unseen(self, origin: ServerName, head: Head, pdus: Sequence[Pdu]) -> bool:
+        """Write what goes on where the room ends without looking anything up; whether it did."""
+        named = {pdu.event.event_id for pdu in pdus}
+        tips = {tip.event.event_id for tip in head.tips}
+        if len(named) < len(pdus) or not any(set(p.event.prev_events) == tips for p in pdus):
+            return False
+        if any(map(self._process.numbers.events.knows, named)):
+            return False
+        if _is_policed(head) or not may_speak(head, origin):
+            return False
+        if not await self._being_here.is_sure(head.room):
+            return False
+        events = await self._remote.checked(pdus, [origin])
+        return len(events) == len(pdus) and await self._continuing.take_unseen(head, events)
+
+    async def _stand(self, head: Head, pdus: Sequence[Pdu]) -> tuple[Head, Ground] | None:
+        """The room as it is now, and what is here of what came and of its cites."""
         named = [(e.event_id, *e.prev_events, *e.auth_events) for e in (p.event for p in pdus)]
         ids = {event_id for names in named for event_id in names}
+        reached = self._being_here.reached
         async with self._process.database.reader() as conn:
             ground = await received.ground(conn, head.room, self._process.server, ids)
+            now: Head | None = head
             if ground.head != head.number:
-                head = await self._current.head(conn, room_id, [ACL, *POLICIES])
-        return (head, pdus, ground) if head and ground.has_server else None
+                now = await self._current.head(conn, head.room_id, [ACL, *POLICIES])
+        if now is None or not ground.has_server:
+            return None
+        self._being_here.learn(head.room, reached)
+        return now, ground
 
     async def _add(
         self, origin: ServerName, head: Head, new: Sequence[Event]

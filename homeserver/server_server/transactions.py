@@ -61,13 +61,18 @@ async def _answer(house: House, origin: ServerName, txn_id: str, body: bytes) ->
     found = _read(body)
     _count_sticky(house, origin, found.pdus)
 
+    if not found.edus:
+        # Events have IDs of their own: what comes again is known by them.
+        answer = orjson.dumps({"pdus": await _take_events(house, origin, found.pdus)})
+        house.answers.remember(origin, txn_id, answer)
+        return answer
+
     async def take_new() -> bytes | None:
         known = await house.answers.find(origin, txn_id)
         if known is None:
             await _take_edus(house, origin, found.edus)
         return known
 
-    # Events that come again are known by their IDs: they need not wait for the look.
     known: bytes | None
     known, results = await asyncio.gather(take_new(), _take_events(house, origin, found.pdus))
     if known is not None:

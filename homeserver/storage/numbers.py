@@ -130,6 +130,10 @@ class Names(Generic[_Name, _Nid]):
             found |= self._learn(await conn.fetch(self._kind.find, *self._kind.columns(missing)))
         return found
 
+    def knows(self, name: _Name) -> bool:
+        """Whether a name is in memory."""
+        return name in self._known
+
     async def intern(
         self, conn: Connection, names: Iterable[_Name], *, are_new: bool = False
     ) -> dict[_Name, _Nid]:

@@ -75,8 +75,11 @@ class RecentLog:
 
     def is_quiet(self, room: RoomNid, user: UserNid, after: int) -> bool:
         """Whether nothing has happened in a room, nor to what somebody is anywhere."""
-        last = max(self._rooms.get(room, 0), self._users.get(user, 0))
-        return self._floor <= after and last <= after
+        return self.is_still(room, after) and self._users.get(user, 0) <= after
+
+    def is_still(self, room: RoomNid, after: int) -> bool:
+        """Whether nothing has happened in a room."""
+        return self._floor <= after and self._rooms.get(room, 0) <= after
 
     def moved(self, user: UserNid, after: int) -> bool:
         """Whether somebody may have come or gone anywhere, or forgotten a room."""

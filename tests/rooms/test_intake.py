@@ -297,19 +297,25 @@ async def test_an_asker_that_goes_away(one: Worker, conn: Connection) -> None:
     await check_one_line(conn)
 
 
-async def test_an_event_that_somebody_named_meanwhile_is_written_all_the_same(
+async def test_of_an_event_that_is_known_nothing_is_written_as_new(
     one: Worker, conn: Connection
 ) -> None:
-    """Whoever looked had not heard of its ID; when it is written it has a number."""
-    room_id = await one.create()
-    room = await conn.fetchval("SELECT room_nid FROM rooms")
+    """Whoever looked had not heard of its ID; others of the batch come to no harm."""
+    room_id, other = await one.create(), await one.create()
+    room = await conn.fetchval("SELECT room_nid FROM rooms WHERE room_id = $1", room_id)
     draft = Draft("m.room.message", ANN, {"body": "received"}, None, room_id)
     needs = Submission([draft]).needs(V12)
     head = (await one.heads.get(conn, {room: needs}))[room]
     made = Work(head, V12, SIGNER, 1_800_000_000_000, iter(["e"])).make(draft)
     assert isinstance(made, Event)
     await conn.execute("INSERT INTO event_ids (event_id) VALUES ($1)", made.event_id)
+    before = await timeline(conn)
     received = Submission([], received=(made,), unheard=frozenset({made.event_id}))
-    assert event_id(await one.intake.submit(room_id, received)) == made.event_id
-    assert (await timeline(conn))[-1] == made.event_id
-    await check_one_line(conn)
+    denied, said = await asyncio.gather(
+        one.intake.submit(room_id, received), one.say(other, "meanwhile")
+    )
+    assert isinstance(denied, Denied)
+    assert await timeline(conn) == [*before, event_id(said)]
+    looked_up = Submission([], received=(made,))
+    assert event_id(await one.intake.submit(room_id, looked_up)) == made.event_id
+    assert await timeline(conn) == [*before, event_id(said), made.event_id]

@@ -117,7 +117,7 @@ async def test_both_sides_at_once(scene: Scene) -> None:
 
 
 async def test_whoever_waits_is_shown_it_without_a_query(scene: Scene, asked: Asked) -> None:
-    """What a process has just written it need not read."""
+    """What a process has just written it need not read; nor what is new to everybody."""
     peer, room, eve = scene.peer, scene.room, scene.peer.user("eve")
     sync = f"{V3}/sync"
 
@@ -138,6 +138,38 @@ async def test_whoever_waits_is_shown_it_without_a_query(scene: Scene, asked: As
 
     await hear("the first")  # who may see what is learnt
     await hear("the second")
-    taking = ("append_batch", "incoming_transactions", "SELECT i.event_id, e.event_nid")
-    reads = [one for one in asked.statements if not any(word in one for word in taking)]
-    assert not reads
+    assert [one for one in asked.statements if "append_batch" not in one] == []
+
+
+async def test_what_is_known_is_not_taken_for_new(scene: Scene) -> None:
+    """Sent once more when nobody remembers its ID, on top of the end of the room: what was refused
+    stays out, and what is good is written once.
+    """
+    peer, room, eve = scene.peer, scene.room, scene.peer.user("eve")
+    names = scene.hearth.parts.base.process.numbers.events
+    for number in range(2):
+        good = peer.say(room, f"{number}", eve)
+        room.add(good)
+        await peer.send([good])
+    bad = peer.make(room, "m.room.topic", {"topic": "no power"}, eve, "")
+    assert "error" in (await peer.send([bad]))[bad.event_id]
+    names._known.clear()
+    await peer.send([bad])
+    assert (await scene.ann.get(f"{scene.path}/state/m.room.topic")).status == 404
+    last = peer.say(room, "last", eve)
+    for _ in range(2):
+        names._known.clear()
+        assert await peer.send([last]) == {last.event_id: {}}
+    assert await scene.texts() == ["last", "1", "0"]
+
+
+async def test_whoever_left_is_sent_nothing_more(scene: Scene) -> None:
+    """That this server is in a room is remembered only while nobody of it leaves."""
+    peer, room, eve = scene.peer, scene.room, scene.peer.user("eve")
+    for number in range(3):
+        event = peer.say(room, f"{number}", eve)
+        room.add(event)
+        await peer.send([event])
+    (await scene.ann.post(f"{scene.path}/leave")).ok()
+    late = peer.say(room, "late", eve)
+    assert "not in the room" in (await peer.send([late]))[late.event_id]["error"]

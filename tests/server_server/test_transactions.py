@@ -41,7 +41,8 @@ async def test_a_transaction_again_is_known_to_every_process(scene: Scene) -> No
     """One that did not answer it itself looks; messages to devices are not taken again."""
     peer, eve = scene.peer, scene.peer.user("eve")
     event = peer.say(scene.room, "hello", eve)
-    first = await peer.send([event], txn="same")
+    typing = {"room_id": scene.room.room_id, "user_id": eve, "typing": True}
+    first = await peer.send([event], [{"edu_type": "m.typing", "content": typing}], txn="same")
     scene.hearth.parts.server_house.answers._last.clear()
     message = {"sender": eve, "type": "t", "message_id": "m", "messages": {
         scene.ann.user_id: {scene.ann.device_id: {"body": "psst"}}}}  # fmt: skip
