@@ -20,7 +20,7 @@ from federation.identifiers import ServerName, domain_of, is_user_id
 from federation.net.target import encode_target
 from federation.net.transport import Limits
 from homeserver.config.settings import Federation
-from homeserver.ending import end
+from homeserver.ending import Errands, end
 from homeserver.logs import get_logger
 from homeserver.peers.company import Company
 from homeserver.peers.pauses import Pace, Pauses
@@ -33,6 +33,7 @@ from homeserver.storage.holding import Duty, Lost
 from homeserver.storage.log import MOST_AT_ONCE, Entry, Kind
 from homeserver.storage.numbers import RoomNid, ServerNid
 from homeserver.storage.outgoing import QueuedEvent, Waiting
+from homeserver.storage.pool import DatabaseError
 from homeserver.storage.process import Process
 from homeserver.storage.state_groups import EventNid
 
@@ -117,6 +118,7 @@ class Sending:
         self._told: Counter[ServerNid] = Counter()
         """How often EDUs were queued since it was seen whether they are too many."""
         self._later_tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands(DatabaseError)
         self._is_mine = False
         self._bus = bus
         bus.hear("edu", self._hear)
@@ -135,7 +137,7 @@ class Sending:
         if len(self._heard) > _MOST_HEARD:
             self._heard.clear()
         self._heard[server] = now
-        asyncio.get_running_loop().create_task(self._welcome(server))
+        self._errands.run(self._welcome(server))
 
     async def _work(self) -> None:
         self._is_mine = True
@@ -525,7 +527,7 @@ class Sending:
         for name in message["servers"]:
             newest = self._passing.setdefault(ServerName(name), deque(maxlen=MOST_EDUS // 2))
             newest.append(edu)
-        asyncio.get_running_loop().create_task(self._wake_named(message["servers"]))
+        self._errands.run(self._wake_named(message["servers"]))
 
     def _hear_back(self, message: Message) -> None:
         self._pauses.note_life(message["server"])

@@ -20,12 +20,14 @@ from federation.identifiers import (
     parse_room_id,
     parse_user_id,
 )
+from homeserver.ending import Errands
 from homeserver.rooms.access import Access
 from homeserver.rooms.standings import Reader
 from homeserver.storage import receipts
 from homeserver.storage.bus import Bus, Message
 from homeserver.storage.log import Entry
 from homeserver.storage.numbers import RoomNid
+from homeserver.storage.pool import DatabaseError
 from homeserver.storage.process import Process
 
 KIND = "typing"
@@ -75,7 +77,7 @@ class Typing:
         self._changed: dict[RoomNid, int] = {}
         self._listeners: list[Changed] = []
         self._alarm: _Alarm | None = None
-        self._ending: set[asyncio.Task[None]] = set()
+        self._errands = Errands(DatabaseError)
         self.latest = process.now()
         """The stamp of the last change: goes into tokens."""
         bus.hear(KIND, self._hear)
@@ -126,9 +128,7 @@ class Typing:
         """Rows of the log: who leaves a room types there no more."""
         moved = {entry.room for entry in entries if entry.user is not None and entry.room}
         for room in moved & self._typing.keys():
-            task = asyncio.get_running_loop().create_task(self._end_absent(room))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            self._errands.run(self._end_absent(room))
 
     async def _end_absent(self, room: RoomNid) -> None:
         async with self._process.database.reader() as conn:
