@@ -11,7 +11,6 @@ from collections.abc import (
     Callable,
     Collection,
     Iterable,
-    Mapping,
     Sequence,
 )
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +72,11 @@ class _Joined(msgspec.Struct):
 class _State(msgspec.Struct):
     pdus: list[Any]
     auth_chain: list[Any]
+
+
+class _StateIds(msgspec.Struct):
+    pdu_ids: list[Any]
+    auth_chain_ids: list[Any]
 
 
 class _Chain(msgspec.Struct):
@@ -232,9 +236,8 @@ class RemoteEvents:
     ) -> tuple[list[EventID], list[EventID]]:
         """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1state_idsroomid"""
         target = encode_target(*_V1, "state_ids", room_id, query=[("event_id", event_id)])
-        response = await self._get_large(server, target)
-        answer = response.json()
-        return _ids(answer, "pdu_ids"), _ids(answer, "auth_chain_ids")
+        answer = decoded((await self._get_large(server, target)).body, _StateIds)
+        return _ids(answer.pdu_ids), _ids(answer.auth_chain_ids)
 
     async def send_join(
         self, server: ServerName, room_id: RoomID, event: Event, *, is_state_wanted: bool
@@ -416,9 +419,6 @@ def _list(answer: JsonObject, name: str) -> list[Any]:
     return found
 
 
-def _ids(answer: Mapping[str, Any], name: str) -> list[EventID]:
-    return [
-        EventID(one)
-        for one in _list(dict(answer), name)
-        if isinstance(one, str) and "\0" not in one
-    ]
+def _ids(listed: Iterable[object]) -> list[EventID]:
+    """Those that may be the IDs of events."""
+    return [EventID(one) for one in listed if isinstance(one, str) and "\0" not in one]

@@ -151,6 +151,34 @@ async def test_files_that_are_elsewhere(files: Files) -> None:
     assert files.kept() == 0
 
 
+@pytest.mark.parametrize(
+    ("status", "errcode", "falls_back"),
+    [(404, "M_UNRECOGNIZED", True), (404, "M_NOT_FOUND", False), (400, "M_UNRECOGNIZED", False)],
+)
+async def test_a_server_that_knows_the_old_endpoint(
+    files: Files, status: int, errcode: str, falls_back: bool
+) -> None:
+    """It is asked for its own files only; and nobody is whom it does not concern.
+
+    https://spec.matrix.org/v1.19/server-server-api/#content-repository
+    """
+    queries: list[Any] = []
+
+    def old(query: Any) -> web.Response:
+        queries.append(query)
+        return web.Response(body=b"old", content_type="text/plain")
+
+    files.peer.lies["download"] = old
+    files.have(lambda: web.json_response({"errcode": errcode, "error": "no"}, status=status))
+    answer = await files.ann.get(f"{DOWNLOAD}/{files.peer.name}/abc")
+    if falls_back:
+        assert (answer.status, answer.body) == (200, b"old")
+        assert [query["allow_remote"] for query in queries] == ["false"]
+    else:
+        assert (answer.status, answer.errcode) == (404, "M_NOT_FOUND")
+        assert queries == []
+
+
 async def test_pictures_that_unfold(files: Files) -> None:
     """A file of some bytes that would fill the memory is given out, but never unfolded."""
     data = picture(9_000, 9_000)

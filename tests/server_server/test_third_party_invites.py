@@ -23,6 +23,7 @@ from tests.servers import Answer, Client, Hearth, eventually, federating
 V1 = "/_matrix/federation/v1"
 V3 = "/_matrix/client/v3"
 BOB = "bob@example.org"
+VALIDITY = "/pubkey/isvalid"
 
 
 class World(NamedTuple):
@@ -164,6 +165,11 @@ async def test_what_was_taken_back_or_is_not_signed(world: World) -> None:
     world.identity.is_key_valid = False
     assert await redeemed(bob, good) == forbidden
     world.identity.is_key_valid = True
+    # Whoever does not say that the key is good says nothing.
+    for silence in (web.Response(status=500), web.Response(text="valid"), web.json_response([])):
+        world.identity.fails[VALIDITY] = silence
+        assert await redeemed(bob, good) == forbidden
+    del world.identity.fails[VALIDITY]
     path = f"{V3}/rooms/{world.room}/state/m.room.third_party_invite/{token}"
     (await world.ann.put(path, {})).ok()
     assert await redeemed(bob, good) == forbidden
