@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#syncing
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from federation.canonical_json import JsonObject
 from federation.identifiers import UserID
@@ -53,7 +53,7 @@ class AccountSections:
         kept = [event for event in events if wants(wish.filter.account_data, event["type"])]
         return {"account_data": {"events": kept}} if kept else {}
 
-    async def data(self, wish: Wish, up_to: int) -> list[Datum]:
+    async def data(self, wish: Wish, up_to: int) -> Sequence[Datum]:
         """What changed of the user's account data, of rooms too."""
         if wish.since is None:
             return await self._everything.of(wish.who.user)

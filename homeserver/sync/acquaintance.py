@@ -5,7 +5,6 @@ once, not for each who is told.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from federation.identifiers import UserID
@@ -16,6 +15,7 @@ from homeserver.storage.memberships import RoomOf
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.process import Process
 from homeserver.sync.activity import Activity
+from homeserver.sync.remembered import Remembered
 
 _MOST_ROOMS = 500_000
 """Rooms of all users together that are remembered, at some 70 bytes each."""
@@ -27,10 +27,9 @@ class Acquaintance:
 
     def __init__(self, process: Process, activity: Activity) -> None:
         self._process = process
-        self._known: OrderedDict[UserNid, frozenset[RoomNid]] = OrderedDict()
-        self._used = 0
-        self._drops = 0
-        """Counts what was dropped, so that nothing older is remembered after it."""
+        self._known: Remembered[UserNid, frozenset[RoomNid]] = Remembered(
+            _MOST_ROOMS, lambda rooms: len(rooms) + 1
+        )
         self._reading = asyncio.Lock()
         activity.feed(self._apply)
 
@@ -61,31 +60,20 @@ class Acquaintance:
         return found
 
     def _recall(self, users: Iterable[UserNid]) -> dict[UserNid, frozenset[RoomNid]]:
-        found = {user: self._known[user] for user in users if user in self._known}
-        for user in found:
-            self._known.move_to_end(user)
-        return found
+        found = {user: self._known.get(user) for user in users}
+        return {user: rooms for user, rooms in found.items() if rooms is not None}
 
     async def _read(self, users: Sequence[UserNid]) -> dict[UserNid, frozenset[RoomNid]]:
         if not users:
             return {}
-        drops = self._drops
+        drops = self._known.drops
         async with self._process.database.reader() as conn:
             found = await memberships.joined_rooms_of(conn, users)
-        for user in users if drops == self._drops else ():
-            self._known[user] = found[user]
-            self._used += len(found[user]) + 1
-        while self._used > _MOST_ROOMS:
-            self._drop(next(iter(self._known)))
+        for user in users:
+            self._known.keep(user, found[user], drops)
         return found
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry.user is not None and entry.kind in _CONCERNING:
-                self._drops += 1
-                self._drop(entry.user)
-
-    def _drop(self, user: UserNid) -> None:
-        gone = self._known.pop(user, None)
-        if gone is not None:
-            self._used -= len(gone) + 1
+                self._known.drop(entry.user)

@@ -4,7 +4,6 @@ https://spec.matrix.org/v1.19/client-server-api/#direct-messaging
 https://spec.matrix.org/v1.19/client-server-api/#room-tagging
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from homeserver.storage.account_data import Datum
 from homeserver.storage.log import Entry, Kind
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.process import Process
+from homeserver.sync.remembered import Remembered
 
 DIRECT = "m.direct"
 TAG = "m.tag"
@@ -34,31 +34,22 @@ class PersonalData:
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._known: OrderedDict[UserNid, Personal] = OrderedDict()
-        self._drops = 0
-        """Counts what was dropped, so that nothing older is remembered after it."""
+        self._known: Remembered[UserNid, Personal] = Remembered(_REMEMBERED, lambda _: 1)
         process.tail.feed(self._apply)
 
     async def of(self, user: UserNid) -> Personal:
         """What the user made of their rooms; the caller has caught up with the log."""
-        known = self._known.get(user)
-        if known is not None:
-            self._known.move_to_end(user)
-            return known
-        drops = self._drops
-        async with self._process.database.reader() as conn:
-            found = read(await account_data.read_types(conn, user, [DIRECT, TAG]))
-        if drops == self._drops:
-            self._known[user] = found
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        return found
+
+        async def read_anew() -> Personal:
+            async with self._process.database.reader() as conn:
+                return read(await account_data.read_types(conn, user, [DIRECT, TAG]))
+
+        return await self._known.of(user, read_anew)
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry.kind == Kind.ACCOUNT_DATA and entry.user is not None:
-                self._drops += 1
-                self._known.pop(entry.user, None)
+                self._known.drop(entry.user)
 
 
 def read(data: Sequence[Datum]) -> Personal:
