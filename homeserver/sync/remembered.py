@@ -56,9 +56,3 @@ class Remembered(Generic[_Key, _Value]):
         self.drops += 1
         if key in self._kept:
             self._used -= self._size(self._kept.pop(key))
-
-    def clear(self) -> None:
-        """All may be otherwise."""
-        self.drops += 1
-        self._kept.clear()
-        self._used = 0

@@ -502,7 +502,7 @@ def _forget_all(hearth: Hearth) -> None:
     parts = hearth.parts.client_house.sliding_sync._parts
     parts.sections._means.memory._rooms.clear()
     parts.extensions._under._kept.clear()
-    parts.account._everything._known.clear()
+    parts.account._everything._known._kept.clear()
 
 
 def _without_ages(answer: Any) -> Any:
