@@ -58,6 +58,10 @@ class Kind(IntEnum):
     """Something waits to be sent to another server; item: the server's number."""
 
 
+MOVES = frozenset({Kind.EVENT, Kind.STATE, Kind.FORGOTTEN})
+"""Of rows with a user: after which they may be in a room, or have left or forgotten it."""
+
+
 class Entry(NamedTuple):
     """A row of the log."""
 

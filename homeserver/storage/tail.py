@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from homeserver.storage.clock import Clock
-from homeserver.storage.log import MOST_AT_ONCE, Entry, Kind, read_log
+from homeserver.storage.log import MOST_AT_ONCE, MOVES, Entry, Kind, read_log
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.pool import Database
 from homeserver.storage.recent_events import RecentEvent, RecentEvents
@@ -16,7 +16,6 @@ _REMEMBERED = 5000
 _MOST_RECALLED = 200
 """Rows that are looked through instead of asking the database."""
 _EVENTS = frozenset({Kind.EVENT, Kind.STATE})
-_MOVES = frozenset({Kind.EVENT, Kind.STATE, Kind.FORGOTTEN})
 
 
 class RecentLog:
@@ -138,7 +137,7 @@ class RecentLog:
         for row in rows:
             if row.room is not None and row.kind in _EVENTS:
                 self._rooms[row.room] = row.pos
-            if row.user is not None and row.kind in _MOVES:
+            if row.user is not None and row.kind in MOVES:
                 self._users[row.user] = row.pos
 
 

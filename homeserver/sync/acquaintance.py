@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from federation.identifiers import UserID
 from homeserver.storage import memberships
 from homeserver.storage.batch import Membership
-from homeserver.storage.log import Entry, Kind
+from homeserver.storage.log import MOVES, Entry
 from homeserver.storage.memberships import RoomOf
 from homeserver.storage.numbers import RoomNid, UserNid
 from homeserver.storage.process import Process
@@ -19,7 +19,6 @@ from homeserver.sync.remembered import Remembered
 
 _MOST_ROOMS = 500_000
 """Rooms of all users together that are remembered, at some 70 bytes each."""
-_CONCERNING = frozenset({Kind.EVENT, Kind.STATE, Kind.FORGOTTEN})
 
 
 class Acquaintance:
@@ -75,5 +74,5 @@ class Acquaintance:
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            if entry.user is not None and entry.kind in _CONCERNING:
+            if entry.user is not None and entry.kind in MOVES:
                 self._known.drop(entry.user)

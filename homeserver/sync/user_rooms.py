@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from homeserver.storage import memberships
-from homeserver.storage.log import Entry, Kind
+from homeserver.storage.log import MOVES, Entry
 from homeserver.storage.memberships import RoomOf
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
@@ -12,8 +12,6 @@ from homeserver.sync.remembered import Remembered
 
 _MOST_ROOMS = 1_000_000
 """Rooms of all users together that are remembered, at some 150 bytes each."""
-
-_CONCERNING = frozenset({Kind.EVENT, Kind.STATE, Kind.FORGOTTEN})
 
 
 class UserRooms:
@@ -37,5 +35,5 @@ class UserRooms:
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            if entry.user is not None and entry.kind in _CONCERNING:
+            if entry.user is not None and entry.kind in MOVES:
                 self._known.drop(entry.user)
