@@ -74,14 +74,14 @@ class _Room:
     heroes: Sequence[Hero] | None = None
     faces: dict[Hashable, Face] = field(default_factory=dict)
     """By whom it was shown to, and what of it they wanted."""
+    faces_size: int = 0
     size: int = 0
     """As it was counted last."""
 
     def count(self) -> int:
         """How much of it there is."""
         shown = sum(len(news.events) for news in self.last.values())
-        faces = sum(face.size for face in self.faces.values())
-        return 1 + len(self.entries) + len(self.events) + shown + faces
+        return 1 + len(self.entries) + len(self.events) + shown + self.faces_size
 
 
 class RoomMemory:
@@ -207,9 +207,12 @@ class RoomMemory:
     def keep_faces(self, told: Mapping[RoomNid, tuple[Hashable, Face]], up_to: int) -> None:
         """This was told of rooms, in which nothing has happened since a position."""
         rooms = self._recall(room for room in told if not self._activity.changed([room], up_to))
-        for room in rooms:
-            key, face = told[room]
-            rooms[room].faces[key] = face
+        for nid, room in rooms.items():
+            key, face = told[nid]
+            if key not in room.faces:
+                room.faces[key] = face
+                # Of a room that everybody looks at there are many: they are not counted anew.
+                room.faces_size += face.size
         self._grew(rooms)
 
     def _recall(self, wanted: Iterable[RoomNid]) -> dict[RoomNid, _Room]:
