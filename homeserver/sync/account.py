@@ -3,6 +3,7 @@
 https://spec.matrix.org/v1.19/client-server-api/#syncing
 """
 
+from bisect import bisect
 from collections.abc import Iterable, Sequence
 
 from federation.canonical_json import JsonObject
@@ -44,13 +45,20 @@ class AccountSections:
         self._acquaintance = Acquaintance(process, activity)
 
     async def read(self, wish: Wish, data: Iterable[Datum], up_to: int) -> JsonObject:
-        """`account_data`, if there is any; `data` is what changed."""
-        events = [_event(datum) for datum in data if _is_global(datum)]
+        """`account_data`, if there is any; `data` is what changed, the earlier first.
+
+        If a filter limits it, the types that were changed last are told, push rules among them.
+        """
+        mine = [datum for datum in data if _is_global(datum)]
+        events = [_event(datum) for datum in mine]
         if wish.since is None or self._activity.user_changed(wish.who.user, wish.after):
             ruleset = await self._rulesets.of(wish.who.user, wish.who.user_id)
             if wish.since is None or wish.after < ruleset.pos <= up_to:
-                events.append({"type": PUSH_RULES, "content": {"global": dict(ruleset.rules)}})
-        kept = [event for event in events if wants(wish.filter.account_data, event["type"])]
+                place = bisect(mine, ruleset.pos, key=lambda datum: datum.pos)
+                rules = {"type": PUSH_RULES, "content": {"global": dict(ruleset.rules)}}
+                events.insert(place, rules)
+        wanted = wish.filter.account_data
+        kept = newest([event for event in events if wants(wanted, event["type"])], wanted.limit)
         return {"account_data": {"events": kept}} if kept else {}
 
     async def data(self, wish: Wish, up_to: int) -> Sequence[Datum]:
@@ -65,12 +73,17 @@ class AccountSections:
     async def presence(self, wish: Wish, stamp: int, met: Iterable[UserID] = ()) -> JsonObject:
         """`presence` of people with whom a room is shared, if any changed.
 
+        If a filter limits it, those are told who changed last; those just met are the first to go.
+
         Args:
             wish: who asks for what.
             stamp: of the last change that they know.
             met: people with whom a room is shared that was not: what they are is new to the client.
 
         """
+        limit = wish.filter.presence.limit
+        if limit == 0:
+            return {}
         events = self._presence.since(met, 0)
         users = self._presence.changed_after(stamp)
         if users:
@@ -80,16 +93,36 @@ class AccountSections:
             others = dict.fromkeys(u for u in (*shared, wish.who.user_id) if u not in told)
             events += self._presence.since(others, stamp)
         wanted = [e for e in events if wants(wish.filter.presence, e["type"], e["sender"])]
+        if limit is not None:
+            ranks = {user: rank for rank, user in enumerate(reversed(users))}
+            wanted.sort(key=lambda event: ranks.get(event["sender"], -1))
+        wanted = newest(wanted, limit)
         return {"presence": {"events": wanted}} if wanted else {}
 
 
 def room_data(data: Iterable[Datum], wish: Wish) -> dict[RoomNid, list[JsonObject]]:
-    """The account data of rooms, by room."""
+    """The account data of rooms, by room; `data` is what changed, the earlier first.
+
+    If a filter limits it, of each room the types that were changed last are told.
+    """
     found: dict[RoomNid, list[JsonObject]] = {}
     for datum in data:
         if not _is_global(datum) and wants(wish.filter.room.account_data, datum.type):
             found.setdefault(datum.room, []).append(_event(datum))
-    return found
+    limit = wish.filter.room.account_data.limit
+    if limit is None:
+        return found
+    return {room: newest(events, limit) for room, events in found.items() if limit}
+
+
+def newest(events: list[JsonObject], limit: int | None) -> list[JsonObject]:
+    """The last of events, as many as the `limit` of a filter lets through; 0: none.
+
+    What is cut is not told later either: of what is no event of a room there are no pages, and
+    the next sync begins after it. So nothing is cut unless a client asks for it, whatever the
+    specification says of a default; and what is kept is what changed last.
+    """
+    return events if limit is None else events[max(0, len(events) - limit) :]
 
 
 def wants_room(wanted: RoomEventFilter, room_id: str) -> bool:

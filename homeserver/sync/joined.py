@@ -468,7 +468,14 @@ class JoinedRooms:
         up_to: int,
         stamp: int,
     ) -> None:
+        """Add who types and who has read, as far as the filter lets it through.
+
+        Its `limit` is of one room, which has two events at most: if one has to go it is `m.typing`.
+        That is told anew with its next change, but nobody tells twice what they have read.
+        """
         means, wanted = self._means, wish.filter.room.ephemeral
+        if wanted.limit == 0:
+            return
         mine = {room: of for room, of in mine.items() if wants_room(wanted, of.room_id)}
         new = [room for room, of in mine.items() if wish.since and of.pos > wish.after]
         typing = means.typing.since(mine.keys(), stamp) | means.typing.since(new, 0)
@@ -482,6 +489,8 @@ class JoinedRooms:
         async with means.process.database.reader() as conn:
             receipts = await means.receipts.since(conn, wish.who.user, spans, up_to)
         for room, content in receipts.items():
+            if wanted.limit == 1:
+                found.get(mine[room].room_id, {}).pop("ephemeral", None)
             _add(found, mine[room], "m.receipt", content)
 
 

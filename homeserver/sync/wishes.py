@@ -46,7 +46,11 @@ class Wish:
 
     @cached_property
     def state_matches(self) -> Matches:
-        """A test for events of the state."""
+        """A test for events of the state.
+
+        Their `limit` is not heeded, as in Synapse: of state there are no pages, and it is told
+        once. A client would take a room for another than it is, for ever.
+        """
         return matcher(self.filter.room.state)
 
     def wants_room(self, room_id: str) -> bool:

@@ -143,6 +143,73 @@ async def test_a_limit_of_what_a_filter_lets_through(scene: Scene) -> None:
     assert (one["timeline"]["events"], one["timeline"]["limited"]) == ([], True)
 
 
+async def test_limits_of_account_data(scene: Scene) -> None:
+    """What changed last is kept, push rules in their place among the rest."""
+    account = f"{V3}/user/{scene.bob.user_id}"
+    for path in ("account_data/z.first", f"rooms/{scene.one}/account_data/z.first"):
+        (await scene.bob.put(f"{account}/{path}", {"a": 1})).ok()
+    muted = f"{V3}/pushrules/global/room/{scene.one}"
+    (await scene.bob.put(muted, {"actions": []})).ok()
+    (await scene.bob.put(f"{account}/account_data/a.last", {"a": 1})).ok()
+
+    async def told(limit: int | None, since: str | None) -> tuple[list[str], list[str]]:
+        section = {"types": ["m.push_rules", "*.first", "*.last"], "limit": limit}
+        wanted = {"account_data": section, "room": {"account_data": {"limit": limit}}}
+        answer = await sync(scene.bob, since, filter=json.dumps(wanted))
+        room = answer.get("rooms", {}).get("join", {}).get(scene.one, {})
+        both = [section.get("account_data", {"events": []})["events"] for section in (answer, room)]
+        return [event["type"] for event in both[0]], [event["type"] for event in both[1]]
+
+    in_account, in_room = ["z.first", "m.push_rules", "a.last"], ["a.kind", "z.first"]
+    for since in (scene.since, None):
+        assert await told(None, since) == (in_account, in_room)
+        assert await told(2, since) == (in_account[1:], in_room)
+        assert await told(1, since) == (in_account[2:], in_room[1:])
+        assert await told(0, since) == ([], [])
+
+
+async def test_limits_of_presence(scene: Scene) -> None:
+    """Those are told who changed last."""
+    for who in (scene.ann, scene.eve):
+        (await who.put(f"{V3}/presence/{who.user_id}/status", {"presence": "online"})).ok()
+    (await scene.ann.put(f"{V3}/presence/{scene.ann.user_id}/status", {"presence": "offline"})).ok()
+    ann, eve = scene.ann.user_id, scene.eve.user_id
+    for since in (scene.since, None):
+        for limit, expected in ((None, {ann, eve}), (2, {ann, eve}), (1, {ann}), (0, set())):
+            section = {"not_senders": [scene.bob.user_id], "limit": limit}
+            answer = await sync(scene.bob, since, filter=json.dumps({"presence": section}))
+            events = answer.get("presence", {"events": []})["events"]
+            assert {event["sender"] for event in events} == expected
+
+
+async def test_limits_of_what_does_not_stay(scene: Scene) -> None:
+    """Of one room: who has read, which is told once, goes before who types."""
+    for room_id in (scene.one, scene.two):
+        path = f"{V3}/rooms/{room_id}/typing/{scene.ann.user_id}"
+        (await scene.ann.put(path, {"typing": True, "timeout": 20_000})).ok()
+    typing, receipt = "m.typing", "m.receipt"
+    for limit, one, two in (
+        (None, [typing, receipt], [typing]),
+        (2, [typing, receipt], [typing]),
+        (1, [receipt], [typing]),
+        (0, [], []),
+    ):
+        wanted = json.dumps({"room": {"ephemeral": {"limit": limit}}})
+        rooms = (await sync(scene.bob, scene.since, filter=wanted))["rooms"]["join"]
+        for room_id, expected in ((scene.one, one), (scene.two, two)):
+            events = rooms[room_id].get("ephemeral", {"events": []})["events"]
+            assert [event["type"] for event in events] == expected
+
+
+async def test_state_is_whole_whatever_the_limit(scene: Scene) -> None:
+    told = []
+    for state in ({}, {"limit": 1}, {"limit": 0}):
+        answer = await sync(scene.bob, filter=json.dumps({"room": {"state": state}}))
+        events = answer["rooms"]["join"][scene.one]["state"]["events"]
+        told.append({event["event_id"] for event in events})
+    assert told[0] == told[1] == told[2] != set()
+
+
 async def test_filters_of_what_is_about_no_room(scene: Scene) -> None:
     path = f"{V3}/user/{scene.bob.user_id}/account_data"
     for kind in ("one.kind", "other.kind"):
