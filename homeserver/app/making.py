@@ -460,7 +460,12 @@ def make_reading(base: Base, rooms: Rooms, federating: Federating) -> Reading:
     standings = Standings(process.numbers, moments, process.tail.log)
     visibility = Visibility(process.server, standings, moments, rooms.lifetimes)
     showing = Showing(
-        process.server, standings, moments, Bundling(visibility), process.now, rooms.erased.names
+        process.server,
+        standings,
+        moments,
+        Bundling(visibility, standings),
+        process.now,
+        rooms.erased.names,
     )
     access = Access(process.numbers, standings)
     pages = Pages(process.server, visibility)

@@ -6,16 +6,13 @@ world, everybody. Which of its events they may see is `visibility`'s question.
 https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from federation.history_visibility import HistoryVisibility
 from federation.identifiers import RoomID
 from homeserver.errors import Forbidden
 from homeserver.rooms.standings import Reader, Standing, Standings
 from homeserver.storage.numbers import Numbers, RoomNid
 from homeserver.storage.pool import Connection
-from homeserver.storage.standings import Change
 from homeserver.storage.stream_tokens import ORDER_BITS
 
 
@@ -48,18 +45,12 @@ class Access:
 
         """
         standing = await self._standing(conn, reader, room_id)
-        if standing.is_joined:
+        if standing.is_joined or await self._standings.open_to_all(conn, [standing]):
             return Reach(standing.room, standing, None)
-        rules = await self._standings.rules(conn, [standing])
-        rule = rules[standing.room]
-        if standing.visibility and rule.visibility is HistoryVisibility.WORLD_READABLE:
-            return Reach(standing.room, standing, None)
-        if standing.membership is not None:
-            changes = await self._standings.changes(conn, reader, [standing.room])
-            departed = departure(changes.get(standing.room, ()))
-            if departed is not None:
-                return Reach(standing.room, standing, departed)
-        raise Forbidden("you are not in this room")
+        departures = await self._standings.departures(conn, reader, [standing])
+        if standing.room not in departures:
+            raise Forbidden("you are not in this room")
+        return Reach(standing.room, standing, departures[standing.room])
 
     async def joined(self, conn: Connection, reader: Reader, room_id: RoomID) -> Standing:
         """The standing of a reader who is in the room now, or raise `Forbidden`."""
@@ -73,16 +64,3 @@ class Access:
         if room is None:
             raise Forbidden("you are not in this room")
         return (await self._standings.read(conn, reader, [room]))[room]
-
-
-def departure(changes: Sequence[Change]) -> int | None:
-    """Where somebody last left a room, by the changes of their membership, the latest first.
-
-    `None`: they were never in it, or are.
-    """
-    left = None
-    for change in changes:
-        if change.event.membership == "join":
-            return left
-        left = change.pos
-    return None

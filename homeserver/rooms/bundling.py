@@ -3,16 +3,18 @@
 https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from federation.canonical_json import JsonObject
 from homeserver.rooms.relating import REFERENCE, REPLACE, THREAD, relation_of
-from homeserver.rooms.standings import Reader
+from homeserver.rooms.standings import Reader, Standings
 from homeserver.rooms.visibility import Visibility
 from homeserver.storage import history, relations
-from homeserver.storage.history import Placed
+from homeserver.storage.history import LATEST, Placed
 from homeserver.storage.pool import Connection
+from homeserver.storage.relations import Parent
 from homeserver.storage.state_groups import EventNid
+from homeserver.storage.stream_tokens import ORDER_BITS
 
 Show = Callable[[Sequence[Placed]], Awaitable[list[JsonObject]]]
 """Shows events, with bundles of their own or without."""
@@ -25,11 +27,13 @@ class Bundling:
 
     Args:
         visibility: says which of the related events a reader may see.
+        standings: say where a reader left.
 
     """
 
-    def __init__(self, visibility: Visibility) -> None:
+    def __init__(self, visibility: Visibility, standings: Standings) -> None:
         self._visibility = visibility
+        self._standings = standings
 
     async def of(
         self,
@@ -52,19 +56,32 @@ class Bundling:
         # "State events do not currently receive bundled aggregations."
         parents = {event.nid: event for event in events if event.is_parent}
         kinds = await relations.kinds(conn, parents) if parents else {}
+        if not kinds:
+            return {}
+        bounded = await self._bounded(conn, reader, parents.values())
         found: Bundle = {}
         if REFERENCE in kinds:
-            _add(found, REFERENCE, await self._references(conn, reader, kinds[REFERENCE]))
+            named = [bounded[nid] for nid in kinds[REFERENCE]]
+            _add(found, REFERENCE, await self._references(conn, reader, named))
         if REPLACE in kinds:
-            originals = [parents[nid] for nid in kinds[REPLACE]]
+            originals = {bounded[nid]: parents[nid] for nid in kinds[REPLACE]}
             _add(found, REPLACE, await self._edits(conn, reader, originals, show))
         if THREAD in kinds and latest is not None:
-            roots = [parents[nid] for nid in kinds[THREAD]]
+            roots = {bounded[nid]: parents[nid] for nid in kinds[THREAD]}
             _add(found, THREAD, await self._threads(conn, reader, roots, latest))
         return found
 
+    async def _bounded(
+        self, conn: Connection, reader: Reader, events: Collection[Placed]
+    ) -> dict[EventNid, Parent]:
+        """The events, each with the end of what there is to the reader in its room."""
+        standings = await self._standings.read(conn, reader, {event.room for event in events})
+        left = await self._standings.departures(conn, reader, standings.values())
+        ends = {room: pos << ORDER_BITS for room, pos in left.items()}
+        return {event.nid: Parent(event.nid, ends.get(event.room, LATEST)) for event in events}
+
     async def _references(
-        self, conn: Connection, reader: Reader, parents: Collection[EventNid]
+        self, conn: Connection, reader: Reader, parents: Collection[Parent]
     ) -> Bundle:
         named = await relations.references(conn, parents, reader.ignores)
         return {
@@ -73,12 +90,12 @@ class Bundling:
         }
 
     async def _edits(
-        self, conn: Connection, reader: Reader, originals: Sequence[Placed], show: Show
+        self, conn: Connection, reader: Reader, originals: Mapping[Parent, Placed], show: Show
     ) -> Bundle:
         """The newest edit of each, which is by the same sender and of the same type."""
         wanted = {
-            event.nid: (event.event.sender, event.event.type)
-            for event in originals
+            parent: (event.event.sender, event.event.type)
+            for parent, event in originals.items()
             if event.redacted_by is None and not _is_edit(event)
         }
         newest = await relations.replacements(conn, wanted, reader.ignores) if wanted else {}
@@ -86,13 +103,12 @@ class Bundling:
         return {nid: shown[edit] for nid, edit in newest.items() if edit in shown}
 
     async def _threads(
-        self, conn: Connection, reader: Reader, roots: Sequence[Placed], latest: Show
+        self, conn: Connection, reader: Reader, roots: Mapping[Parent, Placed], latest: Show
     ) -> Bundle:
-        nids = [root.nid for root in roots]
-        found = await relations.threads(conn, nids, reader.user_id, reader.ignores)
+        found = await relations.threads(conn, roots, reader.user_id, reader.ignores)
         last = [thread.latest for thread in found.values()]
         shown = await self._shown(conn, reader, last, latest)
-        mine = {root.nid for root in roots if root.event.sender == reader.user_id}
+        mine = {root.nid for root in roots.values() if root.event.sender == reader.user_id}
         return {
             nid: {
                 "latest_event": shown[thread.latest],

@@ -4,7 +4,7 @@ https://spec.matrix.org/v1.19/client-server-api/#room-membership
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -185,6 +185,41 @@ class Standings:
         if member not in keys:
             return {}
         return await standings.read_changes(conn, rooms, keys[member])
+
+    async def open_to_all(self, conn: Connection, found: Collection[Standing]) -> set[RoomNid]:
+        """Those of the rooms that everybody may look into now."""
+        rules = await self.rules(conn, found)
+        return {
+            room
+            for room, rule in rules.items()
+            if rule.visibility is HistoryVisibility.WORLD_READABLE
+        }
+
+    async def departures(
+        self, conn: Connection, reader: Reader, found: Iterable[Standing]
+    ) -> dict[RoomNid, int]:
+        """Where the reader left rooms of which nothing later is theirs to see: positions.
+
+        Not of rooms that they are in, of which nothing is asked, nor of those open to everybody.
+        """
+        away = [one for one in found if one.membership is not None and not one.is_joined]
+        closed = {one.room for one in away} - await self.open_to_all(conn, away) if away else ()
+        changes = await self.changes(conn, reader, closed) if closed else {}
+        left = {room: departure(of_room) for room, of_room in changes.items()}
+        return {room: pos for room, pos in left.items() if pos is not None}
+
+
+def departure(changes: Sequence[Change]) -> int | None:
+    """Where somebody last left a room, by the changes of their membership, the latest first.
+
+    `None`: they were never in it, or are.
+    """
+    left = None
+    for change in changes:
+        if change.event.membership == "join":
+            return left
+        left = change.pos
+    return None
 
 
 def _changes_rule(recent: Iterable[RecentEvent]) -> bool:

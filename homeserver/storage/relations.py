@@ -34,6 +34,14 @@ class Span(NamedTuple):
     limit: int
 
 
+class Parent(NamedTuple):
+    """An event, and which of those that are related to it count."""
+
+    event: EventNid
+    until: int
+    """The order of the last event that there is to the reader."""
+
+
 class Child(NamedTuple):
     """An event that is related to another."""
 
@@ -58,18 +66,21 @@ async def kinds(conn: Connection, parents: Collection[EventNid]) -> dict[str, li
 
 
 async def references(
-    conn: Connection, parents: Collection[EventNid], ignored: Collection[str]
+    conn: Connection, parents: Collection[Parent], ignored: Collection[str]
 ) -> dict[EventNid, list[str]]:
     """The IDs of the events that refer to each, the earlier first."""
     rows = await conn.fetch(
         """
         SELECT l.parent_nid, i.event_id
-          FROM relations l JOIN event_ids i ON i.event_nid = l.event_nid
-         WHERE l.parent_nid = ANY ($1) AND l.rel_type = 'm.reference' AND l.sender <> ALL ($2)
+          FROM unnest($1::bigint[], $2::bigint[]) AS p (event_nid, until)
+          JOIN relations l ON l.parent_nid = p.event_nid AND l.rel_type = 'm.reference'
+                          AND l.room_order <= p.until
+          JOIN event_ids i ON i.event_nid = l.event_nid
+         WHERE l.sender <> ALL ($3)
          ORDER BY l.room_order
-         LIMIT $3
+         LIMIT $4
         """,
-        list(parents),
+        *_columns(parents),
         list(ignored),
         _MOST_REFERENCES,
     )
@@ -80,23 +91,25 @@ async def references(
 
 
 async def replacements(
-    conn: Connection, originals: Mapping[EventNid, tuple[str, str]], ignored: Collection[str]
+    conn: Connection, originals: Mapping[Parent, tuple[str, str]], ignored: Collection[str]
 ) -> dict[EventNid, EventNid]:
     """The latest edit of each event, given with its sender and type, by whom it is from."""
     rows = await conn.fetch(
         """
         SELECT DISTINCT ON (l.parent_nid) l.parent_nid, l.event_nid
-          FROM unnest($1::bigint[], $2::text[], $3::text[]) AS o (event_nid, sender, type)
+          FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[])
+               AS o (event_nid, until, sender, type)
           JOIN relations l ON l.parent_nid = o.event_nid AND l.sender = o.sender
                           AND l.type = o.type AND l.rel_type = 'm.replace'
+                          AND l.room_order <= o.until
           JOIN events e ON e.event_nid = l.event_nid
           JOIN events original
             ON original.event_nid = l.parent_nid AND original.room_nid = l.room_nid
           JOIN event_ids i ON i.event_nid = l.event_nid
-         WHERE l.sender <> ALL ($4)
+         WHERE l.sender <> ALL ($5)
          ORDER BY l.parent_nid, e.origin_server_ts DESC, i.event_id DESC
         """,
-        list(originals),
+        *_columns(originals),
         [sender for sender, _ in originals.values()],
         [kind for _, kind in originals.values()],
         list(ignored),
@@ -105,18 +118,20 @@ async def replacements(
 
 
 async def threads(
-    conn: Connection, roots: Collection[EventNid], reader: str, ignored: Collection[str]
+    conn: Connection, roots: Collection[Parent], reader: str, ignored: Collection[str]
 ) -> dict[EventNid, Thread]:
     """The threads that begin with these events."""
     rows = await conn.fetch(
         """
-        SELECT l.parent_nid, count(*), bool_or(l.sender = $2),
+        SELECT l.parent_nid, count(*), bool_or(l.sender = $3),
                (array_agg(l.event_nid ORDER BY l.room_order DESC))[1]
-          FROM relations l
-         WHERE l.parent_nid = ANY ($1) AND l.rel_type = 'm.thread' AND l.sender <> ALL ($3)
+          FROM unnest($1::bigint[], $2::bigint[]) AS p (event_nid, until)
+          JOIN relations l ON l.parent_nid = p.event_nid AND l.rel_type = 'm.thread'
+                          AND l.room_order <= p.until
+         WHERE l.sender <> ALL ($4)
          GROUP BY l.parent_nid
         """,
-        list(roots),
+        *_columns(roots),
         reader,
         list(ignored),
     )
@@ -253,3 +268,7 @@ async def related_by(
         senders,
     )
     return {EventNid(row[0]) for row in rows}
+
+
+def _columns(parents: Collection[Parent]) -> tuple[list[EventNid], list[int]]:
+    return [one.event for one in parents], [one.until for one in parents]

@@ -119,8 +119,11 @@ class OtherRooms:
         departed = await self._departed(conn, wish, reader, rooms, up_to)
         every = [event for one in departed for event in one.timeline]
         standings = await means.standings.read(conn, reader, [room.room for room in rooms])
+        limited = {one.of.room for one in departed if one.limited}
         lines = iter(
-            await shown.timeline(conn, means.showing, reader, every, standings, wish.filter)
+            await shown.timeline(
+                conn, means.showing, reader, every, standings, wish.filter, limited
+            )
         )
         found: dict[str, JsonObject] = {}
         for one in departed:

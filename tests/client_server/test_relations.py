@@ -152,6 +152,85 @@ async def test_threads_of_a_room_that_was_left(hearth: Hearth, stage: Stage) -> 
     assert late not in await related(stage, ben, str(second))
 
 
+async def bundles(stage: Stage, reader: Client, event_id: str) -> list[dict[str, Any]]:
+    """What is told with an event wherever somebody who has left finds it; a thread's root."""
+    leave = json.dumps({"room": {"include_leave": True, "timeline": {"limit": 14}}})
+    left = (await reader.get(f"{V3}/sync", timeout=0, filter=leave)).ok()["rooms"]["leave"]
+    assert left[stage.room_id]["timeline"]["limited"]
+    pages = [
+        left[stage.room_id]["timeline"]["events"],
+        (await reader.get(f"{stage.path}/messages", dir="b")).ok()["chunk"],
+        (await reader.get(f"{V1}/rooms/{stage.room_id}/threads")).ok()["chunk"],
+        [(await reader.get(f"{stage.path}/context/{event_id}", limit=0)).ok()["event"]],
+        [(await reader.get(f"{stage.path}/event/{event_id}")).ok()],
+    ]
+    shown = [event for page in pages for event in page if event["event_id"] == event_id]
+    assert len(shown) == len(pages)
+    return [event["unsigned"]["m.relations"] for event in shown]
+
+
+async def of_every_kind(stage: Stage, parent: str) -> tuple[str, ...]:
+    """A reply, an edit of it, a reference and an edit."""
+    ann = stage.owner
+    reply = await relate(stage, ann, "m.thread", parent)
+    return (
+        reply,
+        await relate(stage, ann, "m.replace", reply, body="reply"),
+        await relate(stage, ann, "m.reference", parent),
+        await relate(stage, ann, "m.replace", parent, body="edit"),
+    )
+
+
+def told(bundle: dict[str, Any]) -> tuple[Any, ...]:
+    """How many replies, whether the reader gave one, and the others as `of_every_kind` does."""
+    thread = bundle["m.thread"]
+    reply = thread["latest_event"]
+    return (
+        thread["count"],
+        thread["current_user_participated"],
+        reply["event_id"],
+        reply["unsigned"]["m.relations"]["m.replace"]["event_id"],
+        [one["event_id"] for one in bundle["m.reference"]["chunk"]],
+        bundle["m.replace"]["event_id"],
+    )
+
+
+async def test_what_is_related_ends_where_the_reader_left(hearth: Hearth, stage: Stage) -> None:
+    """What came later is neither counted nor named, and hides nothing of what was before."""
+    ann, ben = stage.owner, await hearth.user("ben")
+    await stage.member(ben, "join")
+    parent = str(await stage.say(ann, "parent"))
+    await relate(stage, ben, "m.thread", parent)
+    reply, changed, reference, edit = await of_every_kind(stage, parent)
+    await stage.member(ben, "leave", by=ann)
+    later = await of_every_kind(stage, parent)
+    await relate(stage, ann, "m.replace", reply, body="edited later")
+    await stage.member(ben, "ban", by=ann)
+    for bundle_of in await bundles(stage, ben, parent):
+        assert told(bundle_of) == (2, True, reply, changed, [reference], edit)
+    assert await bundle(stage, ben, reference) == {}
+    await relate(stage, ann, "m.reference", reference)
+    assert await bundle(stage, ben, reference) == {}
+    await stage.member(ben, "leave", by=ann)
+    await stage.member(ben, "join")
+    now = (3, True, *later[:2], [reference, later[2]], later[3])
+    assert told(await bundle(stage, ben, parent)) == now
+
+
+async def test_what_is_related_goes_on_where_all_may_look(hearth: Hearth, stage: Stage) -> None:
+    ann, ben = stage.owner, await hearth.user("ben")
+    await stage.history_visibility("world_readable")
+    await stage.member(ben, "join")
+    parent = str(await stage.say(ann, "parent"))
+    _, _, reference, _ = await of_every_kind(stage, parent)
+    await stage.member(ben, "leave")
+    later = await of_every_kind(stage, parent)
+    now = (2, False, *later[:2], [reference, later[2]], later[3])
+    for reader in (ann, ben):
+        expected = (2, reader is ann, *now[2:])
+        assert told(await bundle(stage, reader, parent)) == expected
+
+
 async def test_lists_of_relations(stage: Stage) -> None:
     ann = stage.owner
     event = str(await stage.say(ann, "parent"))

@@ -8,12 +8,11 @@ import pytest
 
 from federation.identifiers import RoomID, ServerName, UserID
 from federation.room_versions import V10, V12
-from homeserver.rooms.access import departure
 from homeserver.rooms.bundling import Bundling
 from homeserver.rooms.lifetimes import Lifetimes, Range
 from homeserver.rooms.moments import Moments
 from homeserver.rooms.showing import Showing
-from homeserver.rooms.standings import Reader, Standings
+from homeserver.rooms.standings import Reader, Standings, departure
 from homeserver.rooms.visibility import Visibility, joined_after
 from homeserver.storage import history
 from homeserver.storage.history import Placed
@@ -91,7 +90,7 @@ async def scene(database: Database) -> AsyncIterator[Scene]:
         standings = Standings(numbers, moments, one.log)
         lifetimes = Lifetimes(Range(None, None, None), lambda: 0)
         visibility = Visibility(SERVER, standings, moments, lifetimes)
-        bundling = Bundling(visibility)
+        bundling = Bundling(visibility, standings)
         yield Scene(
             one,
             Counting(conn),
