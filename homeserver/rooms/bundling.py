@@ -78,7 +78,10 @@ class Bundling:
         standings = await self._standings.read(conn, reader, {event.room for event in events})
         left = await self._standings.departures(conn, reader, standings.values())
         ends = {room: pos << ORDER_BITS for room, pos in left.items()}
-        return {event.nid: Parent(event.nid, ends.get(event.room, LATEST)) for event in events}
+        return {
+            event.nid: Parent(event.nid, event.room, ends.get(event.room, LATEST))
+            for event in events
+        }
 
     async def _references(
         self, conn: Connection, reader: Reader, parents: Collection[Parent]

@@ -38,6 +38,8 @@ class Parent(NamedTuple):
     """An event, and which of those that are related to it count."""
 
     event: EventNid
+    room: RoomNid
+    """Nothing is related to an event from another room."""
     until: int
     """The order of the last event that there is to the reader."""
 
@@ -72,13 +74,13 @@ async def references(
     rows = await conn.fetch(
         """
         SELECT l.parent_nid, i.event_id
-          FROM unnest($1::bigint[], $2::bigint[]) AS p (event_nid, until)
+          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS p (event_nid, room_nid, until)
           JOIN relations l ON l.parent_nid = p.event_nid AND l.rel_type = 'm.reference'
-                          AND l.room_order <= p.until
+                          AND l.room_nid = p.room_nid AND l.room_order <= p.until
           JOIN event_ids i ON i.event_nid = l.event_nid
-         WHERE l.sender <> ALL ($3)
+         WHERE l.sender <> ALL ($4)
          ORDER BY l.room_order
-         LIMIT $4
+         LIMIT $5
         """,
         *_columns(parents),
         list(ignored),
@@ -97,16 +99,14 @@ async def replacements(
     rows = await conn.fetch(
         """
         SELECT DISTINCT ON (l.parent_nid) l.parent_nid, l.event_nid
-          FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[])
-               AS o (event_nid, until, sender, type)
+          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])
+               AS o (event_nid, room_nid, until, sender, type)
           JOIN relations l ON l.parent_nid = o.event_nid AND l.sender = o.sender
                           AND l.type = o.type AND l.rel_type = 'm.replace'
-                          AND l.room_order <= o.until
+                          AND l.room_nid = o.room_nid AND l.room_order <= o.until
           JOIN events e ON e.event_nid = l.event_nid
-          JOIN events original
-            ON original.event_nid = l.parent_nid AND original.room_nid = l.room_nid
           JOIN event_ids i ON i.event_nid = l.event_nid
-         WHERE l.sender <> ALL ($5)
+         WHERE l.sender <> ALL ($6)
          ORDER BY l.parent_nid, e.origin_server_ts DESC, i.event_id DESC
         """,
         *_columns(originals),
@@ -123,12 +123,12 @@ async def threads(
     """The threads that begin with these events."""
     rows = await conn.fetch(
         """
-        SELECT l.parent_nid, count(*), bool_or(l.sender = $3),
+        SELECT l.parent_nid, count(*), bool_or(l.sender = $4),
                (array_agg(l.event_nid ORDER BY l.room_order DESC))[1]
-          FROM unnest($1::bigint[], $2::bigint[]) AS p (event_nid, until)
+          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS p (event_nid, room_nid, until)
           JOIN relations l ON l.parent_nid = p.event_nid AND l.rel_type = 'm.thread'
-                          AND l.room_order <= p.until
-         WHERE l.sender <> ALL ($4)
+                          AND l.room_nid = p.room_nid AND l.room_order <= p.until
+         WHERE l.sender <> ALL ($5)
          GROUP BY l.parent_nid
         """,
         *_columns(roots),
@@ -270,5 +270,5 @@ async def related_by(
     return {EventNid(row[0]) for row in rows}
 
 
-def _columns(parents: Collection[Parent]) -> tuple[list[EventNid], list[int]]:
-    return [one.event for one in parents], [one.until for one in parents]
+def _columns(parents: Collection[Parent]) -> tuple[list[int], ...]:
+    return tuple([one[column] for one in parents] for column in range(len(Parent._fields)))

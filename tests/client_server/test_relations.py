@@ -364,3 +364,14 @@ async def test_a_nul_in_what_a_thread_is_about(hearth: Hearth) -> None:
     threads = room.path.replace("/v3/", "/v1/") + "/threads"
     found = (await ann.get(threads, include="participated")).ok()["chunk"]
     assert [event["event_id"] for event in found] == [root]
+
+
+async def test_nothing_is_related_across_rooms(stage: Stage) -> None:
+    """Whoever knows an event's ID cannot add to what is told with it from elsewhere."""
+    ann, other = stage.owner, await staged(stage.owner)
+    parent = str(await stage.say(ann, "parent"))
+    own = await of_every_kind(stage, parent)
+    before = await bundle(stage, ann, parent)
+    await of_every_kind(other, parent)
+    after = await bundle(stage, ann, parent)
+    assert told(after) == told(before) == (1, True, *own[:2], [own[2]], own[3])
