@@ -21,7 +21,6 @@ from homeserver.rooms import (
     clearing,
     lifetimes,
     notices,
-    redacting,
     searchable,
     sticking,
     vanishing,
@@ -31,8 +30,9 @@ from homeserver.rooms.drafting import Submission
 from homeserver.rooms.heads import Head, Known, Tip
 from homeserver.rooms.intake import Means
 from homeserver.rooms.interning import Nids, intern
-from homeserver.rooms.judging import CREATE, Judging, States, cited_by, redact_early, version_of
+from homeserver.rooms.judging import CREATE, Judging, States, cited_by, version_of
 from homeserver.rooms.mentions import calls_room
+from homeserver.rooms.redacting_late import redacted_by
 from homeserver.rooms.resolving import Resolving
 from homeserver.rooms.rows import membership_of
 from homeserver.rooms.sticking_late import accept_late
@@ -44,6 +44,7 @@ from homeserver.storage.batch import (
     LifetimeRow,
     MemberRow,
     Membership,
+    MissingRow,
     MoveRow,
     RoomRow,
     SentRow,
@@ -56,7 +57,6 @@ from homeserver.storage.numbers import RoomNid, ServerNid, UserNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.received import Stored
 from homeserver.storage.state_groups import GONE, EventNid, KeyNid, StateGroup, changes_between
-from homeserver.storage.stream_tokens import ORDER_BITS
 
 POWER_LEVELS: StateKey = ("m.room.power_levels", "")
 _AT_ONCE = 50
@@ -76,6 +76,8 @@ class _Room:
     changed: Mapping[StateKey, EventNid] = field(default_factory=dict)
     """What is otherwise in the state than it was, by now."""
     batch: Batch = field(default_factory=Batch)
+    awaited: Collection[EventNid] = ()
+    """Events that redactions waited for."""
     policed: Collection[EventID] = ()
     """What the policy server of the room does not agree with."""
 
@@ -128,40 +130,59 @@ class Absorbing:
     async def _absorb(
         self, room_id: RoomID, events: Sequence[Event], facts: "_Facts"
     ) -> dict[EventID, Ruling]:
-        numbers = self._means.numbers
+        async def absorb(conn: Connection, room: RoomNid) -> dict[EventID, Ruling] | None:
+            return await self._try(conn, room, events, facts)
+
         for _ in range(_TRIES):
-            async with self._claims.claimed(room_id) as (conn, nid):
-                once = facts.submission.once if facts.submission else None
-                if once and await get_sent(conn, {once}):
-                    return {}
-                nids = await intern(conn, numbers, events)
-                await numbers.events.intern(conn, {p for e in events for p in e.prev_events})
-                room = await self._room(conn, nid, events, facts.policy)
-                if facts.is_fresh:
-                    room.tips, room.group = {}, None
-                elif room.group is None:
-                    return _too_late(facts)
-                rulings = await self._add_all(conn, room, nids, events, facts.states)
-                if not room.batch.events:
-                    return rulings
-                if facts.submission:
-                    _add_sent(room.batch, facts.submission)
-                if room.batch.sticky:
-                    await sticky.note(conn, room.batch.sticky)
-                await note_clearings(conn, room.batch, self._means.now())
-                written = await append(conn, room.batch)
-                self._means.heads.drop(nid)
-                if written:
-                    is_redacted = await redact_early(conn, room.judging, room.group, written)
-                    if not (facts.is_fresh or is_redacted or room.batch.redacted):
-                        self._means.heads.put(_new_head(room))
-                    await self._note_early(conn, room)
-                    await self._clear(conn, room)
-                    self._means.committed(max(written.values()) + len(room.batch.moves))
-                    await self._let_stick(conn, room)
-                    await self._note_missing(conn, room, written)
-                    return rulings
+            rulings = await self._claims.doing(room_id, absorb)
+            if rulings is not None:
+                return rulings
         raise TimeoutError("the room was written to by somebody else all the time")
+
+    async def _try(
+        self, conn: Connection, nid: RoomNid, events: Sequence[Event], facts: "_Facts"
+    ) -> dict[EventID, Ruling] | None:
+        """Judge and write; `None` if somebody else wrote to the room meanwhile.
+
+        If it is known when it is done again, nothing is left to do: all is written at once.
+        """
+        once = facts.submission.once if facts.submission else None
+        if once and await get_sent(conn, {once}):
+            return {}
+        numbers = self._means.numbers
+        nids = await intern(conn, numbers, events)
+        await numbers.events.intern(conn, {p for e in events for p in e.prev_events})
+        room = await self._room(conn, nid, events, facts.policy)
+        if facts.is_fresh:
+            room.tips, room.group = {}, None
+        elif room.group is None:
+            return _too_late(facts)
+        rulings = await self._add_all(conn, room, nids, events, facts.states)
+        if not room.batch.events:
+            return rulings
+        if facts.submission:
+            _add_sent(room.batch, facts.submission)
+        return rulings if await self._write(conn, room, is_fresh=facts.is_fresh) else None
+
+    async def _write(self, conn: Connection, room: _Room, *, is_fresh: bool) -> bool:
+        """Write all of it, or nothing."""
+        batch = room.batch
+        if batch.sticky:
+            await sticky.note(conn, batch.sticky)
+        await note_clearings(conn, batch, self._means.now())
+        written = await append(conn, batch)
+        self._means.heads.drop(room.head.room)
+        if not written:
+            return False
+        if not (is_fresh or batch.redacted or batch.late):
+            self._means.heads.put(_new_head(room))
+        self._means.committed(max(written.values()) + len(batch.moves))
+        if batch.clearings:
+            self._means.clearing.set()
+        if room.awaited:
+            await redactions.forget_early(conn, room.awaited)
+        await self._let_stick(conn, room)
+        return True
 
     async def _room(
         self,
@@ -202,6 +223,7 @@ class Absorbing:
             await self._add_clearings(room, nids)
             accepted = room.judging.accepted()
             room.batch.searchable += searchable.rows(accepted, nids.events)
+            await self._add_missing(conn, room)
             await self._finish(conn, room, room.group)
         return rulings
 
@@ -233,13 +255,6 @@ class Absorbing:
                 room.head.room, asking, nids.events, nids.users, state
             )
 
-    async def _clear(self, conn: Connection, room: _Room) -> None:
-        """Redact what comes too late, and have the rest redacted."""
-        events = {stored.nid: stored.event for stored in room.judging.known.values()}
-        await clearing.clear_late(conn, self._means, room.head.room, room.judging.rows, events)
-        if room.batch.clearings:
-            self._means.clearing.set()
-
     async def _place(self, conn: Connection, room: _Room, nids: Nids, ruling: Ruling) -> None:
         """Let the room end with an event, if it was accepted."""
         event = ruling.event
@@ -258,38 +273,30 @@ class Absorbing:
             names = await received.state_keys(conn, changes)
             room.changed = {names[key]: nid for key, nid in changes.items()}
             await self._add_changes(conn, room, changes, names, last)
-        redacted = await self._add_redacted(conn, room, group)
-        await self._add_lifetime(room, group, redacted)
+        await self._add_redacted(conn, room, group)
+        await self._add_lifetime(room, group)
         extremities = [tip.nid for tip in room.tips.values()]
         version = version_of(head).name
         batch.rooms.append(RoomRow(head.room, head.number, version, group.nid, extremities))
 
-    async def _add_redacted(
-        self, conn: Connection, room: _Room, group: StateGroup
-    ) -> Sequence[Event]:
-        """Add what redactions leave of events; answers those."""
-        accepted = room.judging.accepted()
-        named = redacting.targets_of(accepted)
-        if not named:
-            return ()
-        targets = await received.by_ids(conn, named)
-        state = await room.judging.entries(group, [CREATE, POWER_LEVELS])
-        numbers = {s.event.event_id: s.nid for s in room.judging.known.values()}
-        rows = list(
-            redacting.rows(room.head.room, accepted, numbers, targets, state, self._means.until)
-        )
-        room.batch.redacted += rows
-        events = {stored.nid: stored.event for stored in targets.values()}
-        return [events[row.event] for row in rows]
+    async def _add_redacted(self, conn: Connection, room: _Room, group: StateGroup) -> None:
+        """Add what is left of what is redacted by now, in whatever order it came."""
+        judging, means = room.judging, self._means
+        found = await redacted_by(conn, means.numbers, judging, group)
+        events = {stored.nid: stored.event for stored in judging.known.values()}
+        cleared = await clearing.late_rows(conn, means, room.head.room, judging.rows, events)
+        room.batch.redacted += found.before
+        room.batch.late += [*found.new, *cleared]
+        room.awaited = found.awaited
 
-    async def _add_lifetime(
-        self, room: _Room, group: StateGroup, redacted: Sequence[Event]
-    ) -> None:
-        types = {kind for kind, _ in room.changed} | {event.type for event in redacted}
+    async def _add_lifetime(self, room: _Room, group: StateGroup) -> None:
+        gone = {row.event for row in (*room.batch.redacted, *room.batch.late)}
+        stored = await room.judging.stored(gone)
+        types = {kind for kind, _ in room.changed} | {stored[nid].event.type for nid in gone}
         if any(map(lifetimes.is_about_lifetimes, types)):
-            gone = {event.event_id for event in redacted}
+            ids = {stored[nid].event.event_id for nid in gone}
             state = await room.judging.entries(group, lifetimes.KEYS)
-            state = {key: event for key, event in state.items() if event.event_id not in gone}
+            state = {key: event for key, event in state.items() if event.event_id not in ids}
             asked = lifetimes.asked_for(state.get)
             room.batch.lifetimes.append(LifetimeRow(room.head.room, asked))
 
@@ -334,15 +341,20 @@ class Absorbing:
     def _is_ours(self, user_id: str) -> bool:
         return domain_of(user_id) == self._means.signer.server
 
-    async def _note_early(self, conn: Connection, room: _Room) -> None:
-        """Remember redactions whose targets are not here: they may come."""
-        accepted = {e.event_id: e for e in room.judging.accepted()}
-        named = redacting.targets_of(accepted.values())
-        absent = named - (await received.by_ids(conn, named)).keys() if named else ()
+    async def _add_missing(self, conn: Connection, room: _Room) -> None:
+        """Add the parents that are not here, each with the first event that cites it."""
+        events = {stored.nid: stored.event for stored in room.judging.known.values()}
+        absent: dict[EventID, EventNid] = {}
+        for row in room.judging.rows:
+            parents = events[row.event].prev_events if row.fate is Fate.ACCEPTED else ()
+            for parent in parents:
+                if not room.judging.is_placed(parent):
+                    absent.setdefault(parent, row.event)
         if absent:
-            nids = await self._means.numbers.events.intern(conn, [*absent, *accepted])
-            pairs = [(nids[e.redacts], nids[i]) for i, e in accepted.items() if e.redacts in absent]
-            await redactions.note_early(conn, pairs)
+            numbers = await self._means.numbers.events.find(conn, absent)
+            room.batch.missing += [
+                MissingRow(room.head.room, numbers[parent], nid) for parent, nid in absent.items()
+            ]
 
     async def _let_stick(self, conn: Connection, room: _Room) -> None:
         """Judge again what was soft failed and would stick, if somebody came into the room."""
@@ -352,21 +364,6 @@ class Absorbing:
             pos = await accept_late(conn, room.judging, room.group, room.head.room, now)
             if pos is not None:
                 self._means.committed(pos)
-
-    async def _note_missing(
-        self, conn: Connection, room: _Room, written: Mapping[EventNid, int]
-    ) -> None:
-        """Note which parents are missing: there is history to be had."""
-        missing: dict[EventID, int] = {}
-        for stored in room.judging.known.values():
-            if stored.nid in written and stored.fate is Fate.ACCEPTED:
-                absent = [p for p in stored.event.prev_events if not room.judging.is_placed(p)]
-                missing |= dict.fromkeys(absent, written[stored.nid] << ORDER_BITS)
-        if missing:
-            numbers = await self._means.numbers.events.find(conn, missing)
-            await received.note_missing(
-                conn, room.head.room, {numbers[i]: order for i, order in missing.items()}
-            )
 
 
 def moves_of(batch: Batch, ours: Collection[UserNid]) -> list[MoveRow]:

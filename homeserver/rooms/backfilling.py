@@ -19,15 +19,16 @@ from federation.identifiers import EventID, RoomID, ServerName, domain_of
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.logs import get_logger
 from homeserver.rooms.claims import Claims
-from homeserver.rooms.clearing import clear_late
+from homeserver.rooms.clearing import late_rows
 from homeserver.rooms.intake import Means
 from homeserver.rooms.interning import intern
-from homeserver.rooms.judging import CREATE, Judging, States, cited_by, redact_early
+from homeserver.rooms.judging import CREATE, Judging, States, cited_by
 from homeserver.rooms.receiving import Receiving
+from homeserver.rooms.redacting_late import redacted_by
 from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.rooms.resolving import Resolving
 from homeserver.rooms.vanishing import rows as vanishing_rows
-from homeserver.storage import memberships, received, vanishing
+from homeserver.storage import memberships, received, redactions, vanishing
 from homeserver.storage.batch import RelationRow
 from homeserver.storage.events import get_rooms
 from homeserver.storage.numbers import RoomNid
@@ -141,7 +142,7 @@ class Backfilling:
         return _Chunk(*await self._receiving.grounded(server, room_id, gap.room, version, new))
 
     async def _write(self, room_id: RoomID, chunk: _Chunk, gap: Gap) -> bool:
-        async with self._claims.claimed(room_id) as (conn, room):
+        async def write(conn: OwnConnection, room: RoomNid) -> bool:
             nids = await intern(conn, self._means.numbers, chunk.events)
             parents = {parent for event in chunk.events for parent in event.prev_events}
             await self._means.numbers.events.intern(conn, parents)
@@ -153,6 +154,8 @@ class Backfilling:
                 if not judging.is_placed(event.event_id):
                     await judging.take(nids, event, chunk.states, None)
             return await self._place(conn, room, judging, judging.relations(nids), gap)
+
+        return await self._claims.doing(room_id, write)
 
     async def _place(
         self,
@@ -173,19 +176,23 @@ class Backfilling:
         if self._means.lets_vanish:
             new = {row.event: events[row.event] for row in rows}
             await vanishing.note(conn, vanishing_rows(new))
-        await received.add_history(conn, rows, orders, judging.groups, relations)
-        await redact_early(conn, judging, judging.current, [row.event for row in rows])
+        found = await redacted_by(conn, self._means.numbers, judging, judging.current)
         at = {row.event: order for row, order in zip(rows, orders, strict=True)}
-        await clear_late(conn, self._means, room, rows, events, at)
+        cleared = await late_rows(conn, self._means, room, rows, events, at)
         missing: dict[EventID, int] = {}
-        for row, order in zip(rows, orders, strict=True):
-            absent = [p for p in events[row.event].prev_events if not judging.is_placed(p)]
+        for nid, order in at.items():
+            absent = [p for p in events[nid].prev_events if not judging.is_placed(p)]
             missing = dict.fromkeys(absent, order) | missing
         numbers = await self._means.numbers.events.find(conn, [*missing, *gap.parents])
-        await received.note_missing(conn, room, {numbers[i]: o for i, o in missing.items()})
-        here = [row.event for row in rows]
-        here += [numbers[i] for i in gap.parents if judging.is_placed(i)]
-        await received.found_parents(conn, room, here)
+        here = [*at, *(numbers[i] for i in gap.parents if judging.is_placed(i))]
+        async with conn.transaction():
+            await received.add_history(conn, rows, orders, judging.groups, relations)
+            if redacted := [*found.before, *found.new, *cleared]:
+                await redactions.redact(conn, redacted)
+            if found.awaited:
+                await redactions.forget_early(conn, found.awaited)
+            await received.note_missing(conn, room, {numbers[i]: o for i, o in missing.items()})
+            await received.found_parents(conn, room, here)
         return True
 
 

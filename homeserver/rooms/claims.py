@@ -4,18 +4,26 @@ Whoever has to read, judge and only then write claims the room first: see ADR 2.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from federation.identifiers import RoomID
+from homeserver.logs import get_logger
 from homeserver.rooms.heads import Heads
 from homeserver.storage.events import claim_rooms, release_rooms
 from homeserver.storage.numbers import Numbers, RoomNid
-from homeserver.storage.pool import Database, OwnConnection
+from homeserver.storage.pool import Database, DatabaseAwayError, OwnConnection, passes
+
+_T = TypeVar("_T")
+
+log = get_logger(__name__)
 
 _PATIENCE = 250
 """Milliseconds after which is looked whether who has a room stands still."""
 _TRIES = 60
+_TIMES = 3
+"""How often something is done whose claim is lost each time."""
 _AT_ONCE = 6
 """Rooms that a process claims at the same time, each on a connection that is kept."""
 
@@ -38,14 +46,31 @@ class Claims:
         self._idle: list[OwnConnection] = []
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
-    @asynccontextmanager
-    async def claimed(self, room_id: RoomID) -> AsyncIterator[tuple[OwnConnection, RoomNid]]:
-        """Nobody else writes to the room meanwhile; what is known of its head is the newest.
+    async def doing(
+        self, room_id: RoomID, work: Callable[[OwnConnection, RoomNid], Awaitable[_T]]
+    ) -> _T:
+        """Do something while nobody else writes to the room, whose head is known as it is now.
+
+        It is done again if the session with the claim was ended meanwhile, as that of a process is
+        that stands still for a while: so it has to be something that may be done twice.
 
         Raises:
             TimeoutError: somebody else had it all the time.
 
         """
+        for _ in range(_TIMES - 1):
+            try:
+                async with self._claimed(room_id) as (conn, room):
+                    return await work(conn, room)
+            except Exception as error:
+                if not passes(error) or isinstance(error, DatabaseAwayError):
+                    raise
+                log.info("a claim was lost: it is done again", room=room_id, reason=str(error))
+        async with self._claimed(room_id) as (conn, room):
+            return await work(conn, room)
+
+    @asynccontextmanager
+    async def _claimed(self, room_id: RoomID) -> AsyncIterator[tuple[OwnConnection, RoomNid]]:
         lock = self._locks.setdefault(room_id, asyncio.Lock())
         try:
             async with lock, self._slots:

@@ -88,21 +88,21 @@ def _may(sender: UserID, levels: PowerLevels) -> bool:
         return False
 
 
-async def clear_late(
+async def late_rows(
     conn: Connection,
     means: Means,
     room: RoomNid,
     judged: Sequence[EventRow],
     events: Mapping[EventNid, Event],
     orders: Mapping[EventNid, int] | None = None,
-) -> None:
-    """Redact those of the events that came when their sender was put out already.
+) -> list[RedactedRow]:
+    """Rows that redact those of the events that come when their sender was put out already.
 
     Args:
-        conn: to write with.
+        conn: to read with.
         means: as the intake has them.
         room: of the events.
-        judged: what was written.
+        judged: what is to be written.
         events: the same.
         orders: the places of events of the past; live ones that were accepted are never late.
 
@@ -118,8 +118,7 @@ async def clear_late(
         )
         if found is not None and is_within:
             late.append(_redacted(room, row.event, events[row.event], found.event, means.until))
-    if late:
-        await redactions.redact(conn, late)
+    return late
 
 
 def _redacted(

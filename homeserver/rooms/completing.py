@@ -175,7 +175,8 @@ class Completing:
 
     async def _settle(self, partial: Partial, states: States, *, is_last: bool) -> bool:
         """Judge all again and let it stand; whether it does, or the states are to be asked anew."""
-        async with self._claims.claimed(partial.room_id) as (conn, _):
+
+        async def settle(conn: OwnConnection, _: RoomNid) -> bool:
             found = await self._rejudging.rejudge(conn, partial, states)
             if found is None:
                 raise ResponseFormatError("by the state that we were told of, nobody here joined")
@@ -186,8 +187,11 @@ class Completing:
                 conn, partial, found.rows, found.groups, found.group.nid, found.tips
             )
             self._means.heads.drop(partial.room)
-        log.info("all members of a room are known", room=partial.room_id, size=found.group.size)
-        return True
+            size = found.group.size
+            log.info("all members of a room are known", room=partial.room_id, size=size)
+            return True
+
+        return await self._claims.doing(partial.room_id, settle)
 
     async def _states(self, partial: Partial, join: Event, servers: Sequence[ServerName]) -> States:
         """The state before the join, and before events whose parents are not all here.

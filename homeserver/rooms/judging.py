@@ -14,12 +14,12 @@ from federation.events import Event, StateKey
 from federation.identifiers import EventID
 from federation.room_versions import RoomVersion
 from federation.verdict import Evidence, Outcome, Ruling, judge
-from homeserver.rooms import redacting, relating
+from homeserver.rooms import relating
 from homeserver.rooms.heads import Head
 from homeserver.rooms.intake import Means
 from homeserver.rooms.interning import Nids
 from homeserver.rooms.resolving import Resolving
-from homeserver.storage import received, redactions
+from homeserver.storage import received
 from homeserver.storage.batch import EventRow, Fate, GroupRow, RelationRow
 from homeserver.storage.pool import Connection
 from homeserver.storage.received import Stored
@@ -313,30 +313,6 @@ class Judging:
             here |= more
             self.known |= {stored.event.event_id: stored for stored in more.values()}
         return here
-
-
-async def redact_early(
-    conn: Connection, judging: Judging, state: StateGroup | None, new: Iterable[EventNid]
-) -> bool:
-    """Let redactions take effect that waited for these events; answer whether any did."""
-    pairs = await redactions.take_early(conn, new)
-    if not pairs:
-        return False
-    stored = await judging.stored({nid for pair in pairs for nid in pair})
-    levels = await judging.entries(state, [CREATE, ("m.room.power_levels", "")])
-    for target, redaction in pairs:
-        if target in stored and redaction in stored:
-            named = stored[target]
-            found = redacting.rows(
-                named.room,
-                [stored[redaction].event],
-                {stored[redaction].event.event_id: redaction},
-                {named.event.event_id: named},
-                levels,
-                judging.until,
-            )
-            await redactions.redact(conn, list(found))
-    return True
 
 
 def version_of(head: Head) -> RoomVersion:

@@ -17,6 +17,7 @@ from homeserver.storage.media_uses import Given
 from homeserver.storage.numbers import RoomNid, ServerNid, UserNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid
+from homeserver.storage.stream_tokens import ORDER_BITS
 from homeserver.storage.vanishing import VanishingRow
 
 
@@ -145,6 +146,15 @@ class RedactedRow(NamedTuple):
     """Those that may go with it; noted before all else, as `media_uses.note` does."""
 
 
+class MissingRow(NamedTuple):
+    """A parent of an event that is not here: there is history to be had."""
+
+    room: RoomNid
+    parent: EventNid
+    event: EventNid
+    """Of the batch."""
+
+
 class RelationRow(NamedTuple):
     """What an event is to another."""
 
@@ -226,6 +236,11 @@ class Batch:
     groups: list[GroupRow] = field(default_factory=list)
     sent: list[SentRow] = field(default_factory=list)
     redacted: list[RedactedRow] = field(default_factory=list)
+    """Events that were here before the batch."""
+    late: list[RedactedRow] = field(default_factory=list)
+    """Events of the batch."""
+    missing: list[MissingRow] = field(default_factory=list)
+    """At most one of each parent."""
     relations: list[RelationRow] = field(default_factory=list)
     notable: list[NotableRow] = field(default_factory=list)
     searchable: list[SearchRow] = field(default_factory=list)
@@ -274,11 +289,17 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
         *_columns(batch.searchable, 3),
         *_columns(batch.lifetimes, 2),
     ]
-    await media_uses.note(conn, unwanted(batch.redacted))
+    await media_uses.note(conn, unwanted([*batch.redacted, *batch.late]))
     await vanishing.note(conn, batch.vanishing)
-    moved = _columns(batch.moves, 2) if batch.moves else []
+    more = []
+    if batch.moves or batch.missing or batch.late:
+        more = [
+            *_columns(batch.moves, 2),
+            *_columns(batch.missing, 3),
+            *_columns((row[1:5] for row in batch.late), 4),
+        ]
     try:
-        rows = await conn.fetch(_APPEND_AND_MOVE if moved else _APPEND, *columns, *moved)
+        rows = await conn.fetch(_APPEND_AND_MORE if more else _APPEND, *columns, *more)
     except asyncpg.UniqueViolationError as error:
         if error.table_name != "event_ids":
             raise
@@ -306,15 +327,28 @@ def logged(batch: Batch, positions: Mapping[EventNid, int]) -> list[Entry]:
 
 
 _APPEND = f"SELECT event_nid, pos FROM append_batch({', '.join(f'${n}' for n in range(1, 64))})"  # noqa: S608
-_APPEND_AND_MOVE = f"""
+_APPEND_AND_MORE = f"""
     WITH written AS MATERIALIZED ({_APPEND}),
     moved AS MATERIALIZED (
         SELECT append_log(array_agg({Kind.STATE:d}::smallint), array_agg(m.room_nid),
                           array_agg(m.user_nid), array_agg(NULL::bigint))
           FROM unnest($64::bigint[], $65::bigint[]) AS m (room_nid, user_nid)
          WHERE (SELECT count(pos) FROM written) > 0
+    ), noted AS (
+        INSERT INTO missing_parents (room_nid, event_nid, child_order)
+        SELECT m.room_nid, m.parent_nid, w.pos << {ORDER_BITS}
+          FROM unnest($66::bigint[], $67::bigint[], $68::bigint[])
+               AS m (room_nid, parent_nid, event_nid)
+          JOIN written w ON w.event_nid = m.event_nid
+        ON CONFLICT DO NOTHING
+    ), redacted AS MATERIALIZED (
+        SELECT redact_events(array_agg(x.event_nid), array_agg(x.redaction), array_agg(x.json),
+                             array_agg(x.until_ts))
+          FROM unnest($69::bigint[], $70::bigint[], $71::bytea[], $72::bigint[])
+               AS x (event_nid, redaction, json, until_ts)
+          JOIN written w ON w.event_nid = x.event_nid
     )
-    SELECT w.event_nid, w.pos FROM written w, moved
+    SELECT w.event_nid, w.pos FROM written w, moved, redacted
 """  # noqa: S608 - numbers
 
 

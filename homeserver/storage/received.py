@@ -13,7 +13,7 @@ from federation.identifiers import EventID, ServerName, UserID
 from homeserver.storage.batch import EventRow, Fate, GroupRow, RelationRow, array_literal
 from homeserver.storage.loading import load_event
 from homeserver.storage.numbers import RoomNid
-from homeserver.storage.pool import Connection, OwnConnection, copied
+from homeserver.storage.pool import Connection, copied
 from homeserver.storage.state_groups import EventNid, GroupNid, KeyNid
 
 
@@ -217,29 +217,28 @@ def _copied(row: EventRow) -> Sequence[object]:
 
 
 async def add_history(
-    conn: OwnConnection,
+    conn: Connection,
     rows: Sequence[EventRow],
     orders: Sequence[int],
     groups: Sequence[GroupRow],
     relations: Sequence[RelationRow],
 ) -> None:
-    """Store events of the past, at these places of their room's order."""
-    async with conn.transaction():
-        await add_groups(conn, groups)
-        await _insert(conn, rows, list(orders))
-        await conn.execute(
-            """
-            INSERT INTO relations (event_nid, room_nid, parent_nid, room_order, rel_type, type,
-                                   sender, key)
-            SELECT l.event_nid, e.room_nid, l.parent_nid, e.room_order, l.rel_type, l.type,
-                   l.sender, l.key
-              FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[],
-                          $6::text[])
-                   AS l (event_nid, parent_nid, rel_type, type, sender, key)
-              JOIN events e ON e.event_nid = l.event_nid
-            """,
-            *([row[column] for row in relations] for column in range(6)),
-        )
+    """Store events of the past, at these places of their room's order; in a transaction."""
+    await add_groups(conn, groups)
+    await _insert(conn, rows, list(orders))
+    await conn.execute(
+        """
+        INSERT INTO relations (event_nid, room_nid, parent_nid, room_order, rel_type, type,
+                               sender, key)
+        SELECT l.event_nid, e.room_nid, l.parent_nid, e.room_order, l.rel_type, l.type,
+               l.sender, l.key
+          FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[],
+                      $6::text[])
+               AS l (event_nid, parent_nid, rel_type, type, sender, key)
+          JOIN events e ON e.event_nid = l.event_nid
+        """,
+        *([row[column] for row in relations] for column in range(6)),
+    )
 
 
 async def add_groups(conn: Connection, groups: Sequence[GroupRow]) -> None:

@@ -26,16 +26,18 @@ async def note_early(conn: Connection, pairs: Collection[Pair]) -> None:
     )
 
 
-async def take_early(conn: Connection, targets: Iterable[EventNid]) -> list[Pair]:
-    """The redactions that waited for these events, and do not any more."""
+async def early(conn: Connection, targets: Iterable[EventNid]) -> list[Pair]:
+    """The redactions that wait for these events."""
     rows = await conn.fetch(
-        """
-        DELETE FROM early_redactions WHERE target_nid = ANY ($1)
-        RETURNING target_nid, redaction_nid
-        """,
+        "SELECT target_nid, redaction_nid FROM early_redactions WHERE target_nid = ANY ($1)",
         list(targets),
     )
     return [(EventNid(row[0]), EventNid(row[1])) for row in rows]
+
+
+async def forget_early(conn: Connection, targets: Iterable[EventNid]) -> None:
+    """No redaction waits for these events any more."""
+    await conn.execute("DELETE FROM early_redactions WHERE target_nid = ANY ($1)", list(targets))
 
 
 async def redact(conn: Connection, rows: Sequence[RedactedRow]) -> None:

@@ -397,6 +397,19 @@ async def test_a_redaction_before_its_event(scene: Scene) -> None:
         )
 
 
+async def test_a_redaction_together_with_its_event(scene: Scene) -> None:
+    peer, eve = scene.peer, scene.peer.user("eve")
+    secret = peer.say(scene.room, "regrettable", eve)
+    taken_back = peer.make(
+        scene.room, "m.room.redaction", {"redacts": secret.event_id}, eve, redacts=secret.event_id
+    )
+    await peer.send([secret, taken_back])
+    shown = (await scene.ann.get(f"{scene.path}/event/{secret.event_id}")).ok()
+    assert shown["content"] == {}
+    assert shown["unsigned"]["redacted_because"]["event_id"] == taken_back.event_id
+    assert "regrettable" not in json.dumps((await scene.ann.get(f"{V3}/sync")).ok())
+
+
 async def test_a_redaction_of_somebody_elses_event_before_it(scene: Scene) -> None:
     peer, eve = scene.peer, scene.peer.user("eve")
     dan = peer.user("dan")
