@@ -4,7 +4,8 @@ https://spec.matrix.org/v1.19/client-server-api/#filtering
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import lru_cache
 
 from federation.events import Event
 from homeserver.accounts.filters import EventFilter, RoomEventFilter
@@ -25,6 +26,17 @@ def matcher(wanted: EventFilter) -> Matches:
     if not tests:
         return everything
     return lambda event: all(test(event) for test in tests)
+
+
+def wants(wanted: EventFilter, kind: str, sender: str | None = None) -> bool:
+    """Whether something that is no event of a room is wanted; what nobody sent has no sender."""
+    if wanted.types is not None and not _any_of(wanted.types).fullmatch(kind):
+        return False
+    if wanted.not_types and _any_of(wanted.not_types).fullmatch(kind):
+        return False
+    return (wanted.senders is None or sender in wanted.senders) and sender not in (
+        wanted.not_senders or ()
+    )
 
 
 def _sender_tests(wanted: EventFilter) -> list[Matches]:
@@ -89,7 +101,8 @@ def _rel_type(event: Event) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _any_of(types: Sequence[str]) -> re.Pattern[str]:
+@lru_cache(100)
+def _any_of(types: tuple[str, ...]) -> re.Pattern[str]:
     """A '*' can be used as a wildcard to match any sequence of characters."""
     return re.compile("|".join(map(_pattern, types)) or r"(?!)", re.DOTALL)
 

@@ -187,7 +187,7 @@ class Searching:
             near = await self._near(conn, reader, page, wanted.before, wanted.after)
         flat = {e.nid: e for e in page}
         flat |= {e.nid: e for pair in near.values() for e in (*pair.before, *pair.after)}
-        lines = await self._showing.show(conn, reader, list(flat.values()))
+        lines = await self._showing.show_bundled(conn, reader, list(flat.values()))
         shown = dict(zip(flat, lines, strict=True))
         profiles = await self._profiles(conn, page, near) if wanted.with_profiles else {}
         return [

@@ -230,7 +230,7 @@ class Sending:
         async with alone(self._process, what, repr(once).encode()) as is_alone:
             if not is_alone:
                 raise DuplicateAnnotation
-            await self._check_annotation(relation, draft, once)
+            await self._check_annotation(room_id, relation, draft, once)
             return await post_one(self._intake, submission, room_id)
 
     async def _check_thread(self, relation: Relation, once: tuple[int, bytes]) -> None:
@@ -245,7 +245,7 @@ class Sending:
         raise MatrixError("the event is related to another: no thread begins there")
 
     async def _check_annotation(
-        self, relation: Relation, draft: Draft, once: tuple[int, bytes]
+        self, room_id: RoomID, relation: Relation, draft: Draft, once: tuple[int, bytes]
     ) -> None:
         """See that nobody annotates an event twice in the same way, unless it was sent before.
 
@@ -253,7 +253,7 @@ class Sending:
         """
         async with self._process.database.reader() as conn:
             if not await get_sent(conn, [once]) and await relations.is_annotated(
-                conn, relation.parent, draft.type, draft.sender, relation.key
+                conn, room_id, relation.parent, draft.type, draft.sender, relation.key
             ):
                 raise DuplicateAnnotation
 

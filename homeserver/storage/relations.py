@@ -231,17 +231,19 @@ async def thread_roots(
 
 
 async def is_annotated(
-    conn: Connection, parent: str, kind: str, sender: str, key: str | None
+    conn: Connection, room_id: str, parent: str, kind: str, sender: str, key: str | None
 ) -> bool:
-    """Whether somebody has annotated an event in this way already."""
+    """Whether somebody has annotated an event of a room in this way already, in that room."""
     found: bool = await conn.fetchval(
         """
         SELECT EXISTS (
-            SELECT FROM relations l JOIN event_ids i ON i.event_nid = l.parent_nid
-             WHERE i.event_id = $1 AND l.rel_type = 'm.annotation' AND l.type = $2
-               AND l.sender = $3
-               AND l.key IS NOT DISTINCT FROM $4::text)
+            SELECT FROM relations l
+              JOIN event_ids i ON i.event_nid = l.parent_nid
+              JOIN rooms r ON r.room_nid = l.room_nid
+             WHERE r.room_id = $1 AND i.event_id = $2 AND l.rel_type = 'm.annotation'
+               AND l.type = $3 AND l.sender = $4 AND l.key IS NOT DISTINCT FROM $5::text)
         """,
+        room_id,
         parent,
         kind,
         sender,
@@ -256,12 +258,14 @@ async def related_by(
     rel_types: Sequence[str] | None,
     senders: Sequence[str] | None,
 ) -> set[EventNid]:
-    """Those of the events to which one of such relations leads."""
+    """Those of the events to which one of such relations leads, in their room."""
     rows = await conn.fetch(
         """
-        SELECT DISTINCT parent_nid FROM relations
-         WHERE parent_nid = ANY ($1) AND ($2::text[] IS NULL OR rel_type = ANY ($2))
-           AND ($3::text[] IS NULL OR sender = ANY ($3))
+        SELECT DISTINCT l.parent_nid
+          FROM relations l
+          JOIN events e ON e.event_nid = l.parent_nid AND e.room_nid = l.room_nid
+         WHERE l.parent_nid = ANY ($1) AND ($2::text[] IS NULL OR l.rel_type = ANY ($2))
+           AND ($3::text[] IS NULL OR l.sender = ANY ($3))
         """,
         list(parents),
         rel_types,

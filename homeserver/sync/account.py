@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from federation.canonical_json import JsonObject
 from federation.identifiers import UserID
-from homeserver.accounts.filters import EventFilter, RoomEventFilter
+from homeserver.accounts.filters import RoomEventFilter
 from homeserver.push.rulesets import Rulesets
+from homeserver.rooms.filtering import wants
 from homeserver.rooms.presence import Presence
 from homeserver.storage import account_data
 from homeserver.storage.account_data import WHOLE_ACCOUNT, Datum
@@ -130,26 +131,6 @@ def wants_room(wanted: RoomEventFilter, room_id: str) -> bool:
     return (wanted.rooms is None or room_id in wanted.rooms) and room_id not in (
         wanted.not_rooms or ()
     )
-
-
-def wants(wanted: EventFilter, kind: str, sender: str | None = None) -> bool:
-    """Whether something that is no event of a room is wanted."""
-    if wanted.types is not None and not any(_matches(kind, p) for p in wanted.types):
-        return False
-    if any(_matches(kind, pattern) for pattern in wanted.not_types or ()):
-        return False
-    if sender is None:
-        return True
-    return (wanted.senders is None or sender in wanted.senders) and sender not in (
-        wanted.not_senders or ()
-    )
-
-
-def _matches(kind: str, pattern: str) -> bool:
-    if "*" not in pattern:
-        return kind == pattern
-    first, _, last = pattern.partition("*")
-    return kind.startswith(first) and (not last or kind.endswith(last.split("*")[-1]))
 
 
 def _is_global(datum: Datum) -> bool:

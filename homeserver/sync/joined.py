@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from federation.canonical_json import JsonObject
 from federation.identifiers import UserID
-from homeserver.rooms.filtering import everything
+from homeserver.rooms.filtering import everything, wants
 from homeserver.rooms.receipts import Receipts
 from homeserver.rooms.related import related
 from homeserver.rooms.showing import Showing
@@ -28,7 +28,7 @@ from homeserver.storage.state_groups import EventNid, KeyNid
 from homeserver.storage.stream_tokens import StreamToken
 from homeserver.storage.unread import MAIN
 from homeserver.sync import shown
-from homeserver.sync.account import AccountSections, room_data, wants, wants_room
+from homeserver.sync.account import AccountSections, room_data, wants_room
 from homeserver.sync.activity import Activity
 from homeserver.sync.room_memory import RoomMemory
 from homeserver.sync.seeing import Seeing

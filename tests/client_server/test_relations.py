@@ -375,3 +375,17 @@ async def test_nothing_is_related_across_rooms(stage: Stage) -> None:
     await of_every_kind(other, parent)
     after = await bundle(stage, ann, parent)
     assert told(after) == told(before) == (1, True, *own[:2], [own[2]], own[3])
+    thumb = {"rel_type": "m.annotation", "event_id": parent, "key": "once"}
+    for room in (other, stage):
+        sent = await ann.put(f"{room.path}/send/m.reaction/once", {"m.relates_to": thumb})
+        assert sent.status == 200
+
+
+async def test_filters_see_no_relation_across_rooms(stage: Stage) -> None:
+    ann, other = stage.owner, await staged(stage.owner)
+    mine, elsewhere = str(await stage.say(ann, "mine")), str(await stage.say(ann, "elsewhere"))
+    await relate(stage, ann, "m.thread", mine, body="reply")
+    await relate(other, ann, "m.thread", elsewhere, body="reply")
+    wanted = json.dumps({"related_by_rel_types": ["m.thread"]})
+    page = (await ann.get(f"{stage.path}/messages", dir="b", filter=wanted)).ok()["chunk"]
+    assert [event["event_id"] for event in page] == [mine]

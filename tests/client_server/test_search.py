@@ -150,6 +150,19 @@ async def test_context(room: Stage, ann: Client) -> None:
     assert [e["event_id"] for e in later] == [said[4]]
 
 
+async def test_what_is_found_comes_with_its_edit(room: Stage, ann: Client) -> None:
+    event = str(await room.say(ann, "martians"))
+    edit = {
+        "msgtype": "m.text",
+        "body": "* men",
+        "m.new_content": {"msgtype": "m.text", "body": "men"},
+        "m.relates_to": {"rel_type": "m.replace", "event_id": event},
+    }
+    sent = (await ann.put(f"{room.path}/send/m.room.message/edit", edit)).ok()["event_id"]
+    (found,) = (await search(ann, "martians"))["results"]
+    assert found["result"]["unsigned"]["m.relations"]["m.replace"]["event_id"] == sent
+
+
 async def test_profiles_of_then_and_state_of_now(room: Stage, ann: Client, bob: Client) -> None:
     await room.member(bob, "join")
     named = {"membership": "join", "displayname": "Old Bob"}

@@ -9,7 +9,7 @@ import pytest
 from federation.events import Event
 from federation.room_versions import V11
 from homeserver.accounts.filters import EventFilter, RoomEventFilter
-from homeserver.rooms.filtering import everything, matcher
+from homeserver.rooms.filtering import everything, matcher, wants
 from tests.federation.rooms import ANN, BOB, Room
 
 EVENT = Room(V11).send("m.room.message", ANN, {"body": "a", "url": "mxc://one.test/a"})
@@ -56,6 +56,23 @@ def test_an_empty_filter_lets_everything_through() -> None:
     assert matcher(RoomEventFilter()) is everything
     assert matcher(EventFilter(limit=5)) is everything
     assert everything(EVENT)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_wanted"),
+    [
+        ({}, True),
+        ({"types": ["ab*ba"]}, False),
+        ({"types": ["a*b*a"]}, True),
+        ({"not_types": ["a*b*a"]}, False),
+        ({"types": []}, False),
+        ({"senders": []}, False),
+        ({"senders": [ANN]}, False),
+        ({"not_senders": [ANN]}, True),
+    ],
+)
+def test_filters_of_what_nobody_sent(wanted: dict[str, Any], is_wanted: bool) -> None:
+    assert wants(msgspec.convert(wanted, EventFilter), "aba") is is_wanted
 
 
 def test_many_stars_take_no_time() -> None:
