@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from tests.database import Server
 from tests.federation.net.loopback import Authority
-from tests.servers import Client, Hearth, eventually, federating
+from tests.servers import Answer, Client, Hearth, eventually, federating
 
 V3 = "/_matrix/client/v3"
 SLIDING = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
@@ -110,6 +110,8 @@ class Actions:
         self.people, self.rooms, self.random = world.people, world.rooms, world.random
         self.sent = world.sent
         self.number = 0
+        self.done = 0
+        """How many were allowed."""
 
     async def act(self) -> None:
         """Do one thing."""
@@ -118,22 +120,30 @@ class Actions:
         path = f"{V3}/rooms/{self.random.choice(self.rooms)}"
         text = f"{self.number}"
         kind = self.random.choice(_KINDS)
-        if kind == "say":
-            await who.put(f"{path}/send/m.room.message/{text}", {"body": text, "msgtype": "m.text"})
-        elif kind in {"name", "topic"}:
-            await who.put(f"{path}/state/m.room.{kind}", {kind: text})
-        elif kind in {"join", "leave", "forget"}:
-            await who.post(f"{path}/{kind}")
-        elif kind in {"kick", "invite", "ban", "unban"}:
-            await who.post(f"{path}/{kind}", {"user_id": whom.user_id})
-        elif kind == "message":
+        if kind == "message":
             await self._send(who, whom)
+        elif kind == "redact":
+            await self._redact(who, path)
+        elif kind == "say":
+            content = {"body": text, "msgtype": "m.text"}
+            self._count(await who.put(f"{path}/send/m.room.message/{text}", content))
+        elif kind in {"name", "topic"}:
+            self._count(await who.put(f"{path}/state/m.room.{kind}", {kind: text}))
+        elif kind in {"join", "leave", "forget"}:
+            self._count(await who.post(f"{path}/{kind}"))
         else:
-            page = (await who.get(f"{path}/messages", dir="b", limit="3")).json
-            if page.get("chunk"):
-                event = self.random.choice(page["chunk"])
-                if event["type"] == "m.room.message":
-                    await who.put(f"{path}/redact/{event['event_id']}/{text}")
+            self._count(await who.post(f"{path}/{kind}", {"user_id": whom.user_id}))
+
+    def _count(self, answer: Answer) -> None:
+        self.done += answer.status == 200
+
+    async def _redact(self, who: Client, path: str) -> None:
+        """Somebody takes back one of the last messages."""
+        page = (await who.get(f"{path}/messages", dir="b", limit="3")).json
+        if page.get("chunk"):
+            event = self.random.choice(page["chunk"])
+            if event["type"] == "m.room.message":
+                await who.put(f"{path}/redact/{event['event_id']}/{self.number}")
 
     async def _send(self, who: Client, whom: Client) -> None:
         """A message to all devices of somebody."""
@@ -194,14 +204,7 @@ class World:
         """Make them."""
         people = [await one.user(name) for name in ("ann", "bob", "cat")]
         people.append(await other.user("dan"))
-        wanted = {"preset": "public_chat", "room_version": "11"}
-        rooms = [
-            (await person.post(f"{V3}/createRoom", wanted)).ok()["room_id"]
-            for person in [*people, people[0]]
-        ]
-        for person in people:
-            for room_id in rooms:
-                (await person.post(f"{V3}/join/{room_id}")).ok()
+        rooms = [await _room_of(person, people) for person in [*people, people[0]]]
         return cls(people, rooms)
 
     async def go_on(self, models: Sequence[Model]) -> None:
@@ -213,6 +216,27 @@ class World:
             if step % _CHECK == _CHECK - 1:
                 await settle(self.rooms, self.people, step)
                 await self.random.choice(models).check()
+                await self._replace_dead()
         await settle(self.rooms, self.people, STEPS)
         for model in models:
             await model.check()
+        assert actions.done > STEPS / 4, "hardly anything happens"
+
+    async def _replace_dead(self) -> None:
+        """Make new rooms in the place of those that all have left: nobody comes into them again."""
+        alive: set[str] = set()
+        for person in self.people:
+            alive.update((await person.get(f"{V3}/joined_rooms")).ok()["joined_rooms"])
+        for number, room_id in enumerate(self.rooms):
+            if room_id not in alive:
+                owner = self.random.choice(self.people)
+                self.rooms[number] = await _room_of(owner, self.people)
+
+
+async def _room_of(owner: Client, people: Sequence[Client]) -> str:
+    """A new room of somebody, that all are in."""
+    wanted = {"preset": "public_chat", "room_version": "11"}
+    room_id = str((await owner.post(f"{V3}/createRoom", wanted)).ok()["room_id"])
+    for person in people:
+        (await person.post(f"{V3}/join/{room_id}", via=owner.hearth.name)).ok()
+    return room_id

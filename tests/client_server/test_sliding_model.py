@@ -124,7 +124,9 @@ class Model:
         page = (await self.client.get(f"{path}/messages", dir="b", limit="50")).ok()["chunk"]
         last = [event["event_id"] for event in reversed(page)]
         known = room.timeline[-50:]
-        assert len(known) >= min(3, len(last)), (known, last)
+        # Where a server came into the room anew there is a gap, which only those fill who read.
+        comings = {e["event_id"] for e in page if e["content"].get("membership") == "join"}
+        assert len(known) >= min(3, len(last)) or known[0] in comings, (known, last)
         assert known == last[len(last) - len(known) :], (known, last)
 
 
