@@ -94,23 +94,6 @@ async def changes(
     return found
 
 
-async def changes_at(conn: Connection, rooms: Mapping[RoomNid, int]) -> dict[RoomNid, list[Change]]:
-    """The changes of each room's state at one position."""
-    rows = await conn.fetch(
-        """
-        SELECT c.room_nid, c.pos, c.state_key_nid, c.old_event_nid, c.new_event_nid
-          FROM unnest($1::bigint[], $2::bigint[]) AS w (room_nid, pos)
-          JOIN state_changes c ON c.room_nid = w.room_nid AND c.pos = w.pos
-        """,
-        list(rooms),
-        list(rooms.values()),
-    )
-    found: dict[RoomNid, list[Change]] = {room: [] for room in rooms}
-    for row in rows:
-        found[row[0]].append(Change(*row))
-    return found
-
-
 async def entries_at(
     conn: Connection, rooms: Iterable[RoomNid], key: KeyNid, pos: int
 ) -> dict[RoomNid, EventNid | None]:

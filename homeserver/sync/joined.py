@@ -288,7 +288,9 @@ class JoinedRooms:
             for room in rooms
             if room.is_new or wish.full_state
         }
-        states = await self._states(conn, rooms, whole) if whole else {}
+        states = await sync.states_at(conn, whole) if whole else {}
+        if states and not wish.wants_state_after:
+            await self._add_unshown(conn, states, rooms, up_to)
         for room in rooms:
             if room.of.room in states:
                 room.state = states[room.of.room]
@@ -303,25 +305,28 @@ class JoinedRooms:
             if any(change.new not in shown_all for change in room.news.changes):
                 room.members_changed = room.is_counted_anew = True
 
-    async def _states(
-        self, conn: Connection, rooms: Sequence[Room], wanted: Mapping[RoomNid, int]
-    ) -> dict[RoomNid, dict[KeyNid, EventNid]]:
-        """Whole states, with what came along with the first event of the timeline.
+    async def _add_unshown(
+        self,
+        conn: Connection,
+        states: Mapping[RoomNid, dict[KeyNid, EventNid]],
+        rooms: Sequence[Room],
+        up_to: int,
+    ) -> None:
+        """Add to whole states what came since the timeline begins without being in it.
 
-        With a join through another server the whole state of the room does.
+        With a join through another server the whole state of the room does: some of it with the
+        join, and the members when all of them are known.
         """
-        states = await sync.states_at(conn, wanted)
-        first = {
-            room.of.room: room.timeline[0]
+        begun = {
+            room.of.room: room.timeline[0].pos - 1
             for room in rooms
-            if room.of.room in wanted and room.timeline
+            if room.of.room in states and room.timeline and room.timeline[0].pos is not None
         }
-        begun = {room: event.pos for room, event in first.items() if event.pos is not None}
-        for room, changes in (await sync.changes_at(conn, begun)).items():
-            states[room] |= {
-                c.key: c.new for c in changes if c.new is not None and c.new != first[room].nid
-            }
-        return states
+        changes = await sync.changes(conn, begun, up_to) if begun else {}
+        for room in rooms:
+            if room.of.room in begun:
+                found = before_timeline(changes[room.of.room], room.timeline)
+                states[room.of.room].update(found)
 
     async def _lazy_members(
         self,

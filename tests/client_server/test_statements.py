@@ -41,7 +41,7 @@ READS: dict[str, tuple[int, str, Any]] = {
     "moment": (4, f"{V1_ROOM}/timestamp_to_event?ts=0&dir=f", None),
     "room as it is": (17, f"{ROOM}/initialSync", None),
     "rooms as they are": (17, f"{V3}/initialSync", None),
-    "search": (5, f"{V3}/search", SEARCH),
+    "search": (12, f"{V3}/search", SEARCH),
     "hierarchy": (9, f"{V1}/rooms/{{space}}/hierarchy", None),
     "summary": (6, f"{V1}/room_summary/{{room}}", None),
     "public rooms": (3, f"{V3}/publicRooms", {}),

@@ -181,6 +181,26 @@ async def test_clients_learn_of_the_members(hall: Hall, is_lazy: bool) -> None:
     assert hall.everybody - known <= changed
 
 
+@pytest.mark.parametrize("is_after", [False, True])
+async def test_who_asks_only_when_all_are_known(hall: Hall, is_after: bool) -> None:
+    """The members came after the join that is in the timeline, and are in the state with it."""
+    await hall.complete()
+    olga = hall.peer.user("olga")
+    names = {"membership": "join", "displayname": "The Founder"}
+    event = hall.peer.say_state(hall.room, "m.room.member", names, olga, olga)
+    assert await hall.peer.send([event]) == {event.event_id: {}}
+    more = {"use_state_after": "true"} if is_after else {}
+    section = (await hall.ann.get(_SYNC, **more)).ok()["rooms"]["join"][hall.room.room_id]
+    if is_after:
+        known = section["state_after"]["events"]
+    else:
+        timeline = section["timeline"]["events"]
+        known = section["state"]["events"] + [e for e in timeline if "state_key" in e]
+    found = {(e["type"], e["state_key"]): e["event_id"] for e in known}
+    state = (await hall.ann.get(f"{hall.path}/state")).ok()
+    assert found == {(e["type"], e["state_key"]): e["event_id"] for e in state}
+
+
 async def test_sliding_sync_learns_of_the_members(hall: Hall) -> None:
     path = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
     wish = {"lists": {"all": {"ranges": [[0, 9]], "timeline_limit": 1, "required_state": []}}}
