@@ -51,7 +51,7 @@ MAX_PAUSE = 15 * 60_000
 DEADLINE = 30.0
 """How long an asker waits who does not say, in seconds."""
 
-HEAD_START = 2.0
+HEAD_START = 1.0
 """How long many servers are waited for, or those of whose keys somebody told already, before others
 are asked for the keys of those that have not answered, in seconds."""
 
