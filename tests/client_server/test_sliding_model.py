@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.client_server.models import FORGETS, V3, Device, World, asked_into, two_servers
+from tests.client_server.models import FORGETS, V3, Device, World, asked_into, twice, two_servers
 from tests.client_server.test_sliding_sync import sliding
 from tests.database import Server
 from tests.federation.net.loopback import Authority
@@ -99,6 +99,9 @@ class Model:
 
     async def check(self) -> None:
         """Ask for everything, and compare it with what the rooms say."""
+        await twice(self._check_now)
+
+    async def _check_now(self) -> None:
         wanted = EVERYTHING | ({"required_state": LAZY} if self.is_lazy else {})
         await self.ask({"all": wanted})
         await self.device.check()

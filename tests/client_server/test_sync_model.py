@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.client_server.models import FORGETS, V3, Device, World, asked_into, two_servers
+from tests.client_server.models import FORGETS, V3, Device, World, asked_into, twice, two_servers
 from tests.database import Server
 from tests.federation.net.loopback import Authority
 from tests.servers import Client
@@ -118,6 +118,9 @@ class Model:
 
     async def check(self) -> None:
         """Read on, and compare what is known with what the rooms say."""
+        await twice(self._check_now)
+
+    async def _check_now(self) -> None:
         await self.ask(self.random.choice([1, 5, 50]))
         await self.device.check()
         joined = (await self.client.get(f"{V3}/joined_rooms")).ok()["joined_rooms"]
