@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.client_server.models import FORGETS, V3, Device, World, asked_into, twice, two_servers
+from tests.client_server.models import (
+    FORGETS,
+    V3,
+    Device,
+    World,
+    asked_into,
+    joined_rooms,
+    twice,
+    two_servers,
+)
 from tests.client_server.test_sliding_sync import sliding
 from tests.database import Server
 from tests.federation.net.loopback import Authority
@@ -105,8 +114,8 @@ class Model:
         wanted = EVERYTHING | ({"required_state": LAZY} if self.is_lazy else {})
         await self.ask({"all": wanted})
         await self.device.check()
-        joined = (await self.client.get(f"{V3}/joined_rooms")).ok()["joined_rooms"]
-        assert {r for r, room in self.rooms.items() if room.membership == "join"} == set(joined)
+        joined = await joined_rooms(self.client)
+        assert {r for r, room in self.rooms.items() if room.membership == "join"} == joined
         invited = {r for r, room in self.rooms.items() if room.membership == "invite"}
         assert invited == await asked_into(self.client)
         for room_id in joined:
