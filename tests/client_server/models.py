@@ -183,15 +183,17 @@ async def _is_heard(said: Answer, room_id: str, speaker: Client, listener: Clien
     return not all([room_id in await joined_rooms(who) for who in (speaker, listener)])
 
 
-async def twice(check: Callable[[], Awaitable[None]]) -> None:
-    """Check once more if it fails: the last of a server to leave may still be on the way out.
+async def twice(ask: Callable[[], Awaitable[None]], compare: Callable[[], Awaitable[None]]) -> None:
+    """Ask, and compare with the truth; once more if it is another: something may be on its way.
 
     What a client was told wrongly, or not at all, stays so.
     """
+    await ask()
     try:
-        await check()
+        await compare()
     except AssertionError:
-        await check()
+        await ask()
+        await compare()
 
 
 @asynccontextmanager

@@ -108,11 +108,10 @@ class Model:
 
     async def check(self) -> None:
         """Ask for everything, and compare it with what the rooms say."""
-        await twice(self._check_now)
-
-    async def _check_now(self) -> None:
         wanted = EVERYTHING | ({"required_state": LAZY} if self.is_lazy else {})
-        await self.ask({"all": wanted})
+        await twice(lambda: self.ask({"all": wanted}), self._compare)
+
+    async def _compare(self) -> None:
         await self.device.check()
         joined = await joined_rooms(self.client)
         assert {r for r, room in self.rooms.items() if room.membership == "join"} == joined

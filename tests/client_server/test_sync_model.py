@@ -127,10 +127,9 @@ class Model:
 
     async def check(self) -> None:
         """Read on, and compare what is known with what the rooms say."""
-        await twice(self._check_now)
+        await twice(lambda: self.ask(self.random.choice([1, 5, 50])), self._compare)
 
-    async def _check_now(self) -> None:
-        await self.ask(self.random.choice([1, 5, 50]))
+    async def _compare(self) -> None:
         await self.device.check()
         joined = await joined_rooms(self.client)
         assert {r for r, room in self.rooms.items() if room.membership == "join"} == joined
