@@ -153,7 +153,7 @@ def make_sliding_sync(parts: SyncParts) -> SlidingSync:
             connections=Connections(process, epoch),
             personal=PersonalData(process),
             recency=recency,
-            lists=Lists(recency, facts, Departures(process)),
+            lists=Lists(recency, facts, Departures(process, means.standings)),
             sections=Sections(means, members),
             members=members,
             extensions=ExtensionSections(extensions),

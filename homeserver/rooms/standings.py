@@ -206,11 +206,11 @@ class Standings:
         closed = {one.room for one in away} - await self.open_to_all(conn, away) if away else ()
         changes = await self.changes(conn, reader, closed) if closed else {}
         left = {room: departure(of_room) for room, of_room in changes.items()}
-        return {room: pos for room, pos in left.items() if pos is not None}
+        return {room: change.pos for room, change in left.items() if change is not None}
 
 
-def departure(changes: Sequence[Change]) -> int | None:
-    """Where somebody last left a room, by the changes of their membership, the latest first.
+def departure(changes: Sequence[Change]) -> Change | None:
+    """How somebody last left a room, by the changes of their membership, the latest first.
 
     `None`: they were never in it, or are.
     """
@@ -218,7 +218,7 @@ def departure(changes: Sequence[Change]) -> int | None:
     for change in changes:
         if change.event.membership == "join":
             return left
-        left = change.pos
+        left = change
     return None
 
 

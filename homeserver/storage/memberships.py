@@ -33,7 +33,7 @@ class RoomOf(NamedTuple):
 
 
 async def rooms_of(conn: Connection, user: UserNid) -> list[RoomOf]:
-    """All rooms of a user, those that were left too."""
+    """All rooms of a user, those that were left too; where something came of it last, last."""
     rows = await conn.fetch(
         """
         SELECT m.room_nid, r.room_id, m.membership, m.event_nid, m.pos, coalesce(f.pos, 0)
@@ -41,6 +41,7 @@ async def rooms_of(conn: Connection, user: UserNid) -> list[RoomOf]:
           JOIN rooms r ON r.room_nid = m.room_nid
           LEFT JOIN forgotten f ON f.user_nid = m.user_nid AND f.room_nid = m.room_nid
          WHERE m.user_nid = $1
+         ORDER BY m.pos
         """,
         user,
     )

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from federation.events import Event
 from federation.identifiers import UserID
+from homeserver.rooms.standings import Reader, Standings, departure
 from homeserver.storage import history, invites
-from homeserver.storage.batch import Fate
+from homeserver.storage.batch import Fate, Membership
 from homeserver.storage.history import Placed
 from homeserver.storage.memberships import RoomOf
 from homeserver.storage.numbers import RoomNid, UserNid
@@ -30,6 +31,22 @@ async def departures(
         told = await invites.events(conn, [room.room for room in strange], user)
         found |= {r.room: _outlier(r, told[r.room]) for r in strange if r.room in told}
     return {room: placed for room, placed in found.items() if _is_of(placed.event, user_id)}
+
+
+async def before_invitations(
+    conn: Connection, standings: Standings, reader: Reader, rooms: Sequence[RoomOf]
+) -> list[RoomOf]:
+    """What rooms are to a reader who does not want to be invited to them: those that they left.
+
+    Clients "must not" be sent such an invitation, but have to learn that one is out of the room.
+    """
+    changes = await standings.changes(conn, reader, [room.room for room in rooms])
+    left = {room: departure(of_room) for room, of_room in changes.items()}
+    return [
+        room._replace(membership=Membership.LEAVE, event=change.nid, pos=change.pos)
+        for room in rooms
+        if (change := left.get(room.room)) is not None
+    ]
 
 
 def _is_of(event: Event, user_id: UserID) -> bool:

@@ -21,7 +21,7 @@ from homeserver.storage.stream_tokens import StreamToken
 from homeserver.storage.sync import Change
 from homeserver.sync import shown
 from homeserver.sync.account import room_data, wants_room
-from homeserver.sync.departing import departures
+from homeserver.sync.departing import before_invitations, departures
 from homeserver.sync.invitations import inviter, stripped_states
 from homeserver.sync.joined import Means
 from homeserver.sync.states import after_timeline, before_timeline
@@ -73,19 +73,31 @@ class OtherRooms:
             asked = [room for room in moved if room.membership in _SECTIONS]
             who, numbers = wish.who, self._means.process.numbers
             states = await stripped_states(conn, numbers, who.user, who.user_id, asked)
+            hidden = []
             for room in asked:
                 section = _SECTIONS[room.membership]
                 events = states[room.room]
                 # "Servers must not send room invites from ignored users to clients."
                 if section == "invite" and _is_unwanted(events, reader):
+                    hidden.append(room)
                     continue
                 found[section][room.room_id] = {_STATES[section]: {"events": events}}
             left = [room for room in moved if room.membership not in _SECTIONS]
+            left += await self._left_before(conn, wish, reader, hidden)
             found["leave"] = await self._left(conn, wish, reader, _wanted(left, wish), up_to)
             forgotten = [room for room in left if room.is_forgotten] if wish.since else []
             found["leave"] |= await self._forgotten(conn, wish, forgotten)
         _add_data(wish, left, data, found["leave"])
         return found
+
+    async def _left_before(
+        self, conn: Connection, wish: Wish, reader: Reader, hidden: Sequence[RoomOf]
+    ) -> list[RoomOf]:
+        """Rooms that were left since the token, of invitations to which nothing is told."""
+        if not hidden or wish.since is None:
+            return []
+        found = await before_invitations(conn, self._means.standings, reader, hidden)
+        return [room for room in found if room.pos > wish.after]
 
     async def _forgotten(
         self, conn: Connection, wish: Wish, rooms: Sequence[RoomOf]

@@ -78,13 +78,14 @@ class Syncing:
         while True:
             await parts.activity.catch_up(wish.after)
             await parts.process.tail.catch_up()
-            up_to, stamp = max(parts.activity.position, wish.after), parts.stamp()
-            rooms = await parts.user_rooms.of(wish.who.user)
+            stamp = parts.stamp()
+            rooms, known_to = await parts.user_rooms.caught_up(wish.who.user)
+            up_to = max(known_to, wish.after)
             joined = [room.room for room in rooms if room.membership is Membership.JOIN]
             if known is not None and self._is_quiet(wish, known, joined):
                 answer = await self._nothing(wish, known, up_to, stamp)
             else:
-                answer = await self._answer(wish, up_to, stamp)
+                answer = await self._answer(wish, rooms, up_to, stamp)
             left = ends - loop.time()
             is_over = left <= 0 or stopping.is_set()
             if is_over or wish.since is None or wish.full_state or answer.keys() - _ALWAYS:
@@ -117,10 +118,11 @@ class Syncing:
         token = StreamToken(self.parts.epoch, up_to, last, max(stamp, known.ephemeral))
         return answer | {"next_batch": str(token)}
 
-    async def _answer(self, wish: Wish, up_to: int, stamp: int) -> JsonObject:
+    async def _answer(
+        self, wish: Wish, rooms: Sequence[RoomOf], up_to: int, stamp: int
+    ) -> JsonObject:
         """The sections that are not empty, and the token."""
         parts = self.parts
-        rooms = await parts.user_rooms.of(wish.who.user)
         reader = await parts.ignoring.reader(wish.who)
         data = await parts.account.data(wish, up_to)
         since = wish.since.ephemeral if wish.since else 0

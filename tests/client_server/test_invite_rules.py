@@ -110,6 +110,30 @@ async def test_who_is_ignored_does_not_learn_of_it(hearth: Hearth) -> None:
     assert await invited_to(target) == set()
 
 
+@pytest.mark.parametrize("is_kicked", [False, True])
+async def test_who_leaves_learns_of_it_before_an_invitation(
+    hearth: Hearth, is_kicked: bool
+) -> None:
+    """The invitation is not shown: but that one is not in the room any more."""
+    owner, target = await hearth.user("owner"), await hearth.user("target")
+    await wants(target, GLOBS, {"ignored_users": ["@own*"]})
+    room = str((await owner.post(f"{V3}/createRoom", {"preset": "public_chat"})).ok()["room_id"])
+    (await target.post(f"{V3}/join/{room}")).ok()
+    lists = {"lists": {"all": {"ranges": [[0, 9]], "timeline_limit": 5, "required_state": []}}}
+    since = (await target.get(f"{V3}/sync")).ok()["next_batch"]
+    pos = (await target.post(MSC4186, lists)).ok()["pos"]
+    path, body = f"{V3}/rooms/{quote(room)}", {"user_id": target.user_id}
+    (await (owner.post(f"{path}/kick", body) if is_kicked else target.post(f"{path}/leave"))).ok()
+    (await owner.post(f"{path}/invite", body)).ok()
+    rooms = (await target.get(f"{V3}/sync", since=since)).ok()["rooms"]
+    (event,) = rooms["leave"][room]["timeline"]["events"]
+    assert (rooms.keys(), event["content"]["membership"]) == ({"leave"}, "leave")
+    answer = (await target.post(MSC4186, lists, pos=pos)).ok()
+    assert answer["rooms"][room]["membership"] == "leave"
+    assert "invite_state" not in answer["rooms"][room]
+    assert (await target.post(MSC4186, lists, pos=answer["pos"])).ok()["rooms"] == {}
+
+
 async def test_over_federation(pair: tuple[Hearth, Hearth]) -> None:
     one, other = pair
     owner, target = await one.user("owner"), await other.user("target")

@@ -6,11 +6,13 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/4186, "Lists"
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from homeserver.rooms.standings import Reader, Standings
 from homeserver.storage import history
 from homeserver.storage.memberships import RoomOf
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.process import Process
 from homeserver.storage.state_groups import EventNid
+from homeserver.sync.departing import before_invitations
 
 _MOST = 100_000
 
@@ -27,8 +29,9 @@ class Departure(NamedTuple):
 class Departures:
     """Reads them; what never changes stays in memory."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, standings: Standings) -> None:
         self._process = process
+        self._standings = standings
         self._known: dict[EventNid, Departure] = {}
 
     async def of(self, user_id: str, rooms: Sequence[RoomOf]) -> Mapping[RoomNid, Departure]:
@@ -38,6 +41,13 @@ class Departures:
         learnt = await self._learn(user_id, missing) if missing else {}
         known = {event: departure for event, departure in found.items() if departure} | learnt
         return {room.room: known[room.event] for room in rooms}
+
+    async def before_invitations(self, reader: Reader, rooms: Sequence[RoomOf]) -> Sequence[RoomOf]:
+        """See `departing.before_invitations`."""
+        if not rooms:
+            return ()
+        async with self._process.database.reader() as conn:
+            return await before_invitations(conn, self._standings, reader, rooms)
 
     async def _learn(self, user_id: str, missing: Sequence[EventNid]) -> dict[EventNid, Departure]:
         async with self._process.database.reader() as conn:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from homeserver.accounts.sessions import Session
-from homeserver.rooms.invite_rules import InviteRules
+from homeserver.rooms.standings import Reader
 from homeserver.storage.batch import Membership
 from homeserver.storage.memberships import RoomOf
 from homeserver.storage.numbers import RoomNid
@@ -64,7 +64,7 @@ class Lists:
         rules: Rules,
         personal: Personal,
         sent: Mapping[RoomNid, Sent],
-        invitations: InviteRules,
+        reader: Reader,
     ) -> Windows:
         """The rooms that the rules select.
 
@@ -74,10 +74,11 @@ class Lists:
             rules: of the client.
             personal: what they made of their rooms.
             sent: what the connection was sent before of which rooms.
-            invitations: whose invitations they want to see.
+            reader: the same person, who may not want to see some invitations.
 
         """
-        rooms = given if invitations.are_open else await self._welcome(who, given, invitations)
+        is_open = reader.invitations.are_open
+        rooms = given if is_open else await self._welcome(who, given, reader, sent)
         left = [room for room in rooms if room.membership in _GONE and _is_known(room, sent)]
         departures = await self._departures.of(who.user_id, left) if left else {}
         listed = [room for room in rooms if _is_listed(room, sent, departures)]
@@ -99,13 +100,19 @@ class Lists:
         return Windows(counts, matches, is_passing)
 
     async def _welcome(
-        self, who: Session, rooms: Sequence[RoomOf], invitations: InviteRules
+        self,
+        who: Session,
+        rooms: Sequence[RoomOf],
+        reader: Reader,
+        sent: Mapping[RoomNid, Sent],
     ) -> list[RoomOf]:
         """All but unwanted invitations: clients "must not" be sent them."""
         invited = [room for room in rooms if room.membership is Membership.INVITE]
         facts = await self._facts.of(who, invited)
-        hidden = {r.room for r in invited if invitations.hides(facts[r.room].inviter)}
-        return [room for room in rooms if room.room not in hidden]
+        hidden = {r.room for r in invited if reader.invitations.hides(facts[r.room].inviter)}
+        known = [room for room in rooms if room.room in hidden and room.room in sent]
+        shown = [room for room in rooms if room.room not in hidden]
+        return [*shown, *await self._departures.before_invitations(reader, known)]
 
     async def _passing(
         self, who: Session, wanted: RoomFilter, rooms: Sequence[RoomOf], personal: Personal

@@ -112,8 +112,7 @@ class SlidingSync:
             await parts.activity.catch_up(wish.after)
             await parts.process.tail.catch_up()
             # What is read later than this may be newer, and is told again then.
-            up_to = parts.activity.position
-            rooms = await parts.user_rooms.of(wish.who.user)
+            rooms, up_to = await parts.user_rooms.caught_up(wish.who.user)
             answer = await self._answer(wish, position, rooms, up_to)
             left = ends - loop.time()
             is_over = left <= 0 or stopping.is_set()
@@ -179,9 +178,7 @@ class SlidingSync:
             some = Windows(known.windows.counts, matches)
             return known.windows, due(some, position, wish.after, changed, directs)
         personal = await parts.personal.of(who.user)
-        windows = await parts.lists.select(
-            who, rooms, wish.rules, personal, position.rooms, reader.invitations
-        )
+        windows = await parts.lists.select(who, rooms, wish.rules, personal, position.rooms, reader)
         return windows, due(windows, position, wish.after, changed, directs)
 
     def _still_holds(
