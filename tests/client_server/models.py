@@ -183,6 +183,27 @@ async def _is_heard(said: Answer, room_id: str, speaker: Client, listener: Clien
     return not all([room_id in await joined_rooms(who) for who in (speaker, listener)])
 
 
+async def last_events(who: Client, room_id: str, limit: int, start: str = "") -> list[str]:
+    """The IDs of the last events before some place, in order."""
+    path, found = f"{V3}/rooms/{room_id}/messages", list[str]()
+    while len(found) < limit:
+        query = {"from": start} if start else {}
+        page = (await who.get(path, dir="b", limit="50", **query)).ok()
+        found += [event["event_id"] for event in page["chunk"]]
+        # What ignored people say is missing in pages.
+        start = page.get("end", "")
+        if not start:
+            break
+    return found[:limit][::-1]
+
+
+async def ignore_some(who: Client, bores: Sequence[str], chance: random.Random) -> None:
+    """Ignore some of the bores; "clients are responsible for [...] a new sync stream"."""
+    ignored: dict[str, Any] = {user: {} for user in bores if chance.random() < 0.5}
+    path = f"{V3}/user/{who.user_id}/account_data/m.ignored_user_list"
+    (await who.put(path, {"ignored_users": ignored})).ok()
+
+
 async def twice(ask: Callable[[], Awaitable[None]], compare: Callable[[], Awaitable[None]]) -> None:
     """Ask, and compare with the truth; once more if it is another: something may be on its way.
 

@@ -16,7 +16,9 @@ from tests.client_server.models import (
     Device,
     World,
     asked_into,
+    ignore_some,
     joined_rooms,
+    last_events,
     twice,
     two_servers,
 )
@@ -38,7 +40,7 @@ class Room:
 
     def join(self, section: dict[str, Any], *, is_lazy: bool) -> None:
         if self.membership != "join":
-            self.state, self.timeline = {}, []
+            self.state, self.timeline, self.before = {}, [], None
         self.membership = "join"
         self._read_on(section)
         if is_lazy:
@@ -108,7 +110,8 @@ class Model:
 
     async def ask_something(self) -> None:
         if self.bores and self.random.random() < FORGETS:
-            await self._ignore()
+            await ignore_some(self.client, self.bores, self.random)
+            self._begin_anew()
         if self.random.random() < FORGETS:
             self._begin_anew()
         limit = self.random.choice([1, 1, 2, 3, 10])
@@ -117,13 +120,6 @@ class Model:
     def _begin_anew(self) -> None:
         self.since, self.rooms = None, {}
         self.device.begin_anew()
-
-    async def _ignore(self) -> None:
-        """Some of the bores; "clients are responsible for [...] a new sync stream"."""
-        ignored: dict[str, Any] = {user: {} for user in self.bores if self.random.random() < 0.5}
-        path = f"{V3}/user/{self.client.user_id}/account_data/m.ignored_user_list"
-        (await self.client.put(path, {"ignored_users": ignored})).ok()
-        self._begin_anew()
 
     async def check(self) -> None:
         """Read on, and compare what is known with what the rooms say."""
@@ -147,26 +143,13 @@ class Model:
             assert _without_members(room.state) == _without_members(truth)
         else:
             assert room.state == truth
-        last = await self._messages(room_id, 60)
+        last = await last_events(self.client, room_id, 60)
         known = room.timeline[-50:]
         assert known == last[len(last) - len(known) :], (known, last)
         if room.before and len(known) < 50:
-            earlier = await self._messages(room_id, 5, room.before)
+            earlier = await last_events(self.client, room_id, 5, room.before)
             whole = last[: len(last) - len(known)]
             assert earlier == whole[len(whole) - len(earlier) :], "the gap does not close"
-
-    async def _messages(self, room_id: str, limit: int, start: str = "") -> list[str]:
-        """The IDs of the last events before some place, in order."""
-        path, found = f"{V3}/rooms/{room_id}/messages", list[str]()
-        while len(found) < limit:
-            query = {"from": start} if start else {}
-            page = (await self.client.get(path, dir="b", limit="50", **query)).ok()
-            found += [event["event_id"] for event in page["chunk"]]
-            # What ignored people say is missing in pages.
-            start = page.get("end", "")
-            if not start:
-                break
-        return found[:limit][::-1]
 
 
 def _without_members(state: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
