@@ -107,10 +107,10 @@ async def _theirs(pair: tuple[Hearth, Hearth]) -> tuple[Client, Client, Stage]:
         members = (await zoe.get(f"{room.path}/joined_members")).ok()["joined"]
         return ann.user_id not in members and await rows(one, "outgoing_events", room) == 0
 
-    await eventually(is_whole)
+    await eventually(is_whole, within=15)
     await _leave(ann, room)
     # What still has to be sent would stay.
-    await eventually(is_told)
+    await eventually(is_told, within=15)
     return ann, zoe, room
 
 
@@ -135,7 +135,7 @@ async def test_who_joins_again_gets_it_from_others(
         page = (await ann.get(f"{room.path}/messages", dir="b", limit=50)).ok()["chunk"]
         return {"hello", "again"} <= {event["content"].get("body") for event in page}
 
-    await eventually(reads)
+    await eventually(reads, within=15)
     assert (await ann.get(f"{room.path}/state")).status == 200
     said = {"msgtype": "m.text", "body": "!"}
     assert (await ann.put(f"{room.path}/send/m.room.message/5", said)).status == 200
