@@ -115,7 +115,7 @@ async def test_all_agree_in_the_end(three: tuple[World, Hearth]) -> None:
 async def _live_and_agree(between: World, other: Hearth) -> None:
     third = World(other, between.synapse, between.relays, 100)
     owners = [await between.ours(), await between.theirs(), await third.ours()]
-    guests = [await make() for make in (between.ours, between.theirs, third.ours) for _ in range(5)]
+    guests = [await make() for make in (between.ours, between.theirs, third.ours) for _ in range(6)]
     rooms = await _rooms(owners)
     for who in [*owners, *guests]:
         for room_id, owner in rooms.items():
