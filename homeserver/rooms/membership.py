@@ -31,7 +31,13 @@ from homeserver.rooms.intake import Intake
 from homeserver.rooms.notice_rooms import check_may_leave
 from homeserver.rooms.posting import post_all
 from homeserver.rooms.remote import RemoteRooms
-from homeserver.rooms.restricted import allowed_rooms, join_rule
+from homeserver.rooms.restricted import (
+    AUTHORISER,
+    RESTRICTED,
+    allowed_rooms,
+    join_rule,
+    without_authoriser,
+)
 from homeserver.rooms.wholeness import Wholeness
 from homeserver.storage import invites, memberships
 from homeserver.storage.numbers import UserNid
@@ -39,7 +45,6 @@ from homeserver.storage.process import Process
 
 JOIN_RULES: StateKey = ("m.room.join_rules", "")
 _MEMBER = "m.room.member"
-_RESTRICTED = frozenset({"restricted", "knock_restricted"})
 
 
 class Memberships:
@@ -104,7 +109,7 @@ class Memberships:
             NotFound: there is no such room, or nobody to go through.
 
         """
-        content = {**extra, **await self._shown(user), "membership": "join"}
+        content = {**without_authoriser(extra), **await self._shown(user), "membership": "join"}
         head, inviter = await self._door(user, room_id)
         if head is not None:
             await self._join_here(user, head, via, content, is_guest=is_guest)
@@ -151,13 +156,13 @@ class Memberships:
             # Others know whether they were put out once.
             await self._join_through_others(user, head.room_id, via, content)
             return
-        if join_rule(rules) in _RESTRICTED and not _is_invited(own):
+        if join_rule(rules) in RESTRICTED and not _is_invited(own):
             try:
                 authoriser = await self.authoriser(user, head.room_id, rules)
             except (UnableToAuthorise, UnableToGrant):
                 await self._join_through_others(user, head.room_id, via, content)
                 return
-            content["join_authorised_via_users_server"] = authoriser
+            content[AUTHORISER] = authoriser
         await self._set(user, head.room_id, user, content)
 
     async def _join_through_others(
@@ -366,7 +371,7 @@ class Memberships:
             if member not in state or state[member].membership != "join":
                 continue
             content = dict(state[member].content)
-            for key in ("displayname", "avatar_url", "join_authorised_via_users_server"):
+            for key in ("displayname", "avatar_url", AUTHORISER):
                 content.pop(key, None)
             try:
                 await self._set(user_id, room_id, user_id, {**content, **shown})

@@ -12,7 +12,7 @@ from federation import events as event_formats
 from federation.building import Draft, Place, add_signature, template
 from federation.canonical_json import JsonObject, encode
 from federation.errors import CanonicalJSONError, EventFormatError
-from federation.events import Event
+from federation.events import Event, StateKey
 from federation.identifiers import EventID, RoomID, ServerName, UserID, domain_of, is_user_id
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
 from homeserver.errors import (
@@ -37,7 +37,7 @@ from homeserver.rooms.membership import JOIN_RULES, Memberships
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.receiving import ACL, may_speak
 from homeserver.rooms.remote_events import Preview, RemoteEvents
-from homeserver.rooms.restricted import join_rule
+from homeserver.rooms.restricted import AUTHORISER, RESTRICTED, join_rule
 from homeserver.rooms.server_views import ServerViews
 from homeserver.rooms.stripped import KEYS, stripped
 from homeserver.storage import federation_reads, history, invites, memberships, received
@@ -142,6 +142,7 @@ class Resident:
 
         Raises:
             NotFound, Forbidden: as `make`.
+            UnableToAuthorise, UnableToGrant: as `make`, of a room that lets in members of others.
             BadJson, InvalidParam: it is not such an event, or builds on what is not here.
 
         """
@@ -356,15 +357,24 @@ class Resident:
         self, conn: Connection, what: str, room_id: RoomID, user: UserID
     ) -> JsonObject:
         content: JsonObject = {"membership": what}
-        state = await self._current.read(conn, room_id, [JOIN_RULES, ("m.room.member", user)])
+        authoriser = await self._authoriser(conn, room_id, user) if what == "join" else None
+        return content if authoriser is None else {**content, AUTHORISER: authoriser}
+
+    async def _authoriser(self, conn: Connection, room_id: RoomID, user: UserID) -> UserID | None:
+        """Who here vouches for somebody who joins; nobody where that is not called for.
+
+        Raises:
+            Forbidden, UnableToAuthorise, UnableToGrant: as `Memberships.authoriser`.
+
+        """
+        member: StateKey = ("m.room.member", user)
+        state = await self._current.read(conn, room_id, [JOIN_RULES, member])
         rules = state[JOIN_RULES].content if JOIN_RULES in state else {}
-        if what != "join" or join_rule(rules) not in {"restricted", "knock_restricted"}:
-            return content
-        member = state.get(("m.room.member", user))
-        if member is not None and member.membership in {"invite", "join"}:
-            return content
-        authoriser = await self._memberships.authoriser(user, room_id, rules)
-        return {**content, "join_authorised_via_users_server": authoriser}
+        if join_rule(rules) not in RESTRICTED:
+            return None
+        if member in state and state[member].membership in {"invite", "join"}:
+            return None
+        return await self._memberships.authoriser(user, room_id, rules)
 
     async def _checked(
         self,
@@ -385,8 +395,11 @@ class Resident:
         )
         if not is_good or domain_of(event.sender) != origin:
             raise InvalidParam("this is not the event that the path names")
-        authoriser = event.content.get("join_authorised_via_users_server")
+        authoriser = event.content.get(AUTHORISER)
         if is_user_id(authoriser) and domain_of(str(authoriser)) == self._process.server:
+            # That they were handed such an event, and still may come in, is only their word.
+            async with self._process.database.reader() as conn:
+                await self._authoriser(conn, room_id, event.sender)
             signed = add_signature(body, version, self._means.signer)
             body = orjson.loads(signed.json)
         verified = await self._remote.verified(version, [body], room_id, [origin])

@@ -10,6 +10,10 @@ from typing import Any
 from federation.errors import IdentifierError
 from federation.identifiers import RoomID, parse_room_id
 
+AUTHORISER = "join_authorised_via_users_server"
+"""Of a membership: who of the server that let somebody in vouches for them."""
+RESTRICTED = frozenset({"restricted", "knock_restricted"})
+"""The rules by which members of other rooms may join."""
 _MOST = 1000
 
 
@@ -29,3 +33,11 @@ def join_rule(rules: Mapping[str, Any]) -> str:
     """The join rule that a content names; nothing if it is no text, which lets nobody in."""
     rule = rules.get("join_rule")
     return rule if isinstance(rule, str) else ""
+
+
+def without_authoriser(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A membership as a client would have it: that somebody vouches for them is not theirs to say.
+
+    Clients copy it from the membership before, where it had the signature of who let them in.
+    """
+    return {key: value for key, value in content.items() if key != AUTHORISER}

@@ -40,6 +40,7 @@ from homeserver.rooms.intake import Intake
 from homeserver.rooms.notice_rooms import check_may_leave
 from homeserver.rooms.posting import post_one
 from homeserver.rooms.relating import ANNOTATION, THREAD, Relation, relation_in, relation_of
+from homeserver.rooms.restricted import without_authoriser
 from homeserver.storage import guests, received, relations
 from homeserver.storage.events import get_sent
 from homeserver.storage.process import Process
@@ -165,6 +166,7 @@ class Sending:
             raise Forbidden("a room is created once")
         if kind == "m.room.member":
             await self._check_membership(sender, room_id, state_key, content.get("membership"))
+            content = without_authoriser(content)
         if kind == "m.room.tombstone" and content.get("replacement_room") == room_id:
             raise InvalidParam("a room is not replaced by itself")
         if kind == "m.room.canonical_alias" and not state_key:

@@ -102,6 +102,17 @@ async def test_restricted_rooms(house: House) -> None:
     (await member.post(f"{path}/join")).ok()
     found = (await owner.get(f"{path}/state/m.room.member/{member.user_id}")).ok()
     assert found["join_authorised_via_users_server"] == owner.user_id
+    # Nobody says of themselves that somebody vouches for them.
+    for method, where in (
+        (stranger.put, f"{path}/state/m.room.member/{stranger.user_id}"),
+        (stranger.post, f"{path}/join"),
+    ):
+        assert (await method(where, found)).errcode == "M_FORBIDDEN"
+    # Clients that change how somebody is shown send all that there was.
+    changed = {**found, "displayname": "Somebody else"}
+    (await member.put(f"{path}/state/m.room.member/{member.user_id}", changed)).ok()
+    after = (await owner.get(f"{path}/state/m.room.member/{member.user_id}")).ok()
+    assert after == {"membership": "join", "displayname": "Somebody else"}
 
 
 async def test_knocking(house: House) -> None:
