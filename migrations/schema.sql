@@ -169,6 +169,7 @@ TABLE destinations WITH (fillfactor=70)
     txn_last_edu bigint
     behind bigint
     devices_behind bigint
+    txn_edus bigint[]
     CONSTRAINT destinations_pkey PRIMARY KEY (server_nid)
     CREATE INDEX destinations_devices ON public.destinations USING btree (server_nid) WHERE (devices_behind IS NOT NULL)
     CREATE INDEX destinations_failing ON public.destinations USING btree (retry_ts) WHERE (pause > 0)

@@ -432,7 +432,7 @@ class Sending:
             secrets.token_urlsafe(15),
             orjson.dumps(body),
             events[-1].pos if events else None,
-            edus[-1].edu if edus else None,
+            [edu.edu for edu in edus],
         )
         is_large = len(edus) == MOST_EDUS // 2 or sum(len(e.content) for e in edus) >= _LARGE
         is_more = len(events) == MOST_EVENTS or is_large

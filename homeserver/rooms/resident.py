@@ -42,7 +42,6 @@ from homeserver.rooms.server_views import ServerViews
 from homeserver.rooms.stripped import KEYS, stripped
 from homeserver.storage import federation_reads, history, invites, memberships, received
 from homeserver.storage.batch import Fate, Membership
-from homeserver.storage.log import Kind
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
@@ -163,7 +162,7 @@ class Resident:
             if stored.fate is not Fate.ACCEPTED:
                 raise Forbidden("the event was refused before")
             but = [origin, self._process.server]
-            pos = await federation_reads.forward(conn, stored.room, stored.nid, but, Kind.OUTGOING)
+            pos = await federation_reads.forward(conn, stored.room, stored.nid, but)
             state = None
             if what == "join":
                 user = event.sender if omit_members else None

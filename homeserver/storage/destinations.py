@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/server-server-api/#transactions
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from federation.identifiers import ServerName
@@ -23,8 +23,9 @@ class Transaction(NamedTuple):
     txn_id: str
     content: bytes
     last_pos: int | None
-    """Of the last event in it."""
-    last_edu: int | None
+    """Of the last event in it: those are queued in the order of the log."""
+    edus: Sequence[int]
+    """All that are in it: one may be written late that had its number before."""
 
 
 class Standing(NamedTuple):
@@ -77,7 +78,11 @@ async def look_up(
     rows = await conn.fetch(
         """
         SELECT s.server_nid, s.server_name, d.pause, d.retry_ts,
-               d.txn_id, d.txn_content, d.txn_last_pos, d.txn_last_edu
+               d.txn_id, d.txn_content, d.txn_last_pos,
+               -- COMPAT(processes of the version before, while one is replaced by the other)
+               COALESCE(d.txn_edus, ARRAY(SELECT edu_nid FROM outgoing_edus o
+                                           WHERE o.server_nid = s.server_nid
+                                             AND o.edu_nid <= d.txn_last_edu))
           FROM servers s LEFT JOIN destinations d ON d.server_nid = s.server_nid
          WHERE s.server_nid = ANY ($1)
         """,
@@ -103,20 +108,20 @@ async def finish(conn: Connection, server: ServerNid, transaction: Transaction) 
         WITH events AS (
             DELETE FROM outgoing_events WHERE server_nid = $1 AND pos <= $2
         ), edus AS (
-            DELETE FROM outgoing_edus WHERE server_nid = $1 AND edu_nid <= $3
+            DELETE FROM outgoing_edus WHERE server_nid = $1 AND edu_nid = ANY ($3)
         ), answers AS (
             INSERT INTO destinations AS d (server_nid)
             SELECT $1 FROM (SELECT set_config('synchronous_commit', 'off', true)) AS unhurried
             ON CONFLICT (server_nid) DO UPDATE
                SET pause = 0, retry_ts = 0, txn_id = NULL, txn_content = NULL,
-                   txn_last_pos = NULL, txn_last_edu = NULL
+                   txn_last_pos = NULL, txn_last_edu = NULL, txn_edus = NULL
              WHERE d.pause > 0 OR d.txn_id IS NOT NULL
         )
         SELECT devices_behind IS NOT NULL FROM destinations WHERE server_nid = $1
         """,
         server,
         transaction.last_pos,
-        transaction.last_edu,
+        transaction.edus,
     )
     return bool(lacks)
 
@@ -141,11 +146,11 @@ async def fail(
         """
         WITH mine AS (SELECT FROM duties WHERE name = $10 AND holder = $11 FOR SHARE)
         INSERT INTO destinations AS old (server_nid, pause, retry_ts, behind, devices_behind,
-                                         txn_id, txn_content, txn_last_pos, txn_last_edu)
+                                         txn_id, txn_content, txn_last_pos, txn_edus, txn_last_edu)
         SELECT $1, $2, $3, $4::bigint,
                CASE WHEN $4::bigint IS NOT NULL
                     THEN COALESCE((SELECT pos FROM duties WHERE name = $5), 0) END,
-               $6, $7, $8, $9
+               $6, $7, $8, $9::bigint[], (SELECT max(edu) FROM unnest($9::bigint[]) AS edu)
           FROM mine
         ON CONFLICT (server_nid) DO UPDATE
            SET pause = excluded.pause, retry_ts = excluded.retry_ts,
@@ -154,6 +159,7 @@ async def fail(
                txn_id = COALESCE(excluded.txn_id, old.txn_id),
                txn_content = COALESCE(excluded.txn_content, old.txn_content),
                txn_last_pos = COALESCE(excluded.txn_last_pos, old.txn_last_pos),
+               txn_edus = COALESCE(excluded.txn_edus, old.txn_edus),
                txn_last_edu = COALESCE(excluded.txn_last_edu, old.txn_last_edu)
         RETURNING server_nid
         """,

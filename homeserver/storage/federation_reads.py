@@ -5,7 +5,8 @@ https://spec.matrix.org/v1.19/server-server-api/#retrieving-events
 
 from collections.abc import Collection, Iterable, Sequence
 
-from homeserver.storage.numbers import RoomNid
+from homeserver.storage.numbers import RoomNid, ServerNid
+from homeserver.storage.outgoing import queue_again
 from homeserver.storage.pool import Connection
 from homeserver.storage.state_groups import EventNid, KeyNid
 
@@ -145,29 +146,23 @@ async def missing(
 
 
 async def forward(
-    conn: Connection, room: RoomNid, event: EventNid, but: Collection[str], kind: int
+    conn: Connection, room: RoomNid, event: EventNid, but: Collection[str]
 ) -> int | None:
-    """Queue an event that came through us for the other servers in its room; the position."""
-    pos: int | None = await conn.fetchval(
+    """Queue an event that came through us for the other servers in its room; the position.
+
+    Behind all that waits: what is on its way already may have been written later.
+    """
+    rows = await conn.fetch(
         """
-        WITH others AS (
-            SELECT r.server_nid FROM room_servers r JOIN servers s ON s.server_nid = r.server_nid
-             WHERE r.room_nid = $1 AND r.joined > 0 AND s.server_name <> ALL ($3)
-             ORDER BY r.server_nid
-        ), queued AS (
-            INSERT INTO outgoing_events (server_nid, pos, room_nid, event_nid)
-            SELECT o.server_nid, e.room_order >> 24, $1, e.event_nid
-              FROM others o, events e WHERE e.event_nid = $2 AND e.room_order IS NOT NULL
-            ON CONFLICT DO NOTHING
-            RETURNING server_nid
-        )
-        SELECT append_log(array_agg($4::smallint), array_agg(NULL::bigint),
-                          array_agg(NULL::bigint), array_agg(server_nid))
-          FROM queued
+        SELECT r.server_nid
+          FROM events e
+          JOIN room_servers r ON r.room_nid = $1 AND r.joined > 0
+          JOIN servers s ON s.server_nid = r.server_nid
+         WHERE e.event_nid = $2 AND e.room_order IS NOT NULL AND s.server_name <> ALL ($3)
+         ORDER BY r.server_nid
         """,
         room,
         event,
         list(but),
-        kind,
     )
-    return pos
+    return await queue_again(conn, [(ServerNid(row[0]), room, event) for row in rows])

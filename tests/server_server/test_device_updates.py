@@ -181,7 +181,7 @@ async def test_what_changes_while_it_is_sent_is_sent_again(hearth: Hearth) -> No
         await outgoing.queue_edu(conn, [server], Edu(UPDATE, b'{"nr":1}', "key"))
         (first,) = (await outgoing.waiting(conn, server, 0, 10)).edus
         await outgoing.queue_edu(conn, [server], Edu(UPDATE, b'{"nr":2}', "key"))
-        await destinations.finish(conn, server, Transaction("txn", b"{}", None, first.edu))
+        await destinations.finish(conn, server, Transaction("txn", b"{}", None, [first.edu]))
         assert [edu.content for edu in (await outgoing.waiting(conn, server, 0, 10)).edus] == [
             b'{"nr":2}'
         ]
