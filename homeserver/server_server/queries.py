@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#querying-for-information
 import msgspec
 
 from federation.identifiers import ServerName, domain_of, parse_room_alias, parse_user_id
-from homeserver.errors import Forbidden, NotFound
+from homeserver.errors import Forbidden, NotFound, Unrecognized
 from homeserver.http import Auth, Json, Request, Routes
 from homeserver.http.requests import parsed
 from homeserver.server_server.house import House
@@ -25,6 +25,15 @@ class ProfileQuery(msgspec.Struct):
 
     user_id: str
     field: str | None = None
+
+
+@routes.get("/_matrix/federation/v1/query/{queryType}", auth=Auth.FEDERATION)
+async def query_info(request: Request, house: House, origin: ServerName) -> Json:
+    """No other kind of query is known.
+
+    https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryquerytype
+    """
+    raise Unrecognized("no such query")
 
 
 @routes.get("/_matrix/federation/v1/query/directory", auth=Auth.FEDERATION)

@@ -456,6 +456,8 @@ async def test_an_auth_chain_may_be_empty(scene: Scene) -> None:
 async def test_queries(scene: Scene) -> None:
     peer, ann = scene.peer, scene.ann
     assert await _refusal(scene, "GET", f"{V1}/query/no_such_thing") == (404, "M_UNRECOGNIZED")
+    async with peer.session.get(f"{scene.hearth.url}{V1}/query/no_such_thing") as unsigned:
+        assert unsigned.status == 401
     (await ann.put(f"{V3}/profile/{ann.user_id}/displayname", {"displayname": "Ann"})).ok()
     (await ann.put(f"{V3}/profile/{ann.user_id}/m.tz", {"m.tz": "Europe/Paris"})).ok()
     (await ann.put(f"{V3}/profile/{ann.user_id}/org.x", {"org.x": {"a": [1]}})).ok()
