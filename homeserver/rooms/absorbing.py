@@ -36,7 +36,7 @@ from homeserver.rooms.redacting_late import redacted_by
 from homeserver.rooms.resolving import Resolving
 from homeserver.rooms.rows import membership_of
 from homeserver.rooms.sticking_late import accept_late
-from homeserver.storage import received, redactions, sticky
+from homeserver.storage import memberships, received, redactions, sticky
 from homeserver.storage.batch import (
     Batch,
     ChangeRow,
@@ -117,7 +117,8 @@ class Absorbing:
             states: before those of them whose parents are not all here.
             policy: what the room's policy server says of them, if it does not agree.
             submission: what they are made of; nothing is written if it is a repeat.
-            is_fresh: whether the room begins anew with them, whatever it was when we left it.
+            is_fresh: whether the room begins anew with them, whatever it was when we left it;
+                unless somebody here came into it meanwhile.
 
         """
         rulings: dict[EventID, Ruling] = {}
@@ -153,7 +154,9 @@ class Absorbing:
         nids = await intern(conn, numbers, events)
         await numbers.events.intern(conn, {p for e in events for p in e.prev_events})
         room = await self._room(conn, nid, events, facts.policy)
-        if facts.is_fresh:
+        if facts.is_fresh and not await memberships.has_server(
+            conn, nid, self._means.signer.server
+        ):
             room.tips, room.group = {}, None
         elif room.group is None:
             return _too_late(facts)

@@ -82,10 +82,11 @@ class Completing:
         numbers = self._process.numbers
         async with self._process.database.reader() as conn:
             nid = (await numbers.events.intern(conn, [join.event_id]))[join.event_id]
-            named = set(servers) - {self._process.server}
+            ours = self._process.server
+            named = set(servers) - {ours}
             others = (await numbers.servers.intern(conn, named)).values()
             until = self._process.now() + _LEASE
-            await partial_rooms.begin(conn, room, nid, resident, set(others), until)
+            await partial_rooms.begin(conn, room, nid, resident, set(others), until, ours)
 
     async def go_on(self, room: RoomNid, join: Event, *, is_joined: bool) -> None:
         """What `begin` announced has happened, or has not."""

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
+from weakref import WeakValueDictionary
 
 import orjson
 
@@ -21,7 +22,7 @@ from federation.errors import (
     HttpError,
     IdentifierError,
 )
-from federation.events import Event
+from federation.events import Event, StateKey
 from federation.identifiers import (
     EventID,
     RoomAlias,
@@ -67,6 +68,7 @@ from homeserver.rooms.wholeness import Wholeness
 from homeserver.storage import invites, memberships, partial_rooms, received
 from homeserver.storage.batch import Membership
 from homeserver.storage.loading import load_event
+from homeserver.storage.numbers import RoomNid
 from homeserver.storage.process import Process
 
 _MAKE = Limits(total=30.0, body=1024 * 1024)
@@ -80,6 +82,8 @@ _INVITATION_PAUSES = (0.05, 0.25, 1.0)
 """Seconds: a server tells the room of its invitation only once we have signed it."""
 _WHOLE_SECONDS = 0.5
 """How long somebody who joins waits for all members."""
+_FOLLOW_SECONDS = 60.0
+"""How long, if somebody else came in while they were on the way."""
 _MOST_SERVERS = 10_000
 _MOST_VIA = 100
 _SMALL = Limits(total=30.0, body=256 * 1024)
@@ -114,6 +118,7 @@ class FederatedRooms:
         self._absorbing = absorbing
         self._current = current
         self._means = means
+        self._importing: WeakValueDictionary[RoomID, asyncio.Lock] = WeakValueDictionary()
 
     async def join(
         self,
@@ -380,15 +385,36 @@ class FederatedRooms:
         """Take in a room as the other server tells of it."""
         if not any(event.type == "m.room.create" for event in answer.state):
             raise BadGateway("the other server told of a room without a beginning")
-        told = {one.event_id: one for one in [*answer.auth_chain, *answer.state]}
-        named = [one.event_id for one in answer.state]
         async with self._process.database.reader() as conn:
             room = (await self._process.numbers.rooms.intern(conn, [room_id]))[room_id]
-        await self._purging.make_way(room)
+        async with self._importing.setdefault(room_id, asyncio.Lock()):
+            await self._purging.make_way(room)
+            ours = self._process.server
+            told = {one.event_id: one for one in [*answer.auth_chain, *answer.state]}
+            async with self._process.database.reader() as conn:
+                is_here = await memberships.has_server(conn, room, ours)
+                if not is_here:
+                    await received.set_version(conn, room, version.name)
+                    await partial_rooms.forget(conn, room, ours)
+                await outliers.store(conn, self._process.numbers, room, list(told.values()))
+            if not is_here:
+                await self._begin(server, room_id, room, event, answer)
+        if is_here:
+            await self._follow(server, room_id, event)
+        # Nobody need notice in a room of a few.
+        await self._wholeness.comes_within(room_id, _WHOLE_SECONDS)
+
+    async def _begin(
+        self,
+        server: ServerName,
+        room_id: RoomID,
+        room: RoomNid,
+        event: Event,
+        answer: JoinAnswer,
+    ) -> None:
+        """Begin a room with a join, in the state that is stored by now."""
         async with self._process.database.reader() as conn:
-            await received.set_version(conn, room, version.name)
-            await partial_rooms.forget(conn, room)
-            await outliers.store(conn, self._process.numbers, room, list(told.values()))
+            named = [one.event_id for one in answer.state]
             entries = await received.state_of(conn, room, named)
             await invites.forget(conn, room)
         if answer.members_omitted:
@@ -402,8 +428,19 @@ class FederatedRooms:
             await self._completing.go_on(room, event, is_joined=denied is None)
         if denied is not None:
             raise Forbidden(denied.reason)
-        # Nobody need notice in a room of a few.
-        await self._wholeness.comes_within(room_id, _WHOLE_SECONDS)
+
+    async def _follow(self, server: ServerName, room_id: RoomID, event: Event) -> None:
+        """Take in the join of somebody who was on the way in when another one came.
+
+        Of the state that they were told, the room here may be ahead. If it is part of the state
+        that the other one was told, it comes with the room's past.
+        """
+        await self._wholeness.comes_within(room_id, _FOLLOW_SECONDS)
+        member: StateKey = ("m.room.member", event.sender)
+        async with self._process.database.reader() as conn:
+            known = (await self._current.read(conn, room_id, [member])).get(member)
+        if known is None or known.event_id != event.event_id:
+            await self._add(server, room_id, event)
 
     async def _add(self, server: ServerName, room_id: RoomID, event: Event) -> None:
         """Take in a join to a room that we are in already."""

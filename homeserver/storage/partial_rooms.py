@@ -51,19 +51,27 @@ async def begin(
     resident: ServerName,
     servers: Collection[ServerNid],
     next_ts: int,
+    ours: ServerName,
 ) -> None:
-    """Note it before the join is written; meanwhile each of the servers counts as in the room."""
+    """Note it before the join is written; meanwhile each of the servers counts as in the room.
+
+    If somebody of this server is there by now, their join counts and nothing is noted.
+    """
     await conn.execute(
         """
         WITH noted AS (
             INSERT INTO partial_rooms AS old (room_nid, event_nid, resident, next_ts)
-            VALUES ($1, $2, $3, $5)
+            SELECT $1, $2, $3, $5
+             WHERE NOT EXISTS (
+                   SELECT FROM room_servers r JOIN servers s ON s.server_nid = r.server_nid
+                    WHERE r.room_nid = $1 AND r.joined > 0 AND s.server_name = $6)
             ON CONFLICT (room_nid) DO UPDATE
                SET event_nid = excluded.event_nid, resident = excluded.resident,
                    next_ts = excluded.next_ts
+            RETURNING room_nid
         )
         INSERT INTO room_servers AS old (room_nid, server_nid, joined)
-        SELECT $1, s, 1 FROM unnest($4::bigint[]) AS s
+        SELECT n.room_nid, s, 1 FROM noted n, unnest($4::bigint[]) AS s
         ON CONFLICT (room_nid, server_nid) DO UPDATE SET joined = old.joined + 1
         """,
         room,
@@ -71,12 +79,22 @@ async def begin(
         resident,
         list(servers),
         next_ts,
+        ours,
     )
 
 
-async def forget(conn: Connection, room: RoomNid) -> None:
-    """The room is joined anew."""
-    await conn.execute("DELETE FROM partial_rooms WHERE room_nid = $1", room)
+async def forget(conn: Connection, room: RoomNid, server: ServerName) -> None:
+    """The room is joined anew, unless this server is in it."""
+    await conn.execute(
+        """
+        DELETE FROM partial_rooms p
+         WHERE p.room_nid = $1
+           AND NOT EXISTS (SELECT FROM room_servers r JOIN servers s ON s.server_nid = r.server_nid
+                            WHERE r.room_nid = $1 AND r.joined > 0 AND s.server_name = $2)
+        """,
+        room,
+        server,
+    )
 
 
 async def is_partial(conn: Connection, room_id: RoomID) -> bool:
