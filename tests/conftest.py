@@ -22,7 +22,7 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-pytest_plugins = ["tests.database", "tests.servers", "tests.statements"]
+pytest_plugins = ["tests.database", "tests.lending", "tests.servers", "tests.statements"]
 
 
 @pytest.fixture(scope="session")

@@ -109,8 +109,8 @@ class Masquerading:
 
     async def _register_sender(self, conn: Connection, service: AppService) -> Account | None:
         """The sender acts without having registered."""
-        user = await self._process.number_of(service.sender)
-        new = NewAccount(user, self._process.today, appservice=service.id)
+        users = await self._process.numbers.users.intern(conn, [service.sender])
+        new = NewAccount(users[service.sender], self._process.today, appservice=service.id)
         self._process.committed(await accounts.add(conn, new))
         return await accounts.find(conn, service.sender)
 

@@ -35,8 +35,8 @@ from homeserver.storage.pool import Database, open_database
 from homeserver.storage.process import Process
 from homeserver.storage.tail import Tail
 
-_OWN_CONNECTIONS = 3
-"""Beside those that are lent: the writer's, the clock's, the bus's."""
+_OWN_CONNECTIONS = 4
+"""Beside those that are lent: the writer's, the clock's, the bus's, and for the log."""
 _LOCK_TIMEOUT = "10s"
 """How long the writer waits for a room that another process is writing to."""
 

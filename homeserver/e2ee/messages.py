@@ -14,6 +14,7 @@ from federation.signing import encode_base64
 from homeserver.errors import BadJson, InvalidParam, TooLarge
 from homeserver.storage import to_device
 from homeserver.storage.outgoing import Edu, queue_edus
+from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 from homeserver.storage.to_device import Addressed
 
@@ -48,7 +49,7 @@ class DeviceMessages:
             if await to_device.was_done(conn, str(device), [name]):
                 return
             if remote:
-                await self._queue(sender, kind, name, device, remote)
+                await self._queue(conn, sender, kind, name, device, remote)
             pos = await to_device.send(conn, str(device), name, local, self._process.now())
         self._process.committed(pos)
 
@@ -96,20 +97,20 @@ class DeviceMessages:
 
     async def _queue(
         self,
+        conn: Connection,
         sender: UserID,
         kind: str,
         name: str,
         device: int,
         remote: Mapping[ServerName, Mapping[str, Any]],
     ) -> None:
-        async with self._process.database.reader() as conn:
-            nids = await self._process.numbers.servers.intern(conn, list(remote))
-            edus = [
-                (nids[server], _edu(sender, kind, f"{device} {name} {number}", part))
-                for server, messages in remote.items()
-                for number, part in enumerate(_parts(messages))
-            ]
-            self._process.committed(await queue_edus(conn, edus))
+        nids = await self._process.numbers.servers.intern(conn, list(remote))
+        edus = [
+            (nids[server], _edu(sender, kind, f"{device} {name} {number}", part))
+            for server, messages in remote.items()
+            for number, part in enumerate(_parts(messages))
+        ]
+        self._process.committed(await queue_edus(conn, edus))
 
 
 def _edu(sender: UserID, kind: str, name: str, messages: Messages) -> Edu:

@@ -56,10 +56,12 @@ class Telling:
             }
             signing = {c.user for c in changes if c.user and _is_of_signing_keys(c)}
             met = [(c.user, c.room, c.pos) for c in joins if c.user in told and c.room]
-            if not new and not signing and not met:
-                return
-            shown = await self._queries.local({user_id: [] for user_id in names.values()})
-            chains = _chains(told, [c for c in sorted(new.values()) if c.user])
+        if not new and not signing and not met:
+            return
+        # This reads by itself, and may ask a bridge.
+        shown = await self._queries.local({user_id: [] for user_id in names.values()})
+        chains = _chains(told, [c for c in sorted(new.values()) if c.user])
+        async with self._process.database.reader() as conn:
             edus = await self._edus(conn, names, chains, signing, shown)
             edus += await self._introductions(conn, names, chains, met, shown)
             self._process.committed(await queue_edus(conn, edus))
@@ -116,20 +118,30 @@ class Telling:
         duty to follow devices; `Lost` is raised once they have it no more.
         """
         async with self._process.database.reader() as conn:
-            for server, behind in await device_updates.returned(conn):
-                await self._catch_up(conn, server, behind, holder)
+            returned = await device_updates.returned(conn)
+        for server, behind in returned:
+            await self._catch_up(server, behind, holder)
 
-    async def _catch_up(
-        self, conn: Connection, server: ServerNid, behind: int, holder: str
-    ) -> None:
-        after = UserNid(0)
-        while missed := await device_updates.missed(conn, server, behind, after, _AT_ONCE):
-            shown = await self._queries.local({user_id: [] for user_id, _ in missed.values()})
-            edus = [(server, _update(user, told, shown)) for user, told in missed.values()]
-            self._process.committed(await queue_edus(conn, edus))
-            after = max(missed)
-        if not await device_updates.catch_up(conn, server, behind, holder):
+    async def _catch_up(self, server: ServerNid, behind: int, holder: str) -> None:
+        after: UserNid | None = UserNid(0)
+        while after is not None:
+            after = await self._tell_some(server, behind, after)
+        async with self._process.database.reader() as conn:
+            is_ours = await device_updates.catch_up(conn, server, behind, holder)
+        if not is_ours:
             raise Lost
+
+    async def _tell_some(self, server: ServerNid, behind: int, after: UserNid) -> UserNid | None:
+        """Tell a server of the next of those whom it missed; the last of them, if there are any."""
+        async with self._process.database.reader() as conn:
+            missed = await device_updates.missed(conn, server, behind, after, _AT_ONCE)
+        if not missed:
+            return None
+        shown = await self._queries.local({user_id: [] for user_id, _ in missed.values()})
+        edus = [(server, _update(user, told, shown)) for user, told in missed.values()]
+        async with self._process.database.reader() as conn:
+            self._process.committed(await queue_edus(conn, edus))
+        return max(missed)
 
     async def _me(self, conn: Connection) -> ServerNid:
         name = self._process.server

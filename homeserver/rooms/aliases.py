@@ -13,6 +13,7 @@ from homeserver.rooms.current import Current
 from homeserver.storage import aliases, memberships
 from homeserver.storage.batch import Membership
 from homeserver.storage.numbers import UserNid
+from homeserver.storage.pool import Connection
 from homeserver.storage.process import Process
 
 CANONICAL = ("m.room.canonical_alias", "")
@@ -126,7 +127,7 @@ class Aliases:
             if found is None:
                 raise NotFound("there is no such alias")
             is_theirs = in_charge or found.user == user
-            if not is_theirs and not await self._is_in_charge(user_id, found.room_id):
+            if not is_theirs and not await self._is_in_charge(conn, user_id, found.room_id):
                 raise Forbidden("somebody else made this alias")
             if not await aliases.remove(conn, alias):
                 raise NotFound("there is no such alias any more")
@@ -169,7 +170,7 @@ class Aliases:
             room = await self._current.room(conn, room_id)
             if room is None:
                 raise NotFound("there is no such room here")
-            if not await self._is_in_charge(user_id, room_id):
+            if not await self._is_in_charge(conn, user_id, room_id):
                 raise Forbidden("only those in charge of a room publish it")
             await (aliases.publish if is_public else aliases.unpublish)(conn, room)
 
@@ -187,12 +188,11 @@ class Aliases:
             change = aliases.publish_on if is_public else aliases.unpublish_on
             await change(conn, room, network)
 
-    async def _is_in_charge(self, user_id: UserID, room_id: RoomID) -> bool:
+    async def _is_in_charge(self, conn: Connection, user_id: UserID, room_id: RoomID) -> bool:
         """Whether somebody who is in the room may say what its canonical alias is."""
-        async with self._process.database.reader() as conn:
-            member = ("m.room.member", user_id)
-            state = await self._current.read(conn, room_id, [member])
-            levels = await self._current.levels(conn, room_id)
+        member = ("m.room.member", user_id)
+        state = await self._current.read(conn, room_id, [member])
+        levels = await self._current.levels(conn, room_id)
         if levels is None or member not in state or state[member].membership != "join":
             return False
         try:

@@ -106,13 +106,14 @@ class Resident:
             raise Forbidden("the user is of another server")
         async with self._process.database.reader() as conn:
             head = await self._here(conn, room_id, origin)
-            _check_whole(head)
-            version = head.version or ROOM_VERSIONS["1"]
-            if what != "leave" and version.name not in (versions or ["1"]):
-                raise IncompatibleRoomVersion(room_version=version.name)
-            content = await self._content(conn, what, room_id, user)
-            draft = Draft("m.room.member", user, content, user, room_id)
-            needs = Submission([draft]).needs(version)
+        _check_whole(head)
+        version = head.version or ROOM_VERSIONS["1"]
+        if what != "leave" and version.name not in (versions or ["1"]):
+            raise IncompatibleRoomVersion(room_version=version.name)
+        content = await self._content(what, room_id, user)
+        draft = Draft("m.room.member", user, content, user, room_id)
+        needs = Submission([draft]).needs(version)
+        async with self._process.database.reader() as conn:
             head = await self._current.head(conn, room_id, needs) or head
         work = Work(head, version, self._means.signer, self._process.now(), self._means.opaque_ids)
         made = work.make(draft)
@@ -352,14 +353,12 @@ class Resident:
                 return
         _check_may_speak(head, origin)
 
-    async def _content(
-        self, conn: Connection, what: str, room_id: RoomID, user: UserID
-    ) -> JsonObject:
+    async def _content(self, what: str, room_id: RoomID, user: UserID) -> JsonObject:
         content: JsonObject = {"membership": what}
-        authoriser = await self._authoriser(conn, room_id, user) if what == "join" else None
+        authoriser = await self._authoriser(room_id, user) if what == "join" else None
         return content if authoriser is None else {**content, AUTHORISER: authoriser}
 
-    async def _authoriser(self, conn: Connection, room_id: RoomID, user: UserID) -> UserID | None:
+    async def _authoriser(self, room_id: RoomID, user: UserID) -> UserID | None:
         """Who here vouches for somebody who joins; nobody where that is not called for.
 
         Raises:
@@ -367,7 +366,8 @@ class Resident:
 
         """
         member: StateKey = ("m.room.member", user)
-        state = await self._current.read(conn, room_id, [JOIN_RULES, member])
+        async with self._process.database.reader() as conn:
+            state = await self._current.read(conn, room_id, [JOIN_RULES, member])
         rules = state[JOIN_RULES].content if JOIN_RULES in state else {}
         if join_rule(rules) not in RESTRICTED:
             return None
@@ -397,8 +397,7 @@ class Resident:
         authoriser = event.content.get(AUTHORISER)
         if is_user_id(authoriser) and domain_of(str(authoriser)) == self._process.server:
             # That they were handed such an event, and still may come in, is only their word.
-            async with self._process.database.reader() as conn:
-                await self._authoriser(conn, room_id, event.sender)
+            await self._authoriser(room_id, event.sender)
             signed = add_signature(body, version, self._means.signer)
             body = orjson.loads(signed.json)
         verified = await self._remote.verified(version, [body], room_id, [origin])

@@ -113,10 +113,17 @@ async def copied(
 
 
 class Database:
-    """A PostgreSQL that was looked at and found fit. Made by `open_database`."""
+    """A PostgreSQL that was looked at and found fit. Made by `open_database`.
 
-    def __init__(self, pool: "asyncpg.Pool[Any]", where: Mapping[str, Any]) -> None:
+    Whoever has a connection that is lent must not wait for another: as many who do so at the same
+    time as there are connections would wait for ever.
+    """
+
+    def __init__(
+        self, pool: "asyncpg.Pool[Any]", aside: "asyncpg.Pool[Any]", where: Mapping[str, Any]
+    ) -> None:
         self._pool = pool
+        self._aside = aside
         self.where = where
 
     @asynccontextmanager
@@ -132,6 +139,18 @@ class Database:
             yield connection
         finally:
             await self._pool.release(connection)
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[Connection]:
+        """As `reader`, for those on whom others wait who have a connection that is lent.
+
+        There is one; who has it waits for nothing else.
+        """
+        connection = await _patiently(self._aside.acquire, _OUTAGE_SECONDS)
+        try:
+            yield connection
+        finally:
+            await self._aside.release(connection)
 
     def perhaps(self) -> "Perhaps":
         """As `reader`, but lent when the first query is made: for who mostly knows already."""
@@ -149,6 +168,7 @@ class Database:
     async def close(self) -> None:
         """Close the lent connections, once they are back."""
         await self._pool.close()
+        await self._aside.close()
 
 
 class Perhaps:
@@ -208,15 +228,18 @@ async def open_database(
         await _check(first)
     finally:
         await first.close()
-    pool = await asyncpg.create_pool(
+    return Database(await _pool(where, 1, readers), await _pool(where, 0, 1), where)
+
+
+async def _pool(where: Mapping[str, Any], least: int, most: int) -> "asyncpg.Pool[Any]":
+    return await asyncpg.create_pool(
         **where,
-        min_size=1,
-        max_size=readers,
+        min_size=least,
+        max_size=most,
         timeout=_CONNECT_SECONDS,
         server_settings=_LENT_SESSION,
         reset=_leave_as_it_is,
     )
-    return Database(pool, where)
 
 
 async def _leave_as_it_is(_: object) -> None:

@@ -21,7 +21,8 @@ _EVENTS = frozenset({Kind.EVENT, Kind.STATE})
 class RecentLog:
     """The newest rows in memory: read once for all of a process that follow the log.
 
-    What the process itself writes need not be read at all, if nobody else wrote before it.
+    What the process itself writes need not be read at all, if nobody else wrote before it. Whoever
+    asks may have a connection that is lent: so this has its own.
 
     Args:
         database: read when the clock has moved.
@@ -67,7 +68,7 @@ class RecentLog:
         """
         await self.catch_up()
         if position < self._floor:
-            async with self._database.reader() as conn:
+            async with self._database.aside() as conn:
                 return await read_log(conn, position)
         first = bisect_right(self._rows, position, key=_position_of)
         return self._rows[first : first + MOST_AT_ONCE]
@@ -106,7 +107,7 @@ class RecentLog:
 
     async def _read_on(self) -> None:
         while (target := self._clock.position) > self._reached:
-            async with self._database.reader() as conn:
+            async with self._database.aside() as conn:
                 rows = await read_log(conn, self._reached)
             # What this process wrote may have been noted meanwhile.
             new = [row for row in rows if row.pos > self._reached]

@@ -61,12 +61,17 @@ class Counting(Database):
     """A database that notes what is asked of it."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database._pool, database.where)
+        super().__init__(database._pool, database._aside, database.where)
         self.queries: list[str] = []
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[Connection]:
         async with super().reader() as conn:
+            yield Noting(conn, self.queries)
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[Connection]:
+        async with super().aside() as conn:
             yield Noting(conn, self.queries)
 
 

@@ -78,7 +78,9 @@ async def test_a_server_that_stays_away(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "_OUTAGE_SECONDS", 0.1)
-    gone = Database(database._pool, {**database.where, "host": "/nowhere", "dsn": None})
+    gone = Database(
+        database._pool, database._aside, {**database.where, "host": "/nowhere", "dsn": None}
+    )
     with pytest.raises(DatabaseError, match=r"does not answer.*See that it runs"):
         await gone.connect()
 

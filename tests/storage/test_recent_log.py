@@ -8,7 +8,7 @@ import pytest
 from homeserver.storage.clock import Clock
 from homeserver.storage.freshness import SharedPositions
 from homeserver.storage.log import Entry, Kind
-from homeserver.storage.pool import Database
+from homeserver.storage.pool import Database, open_database
 from homeserver.storage.tail import RecentLog
 
 _APPEND = "SELECT append_log($1::smallint[], $2::bigint[], $3::bigint[], $4::bigint[])"
@@ -22,20 +22,19 @@ class Scene:
         self.clock = Clock(SharedPositions(1), 0)
         self.log = RecentLog(database, self.clock, 0)
         self.reads: list[str] = []
-        plain = database.reader
+        aside = database.aside
 
-        def reader() -> Any:
+        def noted() -> Any:
             self.reads.append("read")
-            return plain()
+            return aside()
 
-        self._plain = plain
-        database.reader = reader  # type: ignore[method-assign]
+        database.aside = noted  # type: ignore[method-assign]
 
     async def write(self, *items: int) -> list[Entry]:
         """Rows that are committed, and not noted."""
         many = len(items)
         kinds, nothing = [int(Kind.RECEIPT)] * many, [None] * many
-        async with self._plain() as conn:
+        async with self.database.reader() as conn:
             first = await conn.fetchval(_APPEND, kinds, nothing, nothing, list(items))
         return [Entry(first + n, Kind.RECEIPT, None, None, item) for n, item in enumerate(items)]
 
@@ -91,3 +90,16 @@ async def test_what_is_not_kept_any_more_is_read(
     assert not scene.reads
     assert await scene.items() == [1, 2, 3, 4, 5]
     assert len(scene.reads) == 1
+
+
+async def test_who_asks_may_have_the_last_connection(database: Database) -> None:
+    """And if all who have one wait for what is new, they are told."""
+    single = await open_database(database.where, readers=1)
+    scene = Scene(single)
+    try:
+        rows = await scene.write(1)
+        async with single.reader(), asyncio.timeout(10):
+            scene.clock.advance(rows[-1].pos)
+            assert await scene.items() == [1]
+    finally:
+        await single.close()
