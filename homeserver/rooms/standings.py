@@ -206,7 +206,15 @@ class Standings:
         closed = {one.room for one in away} - await self.open_to_all(conn, away) if away else ()
         changes = await self.changes(conn, reader, closed) if closed else {}
         left = {room: departure(of_room) for room, of_room in changes.items()}
-        return {room: change.pos for room, change in left.items() if change is not None}
+        by_event = {room: change.pos for room, change in left.items() if change is not None}
+        return by_event | {one.room: one.pos for one in away if _is_put_out(one, changes)}
+
+
+def _is_put_out(standing: Standing, changes: Mapping[RoomNid, Sequence[Change]]) -> bool:
+    """Whether the resolution of states put somebody out: no event says more than they came in."""
+    last = next(iter(changes.get(standing.room, ())), None)
+    is_out = standing.membership is Membership.LEAVE
+    return is_out and last is not None and last.event.membership == "join"
 
 
 def departure(changes: Sequence[Change]) -> Change | None:

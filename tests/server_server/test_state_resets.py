@@ -107,6 +107,29 @@ async def test_who_is_put_out_by_no_event(scene: Scene, bob: Client) -> None:
     assert denied.errcode == "M_FORBIDDEN"
 
 
+async def test_who_was_put_out_reads_what_was_theirs_to_read(scene: Scene, bob: Client) -> None:
+    """As whoever left, up to then."""
+    await empower(scene, {})
+    place = before_it_all(scene, "m.room.join_rules", scene.peer.user("eve"))
+    (await bob.post(f"{V3}/join/{scene.room.room_id}")).ok()
+    early = await scene.say("early")
+    await close(scene, place)
+    late = await scene.say("late")
+    page = (await bob.get(f"{scene.path}/messages", dir="b", limit=100)).ok()["chunk"]
+    said = [event["content"]["body"] for event in page if event["type"] == "m.room.message"]
+    assert said == ["early"]
+    assert "m.room.create" in {event["type"] for event in page}
+    assert (await bob.get(f"{scene.path}/event/{early}")).status == 200
+    assert (await bob.get(f"{scene.path}/event/{late}")).status == 404
+    state = (await bob.get(f"{scene.path}/state")).ok()
+    assert {"m.room.create", "m.room.power_levels"} <= {event["type"] for event in state}
+    (await scene.ann.put(f"{scene.path}/state/m.room.topic", {"topic": "not for Bob"})).ok()
+    assert (await bob.get(f"{scene.path}/state/m.room.topic")).status == 404
+    # Who never came in still sees nothing.
+    eva = await scene.hearth.user("eva")
+    assert (await eva.get(f"{scene.path}/messages", dir="b")).status == 403
+
+
 def is_leave(event: Any) -> bool:
     kind, content = event["type"], event["content"]
     return bool(kind == "m.room.member" and content["membership"] == "leave")
