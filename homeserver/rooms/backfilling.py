@@ -42,6 +42,8 @@ log = get_logger(__name__)
 AT_ONCE = 100
 """Events that are asked for."""
 _SERVERS = 5
+_ASKED = 2
+"""How often one server is: all members may come to be known meanwhile, but once."""
 _SECONDS = 15.0
 """How long somebody who reads waits for other servers."""
 _TRY_AGAIN = 60_000
@@ -114,15 +116,26 @@ class Backfilling:
         servers = dict.fromkeys([domain_of(gap.sender), *present])
         for server in [one for one in servers if one != self._process.server][:_SERVERS]:
             try:
-                chunk = await self._ask(server, room_id, version, gap)
+                is_filled = await self._fill_from(server, room_id, version, gap)
             except FederationError as error:
                 log.debug("history cannot be had", reason=str(error))
                 continue
-            if chunk.events and await self._write(room_id, chunk, gap):
+            if is_filled:
                 return True
         if len(self._tried) > _MOST_TRIED:
             self._tried.clear()
         self._tried[(gap.room, gap.child_order)] = self._process.now()
+        return False
+
+    async def _fill_from(
+        self, server: ServerName, room_id: RoomID, version: RoomVersion, gap: Gap
+    ) -> bool:
+        """Bring events that a server has; whether there are any. `FederationError` if it fails."""
+        for _ in range(_ASKED):
+            chunk = await self._ask(server, room_id, version, gap)
+            is_filled = bool(chunk.events) and await self._write(room_id, chunk, gap)
+            if is_filled is not None:
+                return is_filled
         return False
 
     async def _ask(
@@ -141,8 +154,13 @@ class Backfilling:
             return _Chunk((), {})
         return _Chunk(*await self._receiving.grounded(server, room_id, gap.room, version, new))
 
-    async def _write(self, room_id: RoomID, chunk: _Chunk, gap: Gap) -> bool:
-        async def write(conn: OwnConnection, room: RoomNid) -> bool:
+    async def _write(self, room_id: RoomID, chunk: _Chunk, gap: Gap) -> bool | None:
+        """Whether anything was written; `None` if all members came to be known meanwhile.
+
+        What was not asked for while they were not is wanted then.
+        """
+
+        async def write(conn: OwnConnection, room: RoomNid) -> bool | None:
             nids = await intern(conn, self._means.numbers, chunk.events)
             parents = {parent for event in chunk.events for parent in event.prev_events}
             await self._means.numbers.events.intern(conn, parents)
@@ -150,6 +168,8 @@ class Backfilling:
             head = (await self._means.heads.get(conn, {room: [*keys, CREATE]}))[room]
             known = await received.by_ids(conn, cited_by(head, chunk.events))
             judging = Judging(conn, self._means, self._resolving, head, known)
+            if judging.is_overtaken(chunk.events, chunk.states):
+                return None
             for event in chunk.events:
                 if not judging.is_placed(event.event_id):
                     await judging.take(nids, event, chunk.states, None)

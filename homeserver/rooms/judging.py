@@ -111,10 +111,12 @@ class Judging:
         """Judge an event that came; `None` if what it builds on was left out.
 
         Whoever is refused by a state that another server told us is left out: perhaps the server
-        lied. The event may come again, by a server that tells another state.
+        lied. The event may come again, by a server that tells another state. So may one whose state
+        nobody was asked for because not all members were known, if they are by now.
         """
         is_told = bool(states.get(event.event_id))
-        if not is_told and not self._left_out.isdisjoint(event.prev_events):
+        builds_on_left_out = not self._left_out.isdisjoint(event.prev_events)
+        if not is_told and (builds_on_left_out or self.is_overtaken([event], states)):
             self._left_out.add(event.event_id)
             return None
         before = await self.state_before(event, states)
@@ -124,6 +126,10 @@ class Judging:
                 self._left_out.add(event.event_id)
                 return ruling
         return await self.judge(nids, event, before, current)
+
+    def is_overtaken(self, events: Iterable[Event], states: States) -> bool:
+        """Whether any of the events was to be judged by what was known, and more is by now."""
+        return self._head.partial is None and any(states.get(e.event_id) == {} for e in events)
 
     async def judge(
         self, nids: Nids, event: Event, before: StateGroup | None, current: StateGroup | None

@@ -160,18 +160,32 @@ class Receiving:
     async def _add(
         self, origin: ServerName, head: Head, new: Sequence[Event]
     ) -> dict[EventID, Ruling]:
-        """Bring what is missing before some new events, and write them all."""
+        """Bring what is missing before some new events, and write them all.
+
+        It is done again if all members of the room came to be known meanwhile.
+        """
+        able, states = await self._bring(origin, head, new)
+        rulings = await self._absorb(origin, head, able, states)
+        unjudged = {i for i, state in (states or {}).items() if not state} - rulings.keys()
+        if unjudged:
+            able, states = await self._bring(origin, head, new)
+            rulings |= await self._absorb(origin, head, able, states)
+        return rulings
+
+    async def _bring(
+        self, origin: ServerName, head: Head, new: Sequence[Event]
+    ) -> tuple[list[Event], States | None]:
+        """Those of some new events that can be judged, with what was missing before them."""
         place = (origin, head.room_id, head.room, version_of(head))
         timer = asyncio.timeout(_SECONDS)
         try:
             async with timer:
                 events = await self._with_missing(*place, new)
-                able, states = await self.grounded(*place, events)
+                return await self.grounded(*place, events)
         except TimeoutError:
             if not timer.expired():
                 raise
-            able, states = await self._as_they_are(new), None
-        return await self._absorb(origin, head, able, states)
+            return await self._as_they_are(new), None
 
     async def _as_they_are(self, events: Sequence[Event]) -> list[Event]:
         """Those of the events before which nothing is missing."""
@@ -352,14 +366,15 @@ class Receiving:
         events: Sequence[Event],
     ) -> dict[EventID, dict[StateKey, EventID]]:
         """The states before events whose parents stay missing, as far as they can be had."""
-        states = {}
+        states: dict[EventID, dict[StateKey, EventID]] = {}
         for event in events[:_MOST_STATES]:
             try:
-                states[event.event_id] = await self.state_before(
-                    origin, room_id, room, version, event.event_id
-                )
+                state = await self.state_before(origin, room_id, room, version, event.event_id)
             except FederationError as error:
                 log.debug("a state cannot be had", reason=str(error))
+                continue
+            if state:  # there is none before the beginning alone, and that has no parents
+                states[event.event_id] = state
         return states
 
     async def state_before(
