@@ -199,9 +199,9 @@ async def _tried(taking: Awaitable[None]) -> None:
 
 
 async def _typing(house: House, origin: ServerName, contents: list[JsonObject]) -> None:
-    named = _rooms(content.get("room_id") for content in contents)
-    open_rooms = await house.resident.open_to(origin, named)
-    await house.typing.receive(origin, *(c for c in contents if c.get("room_id") in open_rooms))
+    told = [content for content in contents if isinstance(content.get("room_id"), str)]
+    open_rooms = await house.resident.open_to(origin, _rooms(c["room_id"] for c in told))
+    await house.typing.receive(origin, *(c for c in told if c["room_id"] in open_rooms))
 
 
 async def _receipt(house: House, origin: ServerName, contents: list[JsonObject]) -> None:

@@ -7,6 +7,8 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+
 from federation.auth import select
 from federation.building import Place
 from federation.identifiers import EventID, ServerName, UserID
@@ -377,6 +379,17 @@ async def test_nonsense_in_edus(scene: Scene) -> None:
         await peer.send([], edus[start : start + 100])
     await peer.send([], nothing)
     await scene.say("still here")
+
+
+@pytest.mark.parametrize("name", [[], {}, None, 5])
+async def test_typing_beside_nonsense(scene: Scene, name: Any) -> None:
+    eve = scene.peer.user("eve")
+    contents = [
+        {"room_id": room_id, "user_id": eve, "typing": True}
+        for room_id in (name, scene.room.room_id)
+    ]
+    await scene.peer.send([], [{"edu_type": "m.typing", "content": one} for one in contents])
+    assert await typing_in(scene) == [eve]
 
 
 async def test_a_redaction_before_its_event(scene: Scene) -> None:
