@@ -117,8 +117,11 @@ class KeyRing:
         self._notaries = tuple(notaries)
         self._memory: _LRU[KeyName, KnownKey] = _LRU(max_keys)
         self._pauses = _Pauses()
-        self._flights: dict[_Question, _Flight] = {}
+        self._flights: _Flights = {}
+        self._refreshing: _Flights = {}
         self._slots = asyncio.Semaphore(max_requests)
+        # Of their own: nobody verifies anything by those keys, and anybody may wish for any.
+        self._refresh_slots = asyncio.Semaphore(max_requests)
         # Of their own: those of servers that do not answer are taken for long.
         self._notary_slots = asyncio.Semaphore(max_requests)
 
@@ -146,9 +149,10 @@ class KeyRing:
         """Ask servers for their own keys, as a notary does for others; the store has them then.
 
         Whoever was asked just now is not asked again; that one does not answer is no error.
+        However many are named here, nobody who `get`s keys waits because of them.
         """
         search = _Search({}, asyncio.get_running_loop().time() + deadline)
-        flights = [self._to_origin(server) for server in servers if server != self._server]
+        flights = [self._refresh(server) for server in servers if server != self._server]
         await _wait([flight for flight in flights if flight], search, is_last=True)
 
     def forgive(self, server: ServerName) -> None:
@@ -157,8 +161,10 @@ class KeyRing:
 
     async def close(self) -> None:
         """Give up all requests under way."""
-        tasks = {flight.task for flight in self._flights.values()}
+        flights = [*self._flights.values(), *self._refreshing.values()]
+        tasks = {flight.task for flight in flights}
         self._flights.clear()
+        self._refreshing.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -260,7 +266,17 @@ class KeyRing:
         question = (server, server)
         flight = self._flights.get(question)
         if flight is None and self._pauses.is_over(question, self._now()):
-            return self._launch([question], partial(self._from_origin, server))
+            journey = partial(self._from_origin, server, self._slots)
+            return _launch(self._flights, [question], journey)
+        return flight
+
+    def _refresh(self, server: ServerName) -> "_Flight | None":
+        """The same where nobody needs it at once: it may wait for others of its kind."""
+        question = (server, server)
+        flight = self._flights.get(question) or self._refreshing.get(question)
+        if flight is None and self._pauses.is_over(question, self._now()):
+            journey = partial(self._from_origin, server, self._refresh_slots)
+            return _launch(self._refreshing, [question], journey)
         return flight
 
     async def _ask_notary(
@@ -282,7 +298,7 @@ class KeyRing:
             batch = {server: wanted[server] for server in fresh[start : start + NOTARY_BATCH]}
             questions = [(notary, server) for server in batch]
             query = partial(self._from_notary, notary, source, batch)
-            flights.add(self._launch(questions, query))
+            flights.add(_launch(self._flights, questions, query))
         await _wait(flights, search, is_last=is_last)
 
     def _may_query(self, notary: ServerName, server: ServerName) -> bool:
@@ -291,25 +307,11 @@ class KeyRing:
             (notary, server), now
         )
 
-    def _launch(self, questions: Sequence[_Question], journey: "_Journey") -> "_Flight":
-        """Start a request that belongs to no single asker, so that none can cancel it."""
-        flight = _Flight()
-        flight.task = asyncio.create_task(self._fly(questions, journey, flight))
-        self._flights.update(dict.fromkeys(questions, flight))
-        return flight
-
-    async def _fly(
-        self, questions: Iterable[_Question], journey: "_Journey", flight: "_Flight"
+    async def _from_origin(
+        self, server: ServerName, slots: asyncio.Semaphore, flight: "_Flight"
     ) -> list[KnownKey]:
-        try:
-            return await journey(flight)
-        finally:
-            for question in questions:
-                self._flights.pop(question, None)
-
-    async def _from_origin(self, server: ServerName, flight: "_Flight") -> list[KnownKey]:
         question = (server, server)
-        async with self._slots:
+        async with slots:
             if not flight.askers:
                 return []
             try:
@@ -366,7 +368,27 @@ class _Flight:
     began: float = field(default_factory=lambda: asyncio.get_running_loop().time())
 
 
+_Flights = dict[_Question, _Flight]
 _Journey = Callable[[_Flight], Coroutine[Any, Any, list[KnownKey]]]
+
+
+def _launch(flights: _Flights, questions: Sequence[_Question], journey: _Journey) -> _Flight:
+    """Start a request that belongs to no single asker, so that none can cancel it."""
+    flight = _Flight()
+    flight.task = asyncio.create_task(_fly(flights, questions, journey, flight))
+    flights.update(dict.fromkeys(questions, flight))
+    return flight
+
+
+async def _fly(
+    flights: _Flights, questions: Iterable[_Question], journey: _Journey, flight: _Flight
+) -> list[KnownKey]:
+    """Be listed among the flights for as long as the journey takes."""
+    try:
+        return await journey(flight)
+    finally:
+        for question in questions:
+            flights.pop(question, None)
 
 
 class _Search:

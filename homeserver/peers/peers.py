@@ -32,6 +32,9 @@ from homeserver.storage.server_keys import PostgresKeyStore
 
 _LATELY = 600.0
 """Seconds for which a server that has answered is thought to be there."""
+_KEYS_AT_ONCE = 100
+"""Servers that are asked for their keys at the same time; those that a single address may name
+(`rate_limits.federation_failures`) and that let us wait are a third of it."""
 _MOST_REMEMBERED = 10_000
 
 
@@ -111,6 +114,7 @@ class Peers:
             fetcher=FederationKeyFetcher(self.client),
             now=process.now,
             notaries=settings.federation.trusted_key_servers,
+            max_requests=_KEYS_AT_ONCE,
         )
 
     def is_allowed(self, server: ServerName) -> bool:

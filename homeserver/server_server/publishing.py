@@ -3,7 +3,7 @@
 https://spec.matrix.org/v1.19/server-server-api/#retrieving-server-keys
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -12,7 +12,9 @@ from federation.canonical_json import JsonObject
 from federation.errors import FederationError
 from federation.identifiers import ServerName, parse_server_name
 from federation.server_keys import KeyDocument, build_document, notarise, parse_document
+from homeserver.errors import LimitExceeded
 from homeserver.http import Json, Request, Routes
+from homeserver.http.addresses import limit_key
 from homeserver.http.requests import parsed
 from homeserver.server_server.house import House
 
@@ -49,7 +51,8 @@ async def get_server_key(request: Request, house: House) -> Json:
 async def get_server_keys(request: Request, house: House, query: NotaryQuery) -> Json:
     """https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2queryservername"""
     name = request.param("serverName", parse_server_name)
-    return {"server_keys": await _notarised(house, {name: _least(house, [query])})}
+    wanted = {name: _least(house, [query])}
+    return {"server_keys": await _notarised(house, limit_key(request.address), wanted)}
 
 
 @routes.post("/_matrix/key/v2/query", auth=False)
@@ -59,7 +62,7 @@ async def get_server_keys_bulk(request: Request, house: House, body: QueryBody) 
         parsed("server_keys", name, parse_server_name): _least(house, criteria.values())
         for name, criteria in list(body.server_keys.items())[:_MOST_SERVERS]
     }
-    return {"server_keys": await _notarised(house, wanted)}
+    return {"server_keys": await _notarised(house, limit_key(request.address), wanted)}
 
 
 def own_document(house: House) -> JsonObject:
@@ -76,7 +79,9 @@ def _least(house: House, criteria: Iterable[NotaryQuery]) -> int:
     return max((now if ts is None else ts for ts in times), default=now)
 
 
-async def _notarised(house: House, wanted: Mapping[ServerName, int]) -> list[JsonObject]:
+async def _notarised(
+    house: House, asker: str, wanted: Mapping[ServerName, int]
+) -> list[JsonObject]:
     """What servers published of themselves, with our signature.
 
     Those are asked whose keys are not known, or not good for long enough; what has expired is told
@@ -85,12 +90,23 @@ async def _notarised(house: House, wanted: Mapping[ServerName, int]) -> list[Jso
     known = await _documents(house, wanted)
     others = [name for name in wanted if name != house.process.server]
     old = [n for n in others if n not in known or known[n].valid_until < wanted[n]]
-    if old:
-        await house.peers.keys.refresh(old[:_MOST_ASKED], deadline=_PATIENCE)
+    may_ask = _granted(house, asker, old[:_MOST_ASKED])
+    if may_ask:
+        await house.peers.keys.refresh(may_ask, deadline=_PATIENCE)
         known = await _documents(house, wanted)
     found = [own_document(house)] if house.process.server in wanted else []
     key, server = house.signing_key, house.process.server
     return found + [notarise(document, server, [key]) for document in known.values()]
+
+
+def _granted(house: House, asker: str, names: Sequence[ServerName]) -> Sequence[ServerName]:
+    """Those of the servers that are asked because of somebody of whom nothing is known."""
+    for number in range(len(names)):
+        try:
+            house.limits.check("key_queries", asker)
+        except LimitExceeded:
+            return names[:number]
+    return names
 
 
 async def _documents(house: House, names: Iterable[ServerName]) -> dict[ServerName, KeyDocument]:

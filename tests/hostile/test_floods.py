@@ -9,10 +9,12 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-from federation.identifiers import UserID
+from federation.identifiers import KeyID, ServerName, UserID
+from federation.net.key_ring import KeyRequest
 from federation.signing import SigningKey
 from homeserver.config.settings import RateLimits
 from homeserver.config.values import Rate
+from homeserver.ending import end
 from homeserver.rooms.typing import MOST
 from tests.database import Server
 from tests.federation.net.loopback import Authority
@@ -116,6 +118,26 @@ async def test_a_compressed_body_is_not_unpacked(scene: Scene) -> None:
     packed, said = b"\x1f\x8b\x08\0" + b"\0" * 100, {"Content-Encoding": "gzip"}
     answer = await ask(scene.peer, "PUT", f"{V1}/send/z", packed, **said)
     assert (answer.status, answer.errcode) == (400, "M_NOT_JSON")
+
+
+async def test_strangers_that_say_nothing(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    """Names of servers that take a connection and no more: somebody new is let in meanwhile."""
+    with socket.create_server(("0.0.0.0", 0), backlog=200) as silent:  # noqa: S104
+        port = silent.getsockname()[1]
+        async with (
+            federating(postgres, tmp_path, loopback_authority) as hearth,
+            peering(hearth, loopback_authority) as late,
+        ):
+            keys = hearth.parts.federating.peers.keys
+            names = [ServerName(f"127.0.0.{number}:{port}") for number in range(2, 35)]
+            wanted = [KeyRequest(name, KeyID("ed25519:a"), 0) for name in names]
+            asking = [asyncio.create_task(keys.get([one])) for one in wanted]
+            await asyncio.sleep(0.5)
+            async with asyncio.timeout(5):
+                assert await late.send([]) == {}
+            await end(*asking)
 
 
 async def test_strangers_without_number(

@@ -3,14 +3,20 @@
 https://spec.matrix.org/v1.19/server-server-api/#querying-keys-through-another-server
 """
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from federation.server_keys import build_document
+from homeserver.config.settings import RateLimits
+from homeserver.config.values import Rate
+from tests.database import Server
+from tests.federation.net.loopback import Authority
+from tests.server_server.answering import peering
 from tests.server_server.peer import Peer, now_ms
-from tests.servers import Hearth
+from tests.servers import Hearth, federating
 
 Federated = tuple[Hearth, Peer]
 _HOUR = 3_600_000
@@ -72,3 +78,24 @@ async def test_servers_that_do_not_answer(hearth: Hearth) -> None:
 async def test_bad_questions(hearth: Hearth, body: Any) -> None:
     answer = await hearth.anybody.post("/_matrix/key/v2/query", body)
     assert answer.status == 400
+
+
+async def test_who_asks_for_many(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    """Anybody may ask, and has us ask only so many servers; what we know is told all the same."""
+    limits = RateLimits(key_queries=Rate.parse("3/1h"))
+    async with (
+        federating(postgres, tmp_path, loopback_authority, rate_limits=limits) as hearth,
+        peering(hearth, loopback_authority) as known,
+        peering(hearth, loopback_authority) as late,
+    ):
+        assert len(await _query(hearth, known.name)) == 1
+        wanted: dict[str, Any] = {f"127.0.0.{n}:1": {} for n in range(2, 10)}
+        await hearth.anybody.post("/_matrix/key/v2/query", {"server_keys": wanted})
+        assert await _query(hearth, late.name) == []
+        assert late.asked == []
+        assert len(await _query(hearth, known.name)) == 1
+        # Whoever proves who they are is no stranger.
+        assert await late.send([]) == {}
+        assert len(await _query(hearth, late.name)) == 1

@@ -115,6 +115,10 @@ class RateLimits:
     """Requests from one IP address that say that they come from a server, and do not prove it.
     Beyond, no other server is asked for keys because of them; servers that we know get through."""
 
+    key_queries: Rate | None = Rate.parse("100/1m")
+    """Servers that one IP address has us ask for their keys, as a notary: anybody may. Beyond, it
+    is told those that we know."""
+
     sticky_events: Rate | None = Rate.parse("600/1m")
     """Events that stick which one other server sends: they come to everybody in a room, however
     much happens there. Beyond, a transaction with any is refused until later."""

@@ -347,6 +347,23 @@ async def test_requests_at_once_are_bounded(world: World) -> None:
     assert world.network.most_under_way == 3
 
 
+async def test_what_a_notary_is_asked_for_holds_up_nobody(world: World) -> None:
+    """Neither because of many others, nor if it is the very server whose key somebody needs."""
+    world.new_ring(max_requests=3)
+    servers = [ServerName(f"s{number}.example") for number in range(10)]
+    world.network.publish(KIT)
+    world.network.gate.clear()
+    refreshed = asyncio.create_task(world.ring.refresh([*servers, KIT], deadline=5))
+    await settle()
+    assert world.network.asked == servers[:3]
+    asker = asyncio.create_task(world.get(KIT))
+    await settle()
+    assert world.network.asked[3:] == [KIT]
+    world.network.gate.set()
+    assert await asker
+    await refreshed
+
+
 async def test_the_deadline_ends_the_asking_and_not_the_request(world: World) -> None:
     world.network.publish(KIT)
     world.network.gate.clear()
