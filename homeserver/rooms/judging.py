@@ -7,6 +7,7 @@ https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from federation.auth import auth_events_for
 from federation.decision import ALLOWED, Decision, Denied
@@ -46,6 +47,10 @@ _PLACED = -1
 
 States = Mapping[EventID, Mapping[StateKey, EventID]]
 """The states before events whose parents are not all here; all of their events are stored."""
+
+
+AS_NOW: Mapping[StateKey, EventID] = MappingProxyType({("", ""): EventID("")})
+"""Given as a state before an event: the room's, as nobody tells another."""
 
 
 class Judging:
@@ -244,6 +249,8 @@ class Judging:
         return await self._changed(base, {key: entries.get(key, GONE) for key in differing})
 
     async def _given(self, state: Mapping[StateKey, EventID]) -> StateGroup | None:
+        if state is AS_NOW:
+            return self._head.group
         if not state:
             return None
         keys = await self._means.numbers.state_keys.intern(self._conn, state)

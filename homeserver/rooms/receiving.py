@@ -23,7 +23,7 @@ from homeserver.rooms.continuing import Continuing
 from homeserver.rooms.current import Current
 from homeserver.rooms.drafting import POLICIES
 from homeserver.rooms.heads import Head
-from homeserver.rooms.judging import States, version_of
+from homeserver.rooms.judging import AS_NOW, States, version_of
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.remote_events import RemoteEvents
 from homeserver.storage import invites, received
@@ -181,7 +181,7 @@ class Receiving:
         try:
             async with timer:
                 events = await self._with_missing(*place, new)
-                return await self.grounded(*place, events)
+                return await self.grounded(*place, events, is_live=True)
         except TimeoutError:
             if not timer.expired():
                 raise
@@ -248,10 +248,13 @@ class Receiving:
         room: RoomNid,
         version: RoomVersion,
         events: Sequence[Event],
+        *,
+        is_live: bool = False,
     ) -> tuple[list[Event], States]:
         """Bring what events rest on: their auth events, and states where parents stay missing.
 
-        Answers those of the events that can be judged then; the others may come again.
+        Answers those of the events that can be judged then; the others may come again. `is_live`:
+        whether they come now.
         """
         await self._bring_auth_events(server, room_id, room, version, events)
         async with self._process.database.reader() as conn:
@@ -261,10 +264,22 @@ class Receiving:
         gaps = [event for event in events if missing & set(event.prev_events)]
         if is_partial:
             # They are judged by what is known, and again when all members are.
-            states: States = {event.event_id: {} for event in gaps}
+            states: dict[EventID, Mapping[StateKey, EventID]] = {e.event_id: {} for e in gaps}
         else:
             states = await self._states(server, room_id, room, version, gaps)
+            lost = [event for event in gaps if is_live and event.event_id not in states]
+            states |= {event.event_id: AS_NOW for event in lost if self._puts_out(event)}
         return _reachable(events, states, missing, groundless), states
+
+    def _puts_out(self, event: Event) -> bool:
+        """Whether somebody is put out who is of this server.
+
+        If nobody else here is in the room, nobody tells us any more what was before that: unless
+        the room as we know it is enough, they would be in it for ever.
+        """
+        user = event.state_key or ""
+        is_out = event.type == "m.room.member" and event.membership in {"leave", "ban"}
+        return is_out and is_user_id(user) and domain_of(user) == self._process.server
 
     async def _with_missing(
         self,
@@ -364,9 +379,9 @@ class Receiving:
         room: RoomNid,
         version: RoomVersion,
         events: Sequence[Event],
-    ) -> dict[EventID, dict[StateKey, EventID]]:
+    ) -> dict[EventID, Mapping[StateKey, EventID]]:
         """The states before events whose parents stay missing, as far as they can be had."""
-        states: dict[EventID, dict[StateKey, EventID]] = {}
+        states: dict[EventID, Mapping[StateKey, EventID]] = {}
         for event in events[:_MOST_STATES]:
             try:
                 state = await self.state_before(origin, room_id, room, version, event.event_id)

@@ -221,7 +221,8 @@ class Resident:
     ) -> RoomState:
         """The state before an event, for a server in the room."""
         async with self._process.database.reader() as conn:
-            _check_whole(await self.check_server(conn, room_id, origin))
+            head, _ = await self._check_was_here(conn, room_id, origin, [event_id])
+            _check_whole(head)
             stored = (await received.by_ids(conn, [event_id])).get(event_id)
             is_placed = stored is not None and stored.order is not None
             if stored is None or not is_placed or stored.event.room_id != room_id:
@@ -290,11 +291,9 @@ class Resident:
     ) -> list[bytes]:
         """Events between those that a server has, and those that it heard of."""
         async with self._process.database.reader() as conn:
-            head = await self.check_server(conn, room_id, origin)
+            head, known = await self._check_was_here(conn, room_id, origin, latest)
             most = max(0, min(limit, MOST))
-            nids = await federation_reads.missing(
-                conn, head.room, latest, earliest, most, min_depth
-            )
+            nids = await federation_reads.missing(conn, head.room, known, earliest, most, min_depth)
             stored = await received.by_nids(conn, nids)
             ordered = self._unexpired(head, [stored[nid] for nid in nids if nid in stored])
             return await self._views.shown(conn, origin, room_id, ordered)
@@ -332,6 +331,29 @@ class Resident:
         if not await memberships.has_server(conn, head.room, origin):
             raise Forbidden("your server is not in this room")
         return head
+
+    async def _check_was_here(
+        self, conn: Connection, room_id: RoomID, origin: ServerName, event_ids: Sequence[str]
+    ) -> tuple[Head, Sequence[str]]:
+        """The room's head, and those of the events before which the server was in the room.
+
+        For a server that is in it, all. One whose last user was put out is told what it needs to
+        understand that.
+
+        Raises:
+            NotFound, Forbidden: as `check_server`.
+
+        """
+        head = await self._ours(conn, room_id)
+        _check_may_speak(head, origin)
+        if await memberships.has_server(conn, head.room, origin):
+            return head, event_ids
+        stored = (await received.by_ids(conn, map(EventID, event_ids))).values()
+        own = [one for one in stored if one.room == head.room and one.order is not None]
+        present = await self._views.present(conn, origin, room_id, own)
+        if not present:
+            raise Forbidden("your server is not in this room")
+        return head, [one.event.event_id for one in present]
 
     async def _here(self, conn: Connection, room_id: RoomID, origin: ServerName) -> Head:
         head = await self._ours(conn, room_id)

@@ -55,6 +55,14 @@ class ServerViews:
             for one in stored
         ]
 
+    async def present(
+        self, conn: Connection, origin: ServerName, room_id: RoomID, stored: Sequence[Stored]
+    ) -> list[Stored]:
+        """Those of the events of one room before which people of the server were in it."""
+        groups = await self._means.states.load(conn, {s.group for s in stored if s.group})
+        words = await self._memberships(conn, origin, room_id, groups)
+        return [one for one in stored if one.group and "join" in words[one.group]]
+
     async def _facts(
         self, conn: Connection, origin: ServerName, room_id: RoomID, stored: Sequence[Stored]
     ) -> _Facts:
