@@ -46,8 +46,8 @@ _ASKED = 2
 """How often one server is: all members may come to be known meanwhile, but once."""
 _SECONDS = 15.0
 """How long somebody who reads waits for other servers."""
-_TRY_AGAIN = 60_000
-"""Milliseconds in which a gap that nobody could fill is left alone."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 2_000, 60_000
+"""Milliseconds in which a gap that nobody could fill is left alone: twice as long each time."""
 _MOST_TRIED = 10_000
 
 
@@ -56,6 +56,13 @@ class _Chunk(NamedTuple):
 
     events: Sequence[Event]
     states: States
+
+
+class _Pause(NamedTuple):
+    """Until when, and for how long, a gap is left alone, in milliseconds."""
+
+    until: int
+    length: int
 
 
 class Backfilling:
@@ -87,7 +94,7 @@ class Backfilling:
         self._means = means
         self._resolving = resolving
         self._under_way: dict[tuple[RoomNid, int], asyncio.Task[bool]] = {}
-        self._tried: dict[tuple[RoomNid, int], int] = {}
+        self._tried: dict[tuple[RoomNid, int], _Pause] = {}
 
     async def fill(self, room_id: RoomID, gap: Gap) -> bool:
         """Bring events from before a gap; whether there are more of them here than before.
@@ -95,7 +102,7 @@ class Backfilling:
         Everybody who wants the same gap filled waits for the same.
         """
         key = (gap.room, gap.child_order)
-        if self._process.now() < self._tried.get(key, 0) + _TRY_AGAIN:
+        if key in self._tried and self._process.now() < self._tried[key].until:
             return False
         task = self._under_way.get(key)
         if task is None:
@@ -122,10 +129,16 @@ class Backfilling:
                 continue
             if is_filled:
                 return True
+        self._leave_alone((gap.room, gap.child_order))
+        return False
+
+    def _leave_alone(self, key: tuple[RoomNid, int]) -> None:
+        """Nobody could fill a gap: perhaps somebody can in a moment, but hardly if never before."""
         if len(self._tried) > _MOST_TRIED:
             self._tried.clear()
-        self._tried[(gap.room, gap.child_order)] = self._process.now()
-        return False
+        last = self._tried.get(key, _Pause(0, _FIRST_PAUSE // 2)).length
+        pause = min(2 * last, _LONGEST_PAUSE)
+        self._tried[key] = _Pause(self._process.now() + pause, pause)
 
     async def _fill_from(
         self, server: ServerName, room_id: RoomID, version: RoomVersion, gap: Gap

@@ -1,8 +1,10 @@
 """History that only another server has, as somebody reads it who came late."""
 
+from aiohttp import web
+
 from homeserver.storage.stream_tokens import ORDER_BITS
 from tests.server_server.peer import Peer
-from tests.servers import Client, Hearth
+from tests.servers import Client, Hearth, eventually
 
 V3 = "/_matrix/client/v3"
 
@@ -105,6 +107,30 @@ async def test_nobody_has_it(pair: tuple[Hearth, Hearth]) -> None:
     await say(ben, room, "hello")
     await here.workers[0].stop()
     assert await history(ben, room) == ["hello"]
+
+
+async def test_nobody_has_it_just_now(federated: tuple[Hearth, Peer]) -> None:
+    """It is asked for again soon, and less and less often."""
+    hearth, peer = federated
+    olga, ann = peer.user("olga"), await hearth.user("ann")
+    room = peer.found(olga)
+    room.add(peer.say(room, "early", olga))
+    (await ann.post(f"{V3}/join/{room.room_id}", via=peer.name)).ok()
+    peer.lies["backfill"] = lambda _: web.json_response({}, status=502)
+
+    def asked() -> int:
+        return sum("/backfill/" in path for path in peer.asked)
+
+    for _ in range(3):
+        assert await history(ann, room.room_id) == []
+    assert asked() == 1
+    peer.lies.clear()
+
+    async def is_read() -> bool:
+        return await history(ann, room.room_id) == ["early"]
+
+    await eventually(is_read)
+    assert asked() == 2
 
 
 async def test_places_between_two_live_events(pair: tuple[Hearth, Hearth]) -> None:
