@@ -114,7 +114,7 @@ class Memberships:
         if head is not None:
             await self._join_here(user, head, via, content, is_guest=is_guest)
             return
-        candidates = self._candidates(room_id, via, inviter)
+        candidates = await self._known_too(room_id, self._candidates(room_id, via, inviter))
         if is_guest:
             await self._join_elsewhere_as_guest(user, room_id, candidates, content)
         else:
@@ -169,7 +169,7 @@ class Memberships:
         self, user: UserID, room_id: RoomID, via: Sequence[ServerName], content: JsonObject
     ) -> None:
         """Join a room that this server is in, but cannot let the user into by itself."""
-        candidates = [*self._candidates(room_id, via, None), *await self._others(room_id)]
+        candidates = await self._known_too(room_id, self._candidates(room_id, via, None))
         await self._remote.join(user, room_id, candidates, content, is_here=True)
 
     async def _join_elsewhere_as_guest(
@@ -238,7 +238,7 @@ class Memberships:
         if is_here:
             await self._set(user, room_id, user, content)
         else:
-            candidates = self._candidates(room_id, via, None)
+            candidates = await self._known_too(room_id, self._candidates(room_id, via, None))
             await self._remote.knock(user, room_id, candidates, content)
 
     async def invite(
@@ -430,12 +430,15 @@ class Memberships:
         """Raise `NotFound` unless there is such a user of this server, or a bridge makes them."""
         await self._profiles.get(user_id)
 
-    async def _others(self, room_id: RoomID) -> list[ServerName]:
-        """Other servers that are in the room."""
+    async def _known_too(
+        self, room_id: RoomID, candidates: Sequence[ServerName]
+    ) -> list[ServerName]:
+        """The servers, and then others that are in the room, or were when we were in it last."""
         async with self._process.database.reader() as conn:
             room = await self._current.room(conn, room_id)
-            servers = await memberships.servers_in(conn, room, 20) if room is not None else []
-        return [server for server in servers if server != self._process.server]
+            known = await memberships.servers_in(conn, room, 20) if room is not None else []
+        every = dict.fromkeys([*candidates, *known])
+        return [server for server in every if server != self._process.server]
 
     async def authoriser(self, user: UserID, room_id: RoomID, rules: Mapping[str, Any]) -> UserID:
         """Who of this server vouches that the user fulfils a condition of the room.

@@ -332,3 +332,15 @@ async def test_what_is_shown_to_who_knocks(federated: Federated, version: str) -
     # COMPAT(servers before v1.16) they tell no whole events.
     assert sorted(kinds) == sorted(expected + (["m.room.name"] if version == "11" else []))
     assert all(event.keys() == {"type", "state_key", "sender", "content"} for event in shown)
+
+
+@pytest.mark.parametrize("version", ["11", "12"])
+async def test_a_knock_is_taken_back(federated: Federated, version: str) -> None:
+    """Though the room's ID may name no server."""
+    hearth, peer = federated
+    olga, ann = peer.user("olga"), await hearth.user("ann")
+    room = peer.found(olga, version, "knock")
+    (await ann.post(f"{V3}/knock/{quote(room.room_id)}?via={quote(peer.name)}")).ok()
+    (await ann.post(f"{V3}/rooms/{quote(room.room_id)}/leave")).ok()
+    assert room.state[("m.room.member", ann.user_id)].membership == "leave"
+    assert await _shown(ann, room, "knock") is None

@@ -20,7 +20,7 @@ from tests.federation.net.loopback import Authority
 from tests.server_server.answering import peering
 from tests.server_server.conftest import V3, Scene
 from tests.server_server.peer import Peer, Room, now_ms
-from tests.servers import Answer, Client, Hearth
+from tests.servers import Answer, Client, Hearth, eventually
 
 Federated = tuple[Hearth, Peer]
 
@@ -396,3 +396,22 @@ async def test_a_room_of_a_dead_servers_people(federated: Federated) -> None:
     peer.say_state(room, "m.room.member", {"membership": "join"}, zoe, zoe, signer=dead)
     (await _join(ann, room, peer.name)).ok()
     assert zoe in await _members(ann, room)
+
+
+@pytest.mark.parametrize("version", ["11", "12"])
+async def test_who_was_there_knows_whom_to_ask(federated: Federated, version: str) -> None:
+    """Whoever comes back need not name a server, whatever the room's ID says."""
+    hearth, peer = federated
+    room, ann = peer.found(peer.user("olga"), version), await hearth.user("ann")
+    (await _join(ann, room, peer.name)).ok()
+    peer.told.clear()
+    (await ann.post(f"{V3}/rooms/{quote(room.room_id)}/leave")).ok()
+
+    async def has_left() -> bool:
+        pdus = [pdu for told in peer.told for pdu in told["pdus"]]
+        return any(pdu["content"].get("membership") == "leave" for pdu in pdus)
+
+    await eventually(has_left)
+    peer.take(room, peer.told[-1]["pdus"][-1])
+    (await _join(ann, room)).ok()
+    assert await _members(ann, room) == {ann.user_id, peer.user("olga")}
