@@ -447,15 +447,17 @@ class Memberships:
 
         Raises:
             Forbidden: the user fulfils none.
-            UnableToAuthorise: this server is in none of the rooms that the conditions name.
+            UnableToAuthorise: of none of the rooms that the conditions name all members are known.
             UnableToGrant: nobody here has the power to let the user in.
 
         """
         rooms = allowed_rooms(rules)
         async with self._process.database.reader() as conn:
             users = await self._process.numbers.users.find(conn, [user])
-            if user not in users or not await memberships.is_in_one_of(conn, users[user], rooms):
-                if rooms and not await memberships.knows_one_of(conn, self._process.server, rooms):
+            server = self._process.server
+            known = await memberships.in_one_of(conn, users.get(user), rooms, server)
+            if not known.is_joined:
+                if rooms and not known.is_all:
                     raise UnableToAuthorise
                 raise Forbidden("you are in none of the rooms whose members may join")
             room = await self._current.room(conn, room_id)

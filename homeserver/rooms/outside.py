@@ -110,7 +110,7 @@ async def _visible(
     if not closed:
         return visible
     behind = await process.numbers.rooms.find(conn, {i for names in closed.values() for i in names})
-    is_in, invited = await ties(conn, viewer, {*closed, *behind.values()})
+    is_in, invited = await ties(conn, viewer, {*closed, *behind.values()}, process.server)
     for room, names in closed.items():
         ways = {room, *(behind[name] for name in names if name in behind)}
         if room in invited or ways & is_in:
@@ -119,12 +119,16 @@ async def _visible(
 
 
 async def ties(
-    conn: Connection, viewer: Viewer, rooms: Collection[RoomNid]
+    conn: Connection, viewer: Viewer, rooms: Collection[RoomNid], ours: ServerName
 ) -> tuple[set[RoomNid], set[RoomNid]]:
-    """Those of the rooms that the viewer is in, and those to which they are invited."""
+    """Those of the rooms that the viewer is in, and those to which they are invited.
+
+    Which other servers are in a room is not known any more where we left it.
+    """
     if viewer.server is not None:
+        here = await memberships.rooms_with(conn, rooms, ours)
         return (
-            await memberships.rooms_with(conn, rooms, viewer.server),
+            await memberships.rooms_with(conn, here, viewer.server),
             await memberships.rooms_inviting(conn, rooms, viewer.server),
         )
     if viewer.user is None:

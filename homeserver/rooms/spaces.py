@@ -172,7 +172,7 @@ class Spaces:
         allowed = summary.get("allowed_room_ids", ())[:MOST_DOORS] if rule in RESTRICTED else ()
         async with self._process.database.reader() as conn:
             nids = await self._process.numbers.rooms.find(conn, [room_id, *allowed])
-            is_in, invited = await ties(conn, viewer, nids.values())
+            is_in, invited = await ties(conn, viewer, nids.values(), self._process.server)
         return bool(is_in) or nids.get(room_id) in invited
 
     async def _ask(self, room_id: RoomID, via: Sequence[ServerName]) -> Seen | None:

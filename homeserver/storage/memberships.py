@@ -180,37 +180,37 @@ async def shared_rooms(
     return rooms, rows[0][2]
 
 
-async def is_in_one_of(conn: Connection, user: UserNid, rooms: Iterable[str]) -> bool:
-    """Whether the user is joined to any of these rooms."""
-    found: bool = await conn.fetchval(
+class Known(NamedTuple):
+    """What is known of a user and some rooms."""
+
+    is_joined: bool
+    """To any of them that this server is in."""
+    is_all: bool
+    """Whether all members are known of any of those."""
+
+
+async def in_one_of(
+    conn: Connection, user: UserNid | None, rooms: Iterable[str], ours: ServerName
+) -> Known:
+    """Whether the user is joined to any of these rooms; of those that we left nothing is known."""
+    row = await conn.fetchrow(
         """
-        SELECT EXISTS (
-            SELECT FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid
-             WHERE m.user_nid = $1 AND m.membership = $2 AND r.room_id = ANY ($3)
-        )
+        SELECT coalesce(bool_or(m.room_nid IS NOT NULL), false),
+               coalesce(bool_or(p.room_nid IS NULL), false)
+          FROM rooms r
+          JOIN room_servers s ON s.room_nid = r.room_nid AND s.joined > 0
+          JOIN servers n ON n.server_nid = s.server_nid AND n.server_name = $4
+          LEFT JOIN memberships m
+            ON m.room_nid = r.room_nid AND m.user_nid = $1 AND m.membership = $2
+          LEFT JOIN partial_rooms p ON p.room_nid = r.room_nid
+         WHERE r.room_id = ANY ($3)
         """,
         user,
         Membership.JOIN,
         list(rooms),
+        ours,
     )
-    return found
-
-
-async def knows_one_of(conn: Connection, server: ServerName, rooms: Iterable[str]) -> bool:
-    """Whether anybody of the server is joined to any of these rooms."""
-    found: bool = await conn.fetchval(
-        """
-        SELECT EXISTS (
-            SELECT FROM rooms r
-              JOIN room_servers s ON s.room_nid = r.room_nid AND s.joined > 0
-              JOIN servers n ON n.server_nid = s.server_nid AND n.server_name = $1
-             WHERE r.room_id = ANY ($2)
-        )
-        """,
-        server,
-        list(rooms),
-    )
-    return found
+    return Known(*row)
 
 
 async def local_members(conn: Connection, room: RoomNid) -> Sequence[UserID]:

@@ -72,3 +72,32 @@ async def test_who_is_invited_needs_no_condition(scene: Scene) -> None:
     assert (status, asked["content"]) == (200, {"membership": "join"})
     status, answer = await _join(scene, hall, {**asked, "content": made["content"]}, fay)
     assert status == 200, answer
+
+
+async def test_nothing_is_known_of_a_room_that_we_left(scene: Scene) -> None:
+    """Who was in it may be somewhere else by now: another server has to be asked."""
+    peer, ann, club = scene.peer, scene.ann, scene.room.room_id
+    hall, eve = await _hall(ann, club), peer.user("eve")
+    _, made = await _made(scene, hall, eve)
+    hierarchy = f"{V1}/hierarchy/{quote(hall)}"
+    assert (await peer.ask("GET", hierarchy))[0] == 200
+    (await ann.post(f"{V3}/rooms/{club}/leave")).ok()
+    for status, answer in (await _made(scene, hall, eve), await _join(scene, hall, made, eve)):
+        assert (status, answer["errcode"]) == (400, "M_UNABLE_TO_AUTHORISE_JOIN")
+    assert (await peer.ask("GET", hierarchy))[0] == 404
+
+
+async def test_nothing_is_known_of_a_room_whose_members_are_not(scene: Scene) -> None:
+    peer, ann, eve = scene.peer, scene.ann, scene.peer.user("eve")
+    club = peer.found(peer.user("olga"))
+    for number in range(8):
+        member = peer.user(f"m{number}")
+        peer.say_state(club, "m.room.member", {"membership": "join"}, member, member)
+    peer.say_state(club, "m.room.member", {"membership": "join"}, eve, eve)
+    peer.lies["state_ids"] = peer.lies["state"] = lambda _: None
+    (await ann.post(f"{V3}/join/{quote(club.room_id)}?via={peer.name}")).ok()
+    hall = await _hall(ann, club.room_id)
+    for user, known in ((peer.user("m6"), False), (peer.user("m0"), True)):
+        status, answer = await _made(scene, hall, user)
+        assert (status == 200) is known
+        assert known or answer["errcode"] == "M_UNABLE_TO_AUTHORISE_JOIN"
