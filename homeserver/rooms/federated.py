@@ -63,7 +63,7 @@ from homeserver.rooms.remote_events import (
     decoded,
     is_unknown_endpoint,
 )
-from homeserver.rooms.stripped import KEYS
+from homeserver.rooms.stripped import KEYS, servers_shown
 from homeserver.rooms.wholeness import Wholeness
 from homeserver.storage import invites, memberships, partial_rooms, received
 from homeserver.storage.batch import Membership
@@ -153,7 +153,7 @@ class FederatedRooms:
                 raise NotFound("there is no such room here")
             others = await memberships.servers_in(conn, found.room, _MOST_LEFT_THROUGH)
             told = await invites.stripped_states(conn, [found.room], found.user)
-        shown = _servers_shown(told.get(found.room, b"[]"))[:_MOST_LEFT_THROUGH]
+        shown = servers_shown(told.get(found.room, b"[]"))[:_MOST_LEFT_THROUGH]
         servers = dict.fromkeys([domain_of(found.sender), *_room_server(room_id), *others, *shown])
         draft = Draft("m.room.member", user, content, user, room_id)
         event = await self._leave_through(servers, draft, room_id) or self._left_alone(found, draft)
@@ -529,13 +529,6 @@ def _server_names(names: Sequence[object]) -> list[ServerName]:
         with suppress(IdentifierError):
             named.append(parse_server_name(name if isinstance(name, str) else ""))
     return named
-
-
-def _servers_shown(state: bytes) -> list[ServerName]:
-    """The servers of those who made what a room is shown by, where its ID names none."""
-    senders = [str(event.get("sender")) for event in orjson.loads(state)]
-    names = [sender.partition(":")[2] for sender in senders]
-    return list(dict.fromkeys(_server_names(names)))
 
 
 def _room_server(room_id: RoomID) -> list[ServerName]:

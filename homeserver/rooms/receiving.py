@@ -26,6 +26,7 @@ from homeserver.rooms.heads import Head
 from homeserver.rooms.judging import AS_NOW, States, version_of
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.remote_events import RemoteEvents
+from homeserver.rooms.stripped import servers_shown
 from homeserver.storage import invites, received
 from homeserver.storage.events import get_rooms
 from homeserver.storage.numbers import RoomNid
@@ -220,7 +221,8 @@ class Receiving:
     ) -> Results:
         """Of a room that we are not in, all that concerns us is that an invitation stands no more.
 
-        Only whoever invited can take it back: nobody here can judge what others may do there.
+        Only whoever invited can take it back: nobody here can judge what others may do there. A
+        knock is denied by somebody of a server whose people made what the room was shown by.
         """
         results: Results = {}
         for one in raw:
@@ -229,11 +231,15 @@ class Receiving:
                 continue
             async with self._process.database.reader() as conn:
                 known = await invites.find(conn, room_id, UserID(user_id))
-            if known is None or known.version not in ROOM_VERSIONS:
-                continue
+                if known is None or known.version not in ROOM_VERSIONS:
+                    continue
+                told = await invites.stripped_states(conn, [known.room], known.user)
+            is_knock = known.sender == user_id
+            shown = servers_shown(told.get(known.room, b"[]")) if is_knock else ()
             version = ROOM_VERSIONS[known.version]
             for event in await self._remote.verified(version, [one], room_id, [origin]):
-                if event.membership in {"leave", "ban"} and event.sender == known.sender:
+                may = event.sender == known.sender or domain_of(event.sender) in shown
+                if event.membership in {"leave", "ban"} and may:
                     async with self._process.database.reader() as conn:
                         nids = await self._process.numbers.events.intern(conn, [event.event_id])
                         gone = await invites.remove(conn, known, event, nids[event.event_id])

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
+import orjson
+
 from federation.canonical_json import JsonObject, encode
 from federation.events import Event, StateKey
-from federation.identifiers import is_user_id
+from federation.identifiers import ServerName, domain_of, is_user_id
 
 KEYS: tuple[StateKey, ...] = (
     ("m.room.create", ""),
@@ -26,6 +28,15 @@ KEYS: tuple[StateKey, ...] = (
 _MOST_TOLD = 50
 _MOST_TOLD_BYTES = 256 * 1024
 """What is kept of what another server shows of one room; honest ones show some ten events."""
+
+
+def servers_shown(state: bytes) -> list[ServerName]:
+    """The servers of those who made what a room is shown by, a JSON list of stripped state.
+
+    They had the power for that; and the IDs of some rooms name no other server.
+    """
+    senders = [str(event.get("sender")) for event in orjson.loads(state)]
+    return list(dict.fromkeys(domain_of(sender) for sender in senders if is_user_id(sender)))
 
 
 def few(shown: Iterable[JsonObject]) -> list[JsonObject]:

@@ -16,6 +16,8 @@ from federation.canonical_json import JsonObject
 from federation.identifiers import UserID
 from federation.room_versions import ROOM_VERSIONS, RoomVersion
 from tests.client_server.test_device_lists import SLIDING
+from tests.federation.net.loopback import Authority
+from tests.server_server.answering import peering
 from tests.server_server.conftest import V3, Scene
 from tests.server_server.peer import V1, Peer, Room, now_ms, read
 from tests.servers import Client, Hearth
@@ -344,3 +346,27 @@ async def test_a_knock_is_taken_back(federated: Federated, version: str) -> None
     (await ann.post(f"{V3}/rooms/{quote(room.room_id)}/leave")).ok()
     assert room.state[("m.room.member", ann.user_id)].membership == "leave"
     assert await _shown(ann, room, "knock") is None
+
+
+async def test_a_knock_is_denied(federated: Federated, loopback_authority: Authority) -> None:
+    """By somebody of a server that is seen to have a say in the room, and nobody else."""
+    hearth, peer = federated
+    olga, ann = peer.user("olga"), await hearth.user("ann")
+    room = peer.found(olga, "12", "knock")
+    (await ann.post(f"{V3}/knock/{quote(room.room_id)}?via={quote(peer.name)}")).ok()
+    content = {"membership": "leave"}
+    async with peering(hearth, loopback_authority) as other:
+        forged = other.make(room, "m.room.member", content, other.user("mal"), ann.user_id)
+        assert "error" in (await other.send([forged]))[forged.event_id]
+    assert await _shown(ann, room, "knock") is not None
+    since = (await ann.get(f"{V3}/sync", timeout=0)).ok()["next_batch"]
+    denied = peer.make(room, "m.room.member", content, olga, ann.user_id)
+    assert await peer.send([denied]) == {denied.event_id: {}}
+    assert await _shown(ann, room, "knock") is None
+    told = (await ann.get(f"{V3}/sync", timeout=0, since=since)).ok()["rooms"]["leave"]
+    (event,) = told[room.room_id]["timeline"]["events"]
+    assert (event["sender"], event["content"]) == (olga, content)
+    # Who is let in after all is.
+    invited = await peer.try_invite(room, olga, ann.user_id, _raw(room))
+    assert invited[1][0] == 200
+    assert await _shown(ann, room) is not None
