@@ -89,6 +89,8 @@ class _Facts(NamedTuple):
     policy: Mapping[EventID, Decision]
     submission: Submission | None
     is_fresh: bool
+    left_out: set[EventID]
+    """Those of the events that may come again, and what builds on them; see `Judging.take`."""
 
 
 class Absorbing:
@@ -122,9 +124,10 @@ class Absorbing:
 
         """
         rulings: dict[EventID, Ruling] = {}
+        left_out: set[EventID] = set()
         for start in range(0, len(events), _AT_ONCE):
             part = events[start : start + _AT_ONCE]
-            facts = _Facts(states or {}, policy or {}, submission, is_fresh and not start)
+            facts = _Facts(states or {}, policy or {}, submission, is_fresh and not start, left_out)
             rulings |= await self._absorb(room_id, part, facts)
         return rulings
 
@@ -153,7 +156,7 @@ class Absorbing:
         numbers = self._means.numbers
         nids = await intern(conn, numbers, events)
         await numbers.events.intern(conn, {p for e in events for p in e.prev_events})
-        room = await self._room(conn, nid, events, facts.policy)
+        room = await self._room(conn, nid, events, facts)
         if facts.is_fresh and not await memberships.has_server(
             conn, nid, self._means.signer.server
         ):
@@ -192,14 +195,15 @@ class Absorbing:
         conn: Connection,
         nid: RoomNid,
         events: Sequence[Event],
-        policy: Mapping[EventID, Decision],
+        facts: "_Facts",
     ) -> _Room:
         keys = {key for event in events for key in auth_events_for(event)}
         head = (await self._means.heads.get(conn, {nid: [*keys, CREATE]}))[nid]
         known = await received.by_ids(conn, cited_by(head, events))
-        judging = Judging(conn, self._means, self._resolving, head, known, policy)
+        given = (facts.policy, facts.left_out)
+        judging = Judging(conn, self._means, self._resolving, head, known, *given)
         tips = {tip.event.event_id: tip for tip in head.tips}
-        return _Room(head, judging, head.group, tips, policed=policy.keys())
+        return _Room(head, judging, head.group, tips, policed=facts.policy.keys())
 
     async def _add_all(
         self,

@@ -63,6 +63,7 @@ class Judging:
         head: of the room, which has a version.
         known: the events that those to be judged cite, as far as they are stored.
         policy: what the room's policy server says of events to be judged, if it does not agree.
+        left_out: events that were left out before those to be judged; more are added. See `take`.
 
     """
 
@@ -74,6 +75,7 @@ class Judging:
         head: Head,
         known: dict[EventID, Stored],
         policy: Mapping[EventID, Decision] | None = None,
+        left_out: set[EventID] | None = None,
     ) -> None:
         self._conn = conn
         self._policy = policy or {}
@@ -87,8 +89,7 @@ class Judging:
         self.groups: list[GroupRow] = []
         """Of the states that were made, which are written with the events."""
         self._new_groups: dict[GroupNid, StateGroup] = {}
-        self._left_out: set[EventID] = set()
-        """Events that may come again; see `take`."""
+        self._left_out = set() if left_out is None else left_out
 
     @property
     def until(self) -> int | None:
@@ -120,7 +121,8 @@ class Judging:
         nobody was asked for because not all members were known, if they are by now.
         """
         is_told = bool(states.get(event.event_id))
-        builds_on_left_out = not self._left_out.isdisjoint(event.prev_events)
+        builds_on = (*event.prev_events, *event.auth_events)
+        builds_on_left_out = not self._left_out.isdisjoint(builds_on)
         if not is_told and (builds_on_left_out or self.is_overtaken([event], states)):
             self._left_out.add(event.event_id)
             return None

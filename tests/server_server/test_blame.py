@@ -3,6 +3,7 @@
 https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 """
 
+import json
 from typing import Any
 from unittest.mock import Mock
 
@@ -45,6 +46,55 @@ async def test_a_state_that_was_told_wrongly_is_not_held_against_events(scene: S
     assert await peer.send([said]) == {said.event_id: {}}
     assert await peer.send([later]) == {later.event_id: {}}
     assert (await scene.texts())[:2] == ["later", "after"]
+
+
+async def test_neither_against_the_many_that_build_on_them(scene: Scene) -> None:
+    """However many are brought with them, and written together."""
+    peer, eve = scene.peer, scene.peer.user("eve")
+    first = _behind_a_gap(scene)
+    scene.room.add(first)
+    following = []
+    for number in range(70):
+        following.append(peer.say(scene.room, f"{number}", eve))
+        scene.room.add(following[-1])
+    last = peer.say(scene.room, "last", eve)
+    told = [json.loads(event.json) for event in (first, *following)]
+    peer.lies["get_missing_events"] = lambda _: {"events": told}
+    for event in (*following, last):
+        scene.room.before.pop(event.event_id, None)
+    join = scene.room.state[("m.room.member", eve)].event_id
+    peer.lies["state_ids"] = lambda honest: honest and {
+        **honest,
+        "pdu_ids": [i for i in honest["pdu_ids"] if i != join],
+    }
+    assert "error" in (await peer.send([last]))[last.event_id]
+    assert await scene.texts() == []
+    del peer.lies["state_ids"]
+    assert await peer.send([last]) == {last.event_id: {}}
+    assert (await scene.texts())[:2] == ["last", "69"]
+
+
+async def test_neither_against_what_rests_on_them(scene: Scene) -> None:
+    """As a join does on an invitation, wherever in the room it is."""
+    peer, eve, gus = scene.peer, scene.peer.user("eve"), scene.peer.user("gus")
+    before = list(scene.room.tips)
+    lost = _behind_a_gap(scene)
+    invitation = peer.make(scene.room, "m.room.member", {"membership": "invite"}, eve, gus)
+    scene.room.state[("m.room.member", gus)] = invitation
+    cited = scene.room.place("m.room.member", gus, gus, {"membership": "join"}).auth_events
+    place = Place(before, cited)
+    join = peer.make(scene.room, "m.room.member", {"membership": "join"}, gus, gus, place=place)
+    told = scene.room.state[("m.room.member", eve)].event_id
+    peer.lies["state_ids"] = lambda honest: honest and {
+        **honest,
+        "pdu_ids": [i for i in honest["pdu_ids"] if i != told],
+    }
+    assert lost.event_id not in invitation.prev_events
+    assert set(map(len, (await peer.send([invitation, join])).values())) == {1}
+    peer.lies.pop("state_ids")
+    assert await peer.send([invitation, join]) == {invitation.event_id: {}, join.event_id: {}}
+    members = (await scene.ann.get(f"{scene.path}/joined_members")).ok()["joined"]
+    assert gus in members
 
 
 async def test_auth_events_are_asked_for_singly(scene: Scene) -> None:
