@@ -113,7 +113,7 @@ def add_signature(fields: JsonObject, version: RoomVersion, signer: Signer) -> E
     signatures = {name: dict(by_key) for name, by_key in fields["signatures"].items()}
     signatures.setdefault(signer.server, {})[signer.key.key_id] = signer.key.sign(essential)
     signed = {**fields, "signatures": signatures}
-    raw = canonical_json.encode(signed, strict=version.strict_json)
+    raw = canonical_json.encode_to_keep(signed, strict=version.strict_json)
     check_size(signed, raw, version)
     return assemble(signed, raw, essential, version)
 

@@ -128,7 +128,7 @@ def parse(raw: bytes, version: RoomVersion) -> Pdu:
 def parse_any(raw: bytes, version: RoomVersion) -> Pdu:
     """Read an event that need not be written canonically; its `json` is then. Errors as `parse`."""
     fields = canonical_json.decode_object(raw, strict=version.strict_json)
-    canonical = canonical_json.encode(fields, strict=version.strict_json)
+    canonical = canonical_json.encode_to_keep(fields, strict=version.strict_json)
     return _parsed(fields, canonical, version)
 
 
@@ -136,7 +136,8 @@ def parse_object(fields: JsonObject, version: RoomVersion) -> Pdu:
     """Read an event that was decoded already; its `json` is canonical then. Errors as `parse`."""
     if version.strict_json:
         canonical_json.check_strict(fields)
-    return _parsed(fields, canonical_json.encode(fields, strict=version.strict_json), version)
+    canonical = canonical_json.encode_to_keep(fields, strict=version.strict_json)
+    return _parsed(fields, canonical, version)
 
 
 def _parsed(fields: JsonObject, raw: bytes, version: RoomVersion) -> Pdu:
@@ -164,7 +165,7 @@ def redacted(event: Event) -> Event:
     """The event as a redaction leaves it, under its old ID."""
     fields = canonical_json.decode_object(event.json, strict=event.version.strict_json)
     kept = redact(fields, event.version)
-    raw = canonical_json.encode(kept, strict=event.version.strict_json)
+    raw = canonical_json.encode_to_keep(kept, strict=event.version.strict_json)
     return _event(kept, raw, event.version, event.event_id)
 
 

@@ -120,5 +120,5 @@ def with_policy_signature(event: Event, via: ServerName, signature: str) -> Even
     fields = canonical_json.decode_object(event.json, strict=strict)
     signatures = {name: dict(by_key) for name, by_key in fields["signatures"].items()}
     signatures.setdefault(via, {})[POLICY_KEY_ID] = signature
-    raw = canonical_json.encode({**fields, "signatures": signatures}, strict=strict)
+    raw = canonical_json.encode_to_keep({**fields, "signatures": signatures}, strict=strict)
     return load(raw, event.event_id, event.version)

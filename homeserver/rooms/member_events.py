@@ -79,7 +79,7 @@ class MemberEvents:
 
 
 def _written(event: Event) -> MemberEvent:
-    raw = canonical_json.encode(client_event(event), strict=event.version.strict_json)
+    raw = canonical_json.encode_to_keep(client_event(event), strict=event.version.strict_json)
     said = event.content
     named = {"display_name": said.get("displayname"), "avatar_url": said.get("avatar_url")}
     # What is not a string is left out.

@@ -225,7 +225,7 @@ class Showing:
             one = client_event(event.event)
             del one["room_id"]
             strict = event.event.version.strict_json
-            found.append(RawJson(canonical_json.encode(one, strict=strict)))
+            found.append(RawJson(canonical_json.encode_to_keep(one, strict=strict)))
         return found
 
     async def _replaced(

@@ -5,6 +5,7 @@ https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-
 
 import hashlib
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from federation.errors import (
     EventSizeError,
     FederationError,
 )
-from federation.events import MAX_EVENT_BYTES, Event, load, parse, redacted
+from federation.events import MAX_EVENT_BYTES, Event, load, parse, parse_any, redacted
 from federation.room_versions import ROOM_VERSIONS, V2, V3, V6, V10, V11, V12, EventIDFormat
 from federation.room_versions import RoomVersion as Version
 from tests.federation.rooms import ALL_VERSIONS, ANN, Room, bytes_of, message_fields, sealed
@@ -593,3 +594,15 @@ def test_events_do_not_change() -> None:
     with pytest.raises(AttributeError):
         event.depth = 8  # type: ignore[misc]
     assert repr(event) == f"Event({event.event_id}, m.room.message)"
+
+
+def test_what_is_kept_takes_little_more_memory_than_its_bytes() -> None:
+    """Hundreds of thousands of events are held while a large room is joined."""
+    raw = json.dumps(message_fields(V11)).encode()
+    tracemalloc.start()
+    try:
+        kept = [parse_any(raw, V11).event.json for _ in range(100)]
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2 * sum(map(len, kept))
