@@ -245,15 +245,14 @@ class Resident:
 
     async def auth_chain(
         self, origin: ServerName, room_id: RoomID, event_id: EventID
-    ) -> list[bytes]:
+    ) -> list[EventNid]:
         """The auth chain of an event."""
         async with self._process.database.reader() as conn:
             await self.check_server(conn, room_id, origin)
             stored = (await received.by_ids(conn, [event_id])).get(event_id)
             if stored is None or stored.event.room_id != room_id:
                 raise NotFound("there is no such event")
-            chain = await federation_reads.auth_chain(conn, [stored.nid])
-            return await federation_reads.jsons(conn, chain)
+            return await federation_reads.auth_chain(conn, [stored.nid])
 
     async def backfill(
         self, origin: ServerName, room_id: RoomID, before: Sequence[str], limit: int

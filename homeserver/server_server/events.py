@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from federation.identifiers import EventID, ServerName, parse_event_id, parse_room_id
-from homeserver.http import Auth, Json, Limit, Request, Routes
+from homeserver.http import Auth, Json, Limit, Request, Routes, Stream
 from homeserver.http.requests import parsed
 from homeserver.server_server.house import House
-from homeserver.server_server.shown import events_of, ids_of, raw
+from homeserver.server_server.shown import ids_of, raw, told
 from homeserver.storage.raw_json import RawJson
 
 routes = Routes("federation", limit="federation_requests")
@@ -60,17 +60,14 @@ async def get_event(request: Request, house: House, origin: ServerName) -> Json:
 @routes.get(_V1 + "/state/{roomId}", auth=Auth.FEDERATION, limit=_LARGE)
 async def get_room_state(
     request: Request, house: House, query: EventQuery, origin: ServerName
-) -> Json:
+) -> Stream:
     """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid"""
     found = await house.resident.state_before(
         origin,
         request.param("roomId", parse_room_id),
         parsed("event_id", query.event_id, parse_event_id),
     )
-    return {
-        "pdus": raw(await events_of(house, found.state)),
-        "auth_chain": raw(await events_of(house, found.chain)),
-    }
+    return told(house, {"pdus": found.state, "auth_chain": found.chain})
 
 
 @routes.get(_V1 + "/state_ids/{roomId}", auth=Auth.FEDERATION, limit=_LARGE)
@@ -90,11 +87,11 @@ async def get_room_state_ids(
 
 
 @routes.get(_V1 + "/event_auth/{roomId}/{eventId}", auth=Auth.FEDERATION, limit=_LARGE)
-async def get_event_authorization(request: Request, house: House, origin: ServerName) -> Json:
+async def get_event_authorization(request: Request, house: House, origin: ServerName) -> Stream:
     """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1event_authroomideventid"""
     room_id = request.param("roomId", parse_room_id)
     event_id = request.param("eventId", parse_event_id)
-    return {"auth_chain": raw(await house.resident.auth_chain(origin, room_id, event_id))}
+    return told(house, {"auth_chain": await house.resident.auth_chain(origin, room_id, event_id)})
 
 
 @routes.get(_V1 + "/timestamp_to_event/{roomId}", auth=Auth.FEDERATION)

@@ -19,9 +19,10 @@ from federation.identifiers import (
     parse_user_id,
 )
 from homeserver.errors import BadJson
-from homeserver.http import Auth, Json, Request, Routes
+from homeserver.http import Auth, Json, Request, Routes, Stream
+from homeserver.rooms.resident import RoomState
 from homeserver.server_server.house import House
-from homeserver.server_server.shown import events_of, raw
+from homeserver.server_server.shown import Lists, raw, told, told_as_pair
 from homeserver.storage.raw_json import RawJson
 
 routes = Routes("federation", limit="federation_requests")
@@ -71,17 +72,18 @@ async def make_knock(request: Request, house: House, query: MakeQuery, origin: S
 @routes.put(_V2 + "/send_join/{roomId}/{eventId}", auth=Auth.FEDERATION)
 async def send_join_v2(
     request: Request, house: House, query: JoinQuery, body: JsonObject, origin: ServerName
-) -> Json:
+) -> Stream:
     """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid"""
-    return await _send_join(request, house, body, origin, omit_members=query.omit_members)
+    omit_members = query.omit_members
+    return told(house, *await _send_join(request, house, body, origin, omit_members=omit_members))
 
 
 @routes.put(_V1 + "/send_join/{roomId}/{eventId}", auth=Auth.FEDERATION)
 async def send_join_v1(
     request: Request, house: House, body: JsonObject, origin: ServerName
-) -> Json:
+) -> Stream:
     """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid"""
-    return [200, await _send_join(request, house, body, origin)]
+    return told_as_pair(house, *await _send_join(request, house, body, origin))
 
 
 @routes.put(_V2 + "/send_leave/{roomId}/{eventId}", auth=Auth.FEDERATION)
@@ -166,21 +168,22 @@ async def _send_join(
     origin: ServerName,
     *,
     omit_members: bool = False,
-) -> dict[str, Any]:
+) -> tuple[Lists, JsonObject]:
+    """Let somebody in; answers the state before that, and what is told beside it."""
     room_id, event_id = _named(request)
     house.limits.check("joins_by_server", (origin, room_id))
     event, state, _ = await house.resident.accept(
         "join", origin, room_id, event_id, body, omit_members=omit_members
     )
-    servers = state.servers if state else None
-    answer = {
+    state = state or RoomState([], [])
+    servers = state.servers
+    beside = {
         "origin": house.process.server,
         "members_omitted": servers is not None,
         "event": RawJson(event.json),
-        "state": raw(await events_of(house, state.state if state else [])),
-        "auth_chain": raw(await events_of(house, state.chain if state else [])),
+        **({} if servers is None else {"servers_in_room": list(servers)}),
     }
-    return answer if servers is None else {**answer, "servers_in_room": list(servers)}
+    return {"state": state.state, "auth_chain": state.chain}, beside
 
 
 def _named(request: Request) -> tuple[RoomID, EventID]:

@@ -4,12 +4,14 @@ https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 https://spec.matrix.org/v1.19/server-server-api/#retrieving-events
 """
 
+import itertools
 import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import pytest
 
 from federation.building import Place, sign_event
@@ -19,8 +21,11 @@ from federation.signing import SigningKey
 from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.policing import Policing
 from homeserver.rooms.purging import Purging
+from homeserver.server_server import shown
+from homeserver.storage import federation_reads
+from homeserver.storage.pool import DatabaseAwayError
 from tests.server_server.conftest import V3, Scene
-from tests.server_server.peer import V1, V2, Room, now_ms
+from tests.server_server.peer import V1, V2, Room, now_ms, read
 from tests.servers import Client, Hearth
 from tests.statements import Asked
 
@@ -435,6 +440,52 @@ async def test_what_is_closed_to_a_server_that_the_acl_keeps_out(scene: Scene) -
     assert "m.receipt" in {e["type"] for e in synced[other]["ephemeral"]["events"]}
     shown = synced[scene.room.room_id].get("ephemeral", {}).get("events", [])
     assert "m.receipt" not in {e["type"] for e in shown}
+
+
+@pytest.mark.parametrize("piece", [1, 2, 1000])
+async def test_states_are_told_in_pieces(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    """However large they are; the whole is the same."""
+    monkeypatch.setattr(shown, "_PIECE", piece)
+    peer, fay = scene.peer, scene.peer.user("fay")
+    event_id = await scene.say("hello")
+    room_id, last = quote(scene.room.room_id), quote(event_id)
+    _, ids = await peer.ask("GET", f"{V1}/state_ids/{room_id}?event_id={last}")
+    _, state = await peer.ask("GET", f"{V1}/state/{room_id}?event_id={last}")
+    _, chain = await peer.ask("GET", f"{V1}/event_auth/{room_id}/{last}")
+    version = scene.room.version
+    assert sorted(ids["pdu_ids"]) == sorted(read(one, version).event_id for one in state["pdus"])
+    told = {read(one, version).event_id for one in state["auth_chain"]}
+    assert told == set(ids["auth_chain_ids"])
+    assert "m.room.create" in {one["type"] for one in chain["auth_chain"]}
+    event, answer = await peer.send_join(scene.room.room_id, fay)
+    assert (answer["members_omitted"], answer["origin"]) == (False, scene.hearth.name)
+    assert read(answer["event"], version) == event
+    joined = {read(one, version).event_id for one in answer["state"]}
+    assert joined == set(ids["pdu_ids"])
+    # What leads to nothing is an empty list.
+    (first,) = (one for one in answer["state"] if one["type"] == "m.room.create")
+    path = f"{V1}/event_auth/{room_id}/{quote(read(first, version).event_id)}"
+    assert await peer.ask("GET", path) == (200, {"auth_chain": []})
+
+
+async def test_a_state_that_ends_in_the_middle_is_none(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody takes for the whole what was told until the database went away."""
+    monkeypatch.setattr(shown, "_PIECE", 2)
+    jsons, calls = federation_reads.jsons, itertools.count()
+
+    async def failing(conn: Any, nids: Any) -> list[bytes]:
+        if next(calls) == 2:
+            raise DatabaseAwayError("gone")
+        return await jsons(conn, nids)
+
+    monkeypatch.setattr(federation_reads, "jsons", failing)
+    path = f"{V1}/state/{quote(scene.room.room_id)}?event_id={quote(await scene.say('hello'))}"
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await scene.peer.ask("GET", path)
 
 
 async def test_an_auth_chain_may_be_empty(scene: Scene) -> None:
