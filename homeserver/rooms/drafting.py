@@ -151,7 +151,8 @@ class Work:
         if set(event.prev_events) != {tip.event_id for tip in self.tips}:
             return Denied(CONTINUES, "builds on something else")
         state = (self.entry(key) for key in auth_events_for(event))
-        if set(event.auth_events) != {entry.event_id for entry in state if entry}:
+        due = sorted(entry.event_id for entry in state if entry)
+        if sorted(event.auth_events) != due:  # nor anything twice
             return Denied(CONTINUES, "cites something else")
         return self._accept(event)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from federation.building import Place
 from federation.events import Event
 from homeserver.rooms.absorbing import Absorbing
 from tests.server_server.conftest import V3, Scene
@@ -72,6 +73,20 @@ async def test_the_state_is_what_both_ways_make_of_it(scene: Scene, absorbed: li
     for kind, content in (("m.room.topic", topic), ("a.kind", fork)):
         found = (await scene.ann.get(f"{scene.path}/state/{kind}")).ok()
         assert found == content.content
+
+
+async def test_what_cites_anything_twice_is_refused(scene: Scene, absorbed: list[str]) -> None:
+    """As everywhere: "If there are duplicate entries for a given type and state_key pair, reject".
+
+    https://spec.matrix.org/v1.19/rooms/v11/#authorisation-rules
+    """
+    peer, room, eve = scene.peer, scene.room, scene.peer.user("eve")
+    place = room.place("m.room.message", eve, None, {})
+    twice = Place(place.prev_events, [*place.auth_events, place.auth_events[-1]])
+    event = peer.say(room, "twice", eve, place=twice)
+    assert len(set(event.auth_events)) < len(event.auth_events)
+    assert "error" in (await peer.send([event]))[event.event_id]
+    assert await scene.texts() == []
 
 
 async def test_whatever_is_odd_takes_the_long_way(scene: Scene, absorbed: list[str]) -> None:
