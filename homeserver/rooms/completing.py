@@ -169,8 +169,23 @@ class Completing:
             if stored is None or stored.order is None or not is_here:
                 await partial_rooms.end(conn, partial.room, partial.join)
                 return
+        others = dict.fromkeys([partial.resident, *servers])
+        others.pop(self._process.server, None)
+        failure: FederationError = ResponseFormatError("there is no other server in the room")
+        for server in others:
+            try:
+                await self._complete_by(server, partial, stored.event)
+            except FederationError as error:
+                failure = error
+            else:
+                return
+        raise failure
+
+    async def _complete_by(self, server: ServerName, partial: Partial, join: Event) -> None:
+        """Complete a room by what a server tells, or raise `FederationError`: it does not fit."""
         for number in range(1, _MOST_ROUNDS + 1):
-            states = await self._states(partial, stored.event, servers)
+            before = await self._state(server, partial, join)
+            states = {join.event_id: before, **await self._gaps(server, partial)}
             if await self._settle(partial, states, is_last=number == _MOST_ROUNDS):
                 return
 
@@ -193,24 +208,6 @@ class Completing:
             return True
 
         return await self._claims.doing(partial.room_id, settle)
-
-    async def _states(self, partial: Partial, join: Event, servers: Sequence[ServerName]) -> States:
-        """The state before the join, and before events whose parents are not all here.
-
-        Raises:
-            FederationError: nobody tells the first.
-
-        """
-        others = dict.fromkeys([partial.resident, *servers])
-        others.pop(self._process.server, None)
-        failure: FederationError = ResponseFormatError("there is no other server in the room")
-        for server in others:
-            try:
-                state = await self._state(server, partial, join)
-                return {join.event_id: state, **await self._gaps(server, partial)}
-            except FederationError as error:
-                failure = error
-        raise failure
 
     async def _state(
         self, server: ServerName, partial: Partial, event: Event

@@ -16,6 +16,8 @@ from federation.identifiers import UserID
 from homeserver.rooms.rejudging import Rejudging
 from homeserver.storage import partial_rooms
 from homeserver.storage.partial_rooms import Partial
+from tests.federation.net.loopback import Authority
+from tests.server_server.answering import peering
 from tests.server_server.conftest import V3
 from tests.server_server.peer import V1, Peer, Room
 from tests.servers import Client, Hearth, eventually
@@ -370,3 +372,24 @@ async def test_a_state_that_does_not_let_us_in_changes_nothing(hall: Hall) -> No
     hall.room.before[hall.room.tips[0].event_id] = honest
     await hall.complete()
     assert await hall.members() == hall.everybody
+
+
+async def test_another_server_tells_the_members(
+    federated: Federated, loopback_authority: Authority
+) -> None:
+    """Whoever let us in tells a state in which nobody did: others are asked, too."""
+    hall, peer = await _hall(federated), federated[1]
+    async with peering(hall.hearth, loopback_authority) as other:
+        zoe = other.user("zoe")
+        joined = {"membership": "join"}
+        peer.say_state(hall.room, "m.room.member", joined, zoe, zoe, signer=other.signer)
+        other.known, other.hosted = peer.known, peer.hosted
+        create = hall.room.state["m.room.create", ""].event_id
+        peer.lies["state_ids"] = lambda _: {"pdu_ids": [create], "auth_chain_ids": []}
+        (await hall.ann.post(f"{V3}/join/{quote(hall.room.room_id)}?via={peer.name}")).ok()
+        await eventually(lambda: _is(hall, whole=True))
+        assert await hall.members() == hall.everybody | {zoe}
+
+
+async def _is(hall: Hall, *, whole: bool) -> bool:
+    return await hall.is_partial() is not whole
