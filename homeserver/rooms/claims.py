@@ -26,6 +26,12 @@ _TIMES = 3
 """How often something is done whose claim is lost each time."""
 _AT_ONCE = 6
 """Rooms that a process claims at the same time, each on a connection that is kept."""
+_SLOW_AT_ONCE = 3
+"""Of these, rooms at which it took long lately: others have the rest."""
+_LONG = 1.0
+"""Seconds that take long."""
+_LATELY = 60.0
+"""Seconds for which it is remembered that something took long."""
 
 
 class Claims:
@@ -45,6 +51,9 @@ class Claims:
         self._locks: dict[RoomID, asyncio.Lock] = {}
         self._idle: list[OwnConnection] = []
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slow_slots = asyncio.Semaphore(_SLOW_AT_ONCE)
+        self._slow: dict[RoomID, float] = {}
+        """Rooms at which it took long, until when that is remembered."""
 
     async def doing(
         self, room_id: RoomID, work: Callable[[OwnConnection, RoomNid], Awaitable[_T]]
@@ -73,8 +82,9 @@ class Claims:
     async def _claimed(self, room_id: RoomID) -> AsyncIterator[tuple[OwnConnection, RoomNid]]:
         lock = self._locks.setdefault(room_id, asyncio.Lock())
         try:
-            async with lock, self._slots:
+            async with lock, self._lane(room_id), self._slots:
                 conn = await self._connection()
+                began = asyncio.get_running_loop().time()
                 try:
                     room = (await self._numbers.rooms.intern(conn, [room_id]))[room_id]
                     await _claim(conn, room)
@@ -85,10 +95,27 @@ class Claims:
                     # The claim goes with the connection, in whatever state that is.
                     conn.terminate()
                     raise
+                finally:
+                    self._note_time(room_id, began)
                 self._idle.append(conn)
         finally:
             if not lock.locked():
                 self._locks.pop(room_id, None)
+
+    @asynccontextmanager
+    async def _lane(self, room_id: RoomID) -> AsyncIterator[None]:
+        """Wait among the slow rooms if this is one: states of thousands of forks take long."""
+        if self._slow.get(room_id, 0.0) < asyncio.get_running_loop().time():
+            yield
+            return
+        async with self._slow_slots:
+            yield
+
+    def _note_time(self, room_id: RoomID, began: float) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - began > _LONG:
+            self._slow = {room: until for room, until in self._slow.items() if until > now}
+            self._slow[room_id] = now + _LATELY
 
     async def _connection(self) -> OwnConnection:
         while self._idle:
