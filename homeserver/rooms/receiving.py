@@ -49,6 +49,8 @@ _MOST_STATES = 5
 _ONE_BY_ONE = 30
 """Events of a state that are asked for singly; beyond, the whole state is."""
 
+_BEFORE = "it was rejected before"
+
 Results = dict[EventID, str | None]
 """What became of each event: why it was refused, or nothing."""
 
@@ -107,7 +109,7 @@ class Receiving:
             return {pdu.event.event_id: "your server may not speak here" for pdu in pdus}
         results: Results = {pdu.event.event_id: "not signed as it must be" for pdu in pdus}
         events = await self._remote.checked(pdus, [origin])
-        results |= {event.event_id: None for event in events}
+        results |= {e.event_id: _BEFORE if e.event_id in ground.rejected else None for e in events}
         new = [event for event in events if not known.get(event.event_id)]
         is_whole = _is_whole(new, known)
         is_plain = is_whole and not ground.are_early and not _is_policed(head)

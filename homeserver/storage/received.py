@@ -71,6 +71,8 @@ class Ground(NamedTuple):
     """Whether anybody of the server asked about is in the room."""
     places: dict[EventID, bool]
     """Those of the events that are stored, and whether they have a place in their room."""
+    rejected: frozenset[str]
+    """Those of them that were rejected when they got it."""
     are_early: bool
     """Whether a redaction waits for any of the events."""
     heard: frozenset[str]
@@ -83,14 +85,15 @@ async def ground(conn: Connection, room: RoomNid, server: ServerName, ids: Itera
         """
         SELECT i.event_id, e.event_nid IS NOT NULL, e.room_order IS NOT NULL,
                EXISTS (SELECT FROM early_redactions r
-                        WHERE r.target_nid = i.event_nid OFFSET 0), NULL
+                        WHERE r.target_nid = i.event_nid OFFSET 0), NULL,
+               e.room_order IS NOT NULL AND e.fate = 2
           FROM event_ids i LEFT JOIN events e ON e.event_nid = i.event_nid
          WHERE i.event_id = ANY ($3)
          UNION ALL
         SELECT NULL, NULL, NULL,
                EXISTS (SELECT FROM room_servers p JOIN servers s ON s.server_nid = p.server_nid
                         WHERE p.room_nid = $1 AND s.server_name = $2 AND p.joined > 0),
-               r.head
+               r.head, NULL
           FROM rooms r WHERE r.room_nid = $1
         """,
         room,
@@ -101,7 +104,9 @@ async def ground(conn: Connection, room: RoomNid, server: ServerName, ids: Itera
     known = {EventID(row[0]): row[2] for row in named if row[1]}
     are_early = any(row[3] for row in named)
     head, has_server = next(((row[4], row[3]) for row in rows if row[0] is None), (None, False))
-    return Ground(head, has_server, known, are_early, frozenset(row[0] for row in named))
+    rejected = frozenset(row[0] for row in named if row[5])
+    heard = frozenset(row[0] for row in named)
+    return Ground(head, has_server, known, rejected, are_early, heard)
 
 
 async def places(conn: Connection, ids: Iterable[str]) -> dict[EventID, bool]:

@@ -54,6 +54,18 @@ async def test_a_transaction_again_is_known_to_every_process(scene: Scene) -> No
     assert await scene.texts() == ["hello"]
 
 
+async def test_what_was_refused_is_refused_again(scene: Scene) -> None:
+    """By a process that did not answer the transaction itself, and in another transaction."""
+    peer, eve = scene.peer, scene.peer.user("eve")
+    good, bad = peer.say(scene.room, "hello", eve), peer.say(scene.room, "hi", peer.user("nobody"))
+    for txn in ("same", "same", "other"):
+        results = await peer.send([good, bad], txn=txn)
+        assert results[good.event_id] == {}
+        assert results[bad.event_id].keys() == {"error"}
+        scene.hearth.parts.server_house.answers._last.clear()
+    assert await scene.texts() == ["hello"]
+
+
 async def test_answers_take_little_room(scene: Scene) -> None:
     """Of one server and of all, the newest are kept; whoever comes late is answered the same."""
     peer, eve, process = scene.peer, scene.peer.user("eve"), scene.hearth.parts.base.process
