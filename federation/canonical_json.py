@@ -14,7 +14,7 @@ https://spec.matrix.org/v1.19/appendices/#canonical-json
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import orjson
@@ -164,18 +164,19 @@ def _decode_lenient(raw: bytes) -> Any:
 
 
 def _check_nesting(value: object) -> None:
-    level: list[Any] = [value]
-    for _ in range(MAX_NESTING + 1):
-        level = [child for found in level for child in _children(found)]
+    # Of millions of values only those are looked at that hold others.
+    level: list[Any] = [value] if type(value) is dict or type(value) is list else []
+    for _ in range(MAX_NESTING):
+        level = [
+            child
+            for found in level
+            for child in (found.values() if type(found) is dict else found)
+            if type(child) is dict or type(child) is list
+        ]
         if not level:
             return
-    raise CanonicalJSONError(f"nested in more than {MAX_NESTING} levels")
-
-
-def _children(value: object) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+    if any(level):
+        raise CanonicalJSONError(f"nested in more than {MAX_NESTING} levels")
 
 
 def _refuse_constant(name: str) -> NoReturn:

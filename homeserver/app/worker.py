@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from federation.identifiers import ServerName
@@ -16,7 +17,7 @@ from homeserver.app.parts import Base, Parts
 from homeserver.app.supervision import Supervisor
 from homeserver.app.tables import ADMIN, CLIENT, FEDERATION
 from homeserver.config.settings import Settings
-from homeserver.errors import Unauthorized
+from homeserver.errors import LimitExceeded, NotJson, Unauthorized
 from homeserver.http import Request
 from homeserver.http.binding import bound
 from homeserver.http.dispatch import Rim, log_answer
@@ -37,6 +38,8 @@ from homeserver.storage.tail import Tail
 
 _OWN_CONNECTIONS = 4
 """Beside those that are lent: the writer's, the clock's, the bus's, and for the log."""
+_CHEAP_BODY = 64 * 1024
+"""Bytes of what may be signed: to see that it is not takes long if it is much."""
 _LOCK_TIMEOUT = "10s"
 """How long the writer waits for a room that another process is writing to."""
 
@@ -199,11 +202,23 @@ class Worker:
                 raise Unauthorized("more than one Authorization header")
             header = headers[0] if headers else None
             address, asked = request.limit_key, (header, request.method, request.target)
-            asks = not limits.is_spent("federation_failures", address)
+            asks, size = not limits.is_spent("federation_failures", address), 0
+
+            async def read() -> bytes:
+                nonlocal size
+                body = await request.read()
+                size = len(body)
+                if size > _CHEAP_BODY and not asks:
+                    limits.check("federation_failures", address)
+                return body
+
             try:
-                origin = await authentication.verify(*asked, request.read, asks=asks)
-            except Unauthorized:
+                origin = await authentication.verify(*asked, read, asks=asks)
+            except (Unauthorized, NotJson):
                 limits.check("federation_failures", address)
+                with suppress(LimitExceeded):
+                    for _ in range(size // _CHEAP_BODY):
+                        limits.check("federation_failures", address)
                 raise
             federating.sending.heard_from(origin)
             return origin

@@ -43,7 +43,7 @@ class ServerAuthentication:
             method: of the request.
             uri: the path and query, exactly as they were sent.
             read: reads the body, as it was sent; empty if there was none. It is wanted only of
-                those who look like a server.
+                those who look like a server whose key we have.
             asks: whether servers are asked for keys that are not here.
 
         Raises:
@@ -58,20 +58,23 @@ class ServerAuthentication:
             raise Unauthorized(str(error)) from error
         if not self._peers.is_allowed(claimed.origin):
             raise Forbidden("this server does not deal with yours")
+        wanted = [KeyRequest(claimed.origin, claimed.key_id, self._now())]
+        found = await self._peers.keys.get(wanted, deadline=_SECONDS if asks else 0)
+        keys = request_keys(found.get(claimed.origin, {}), self._now())
+        if claimed.key_id not in keys:
+            raise Unauthorized("no valid key of that ID is known")
         body = await read()
         try:
             content = decode(body, strict=False) if body else None
         except CanonicalJSONError as error:
             raise NotJson("the body is not JSON") from error
-        wanted = [KeyRequest(claimed.origin, claimed.key_id, self._now())]
-        keys = await self._peers.keys.get(wanted, deadline=_SECONDS if asks else 0)
         verdict = verify(
             claimed,
             destinations={self._server},
             method=method,
             uri=uri,
             content=content,
-            keys=request_keys(keys.get(claimed.origin, {}), self._now()),
+            keys=keys,
         )
         if isinstance(verdict, Denied):
             raise Unauthorized(verdict.reason)

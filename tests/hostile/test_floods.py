@@ -140,6 +140,27 @@ async def test_strangers_that_say_nothing(
             await end(*asking)
 
 
+async def test_large_bodies_that_prove_nothing(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    """To see that a body is not signed it has to be read; that may be wished for only so often."""
+    limits = RateLimits(federation_failures=Rate.parse("5/1h"))
+    large = b'{"pdus": [' + b"[]," * 200_000 + b"[]]}"
+    target = f"{V1}/send/large"
+    async with (
+        federating(postgres, tmp_path, loopback_authority, rate_limits=limits) as hearth,
+        peering(hearth, loopback_authority) as known,
+    ):
+        assert await known.send([]) == {}
+        unknown = signature(known, "PUT", target, b"{}").replace("ed25519:peer", "ed25519:none")
+        answer = await ask(known, "PUT", target, b"{", Authorization=unknown)
+        assert (answer.status, answer.errcode) == (401, "M_UNAUTHORIZED"), "before it is read"
+        wrong = signature(known, "PUT", target, b"{}")
+        answers = [await ask(known, "PUT", target, large, Authorization=wrong) for _ in range(3)]
+        assert [answer.status for answer in answers] == [401, 429, 429]
+        assert await known.send([]) == {}
+
+
 async def test_strangers_without_number(
     postgres: Server, tmp_path: Path, loopback_authority: Authority
 ) -> None:

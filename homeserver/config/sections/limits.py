@@ -112,8 +112,9 @@ class RateLimits:
     """Requests of one other server."""
 
     federation_failures: Rate | None = Rate.parse("100/1m")
-    """Requests from one IP address that say that they come from a server, and do not prove it.
-    Beyond, no other server is asked for keys because of them; servers that we know get through."""
+    """Requests from one IP address that say that they come from a server, and do not prove it; one
+    more for each 64K of them. Beyond, no other server is asked for keys because of them; servers
+    that we know get through, with what is no larger."""
 
     key_queries: Rate | None = Rate.parse("100/1m")
     """Servers that one IP address has us ask for their keys, as a notary: anybody may. Beyond, it
