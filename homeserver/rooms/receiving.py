@@ -304,17 +304,21 @@ class Receiving:
                 missing = await _unknown_parents(conn, found.values())
                 tips = (await get_rooms(conn, [room]))[room].extremities
                 earliest = [s.event.event_id for s in (await received.by_nids(conn, tips)).values()]
+                # What is before all that is here is not new: it is fetched when somebody reads it.
+                depth = await received.first_depth(conn, room)
             if not missing or len(found) > MOST_MISSING:
                 break
             latest = [e.event_id for e in found.values() if missing & set(e.prev_events)]
             try:
-                raw = await self._remote.missing(origin, room_id, earliest, latest, MOST_MISSING)
+                raw = await self._remote.missing(
+                    origin, room_id, earliest, latest, MOST_MISSING, depth
+                )
             except FederationError as error:
                 log.debug("missing events cannot be had", reason=str(error))
                 break
             more = await self._remote.verified(version, raw, room_id, [origin])
             before = len(found)
-            found |= {event.event_id: event for event in more}
+            found |= {event.event_id: event for event in more if event.depth >= depth}
             if len(found) == before:
                 break
         async with self._process.database.reader() as conn:

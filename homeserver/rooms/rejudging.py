@@ -106,8 +106,8 @@ class Rejudging:
         head = (await self._means.heads.get(conn, {partial.room: [*keys, CREATE]}))[partial.room]
         whole: Head = replace(head, partial=None)
         known = await received.by_ids(conn, cited_by(whole, events))
-        for event in events:
-            known.pop(event.event_id, None)
+        # What has its place behind what cites it, as fetched history may, is known all the same.
+        known |= {e.event_id: known[e.event_id]._replace(order=None, group=None) for e in events}
         policy: dict[EventID, Decision] = {
             one.event.event_id: Denied("event.refused", "the event was refused")
             for one in stored

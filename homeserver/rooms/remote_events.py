@@ -219,13 +219,14 @@ class RemoteEvents:
         earliest: Collection[EventID],
         latest: Collection[EventID],
         limit: int,
+        min_depth: int,
     ) -> list[Any]:
         """https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1get_missing_eventsroomid"""
         body = {
             "earliest_events": list(earliest),
             "latest_events": list(latest),
             "limit": limit,
-            "min_depth": 0,
+            "min_depth": min_depth,
         }
         target = encode_target(*_V1, "get_missing_events", room_id)
         answer = await self._peers.client.post_json(server, target, body)

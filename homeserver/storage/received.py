@@ -294,6 +294,18 @@ async def _insert(conn: Connection, rows: Sequence[EventRow], orders: Sequence[i
     )
 
 
+async def first_depth(conn: Connection, room: RoomNid) -> int:
+    """How deep the first event is that has a place in the room; 0 if there is none."""
+    depth: int | None = await conn.fetchval(
+        """
+        SELECT depth FROM events WHERE room_nid = $1 AND room_order IS NOT NULL
+         ORDER BY room_order LIMIT 1
+        """,
+        room,
+    )
+    return max(0, depth or 0)
+
+
 async def set_version(conn: Connection, room: RoomNid, version: str) -> None:
     """Note a room's version, if it is not known yet."""
     await conn.execute(

@@ -111,3 +111,42 @@ async def test_a_server_that_tells_an_empty_state(hall: Hall) -> None:
     peer.lies.clear()
     assert await peer.send([event]) == {event.event_id: {}}
     assert (await hall.texts())[0] == "here"
+
+
+async def _fork(hall: Hall) -> None:
+    """Two members speak, one of whom has not heard of Ann yet."""
+    peer, room = hall.peer, hall.room
+    (join,) = room.tips
+    (parent,) = join.prev_events
+    room.tips = [peer.known[parent]]
+    side = peer.say(room, "side", hall.member(3))
+    room.tips = [join, side]
+    both = peer.say(room, "both", hall.member(4))
+    room.tips = [both]
+    assert await peer.send([both]) == {both.event_id: {}}
+
+
+async def test_what_is_before_all_is_not_new(hall: Hall) -> None:
+    """Though it is told with what is missing of a fork."""
+    await hall.complete()
+    await _fork(hall)
+    page = (await hall.ann.get(f"{hall.path}/messages", dir="b", limit=5)).ok()["chunk"]
+    assert [event["content"].get("body") for event in page] == [
+        "both",
+        "side",
+        None,
+        "early 149",
+        "early 148",
+    ]
+
+
+async def test_a_beginning_that_comes_after_the_join(federated: Federated) -> None:
+    """A join that says it is less deep than all before it, as the server that let us in wrote."""
+    hall = await _hall(federated)
+    peer, room = hall.peer, hall.room
+    peer.lies["make_join"] = lambda made: {**made, "event": {**made["event"], "depth": 1}}
+    peer.lies["state_ids"] = peer.lies["state"] = _silent
+    (await hall.ann.post(f"{V3}/join/{quote(room.room_id)}?via={peer.name}")).ok()
+    await _fork(hall)
+    await hall.complete()
+    assert await hall.members() == hall.everybody
