@@ -85,7 +85,7 @@ class Resolving:
         self._numbers = numbers
         self._edges = AuthEdges()
         self._events: OrderedDict[EventNid, Event] = OrderedDict()
-        """Those that were not rejected, which does not change any more."""
+        """Whether they were rejected is not kept with them: it may change, in any process."""
         self._budget = budget
         self._used = 0
 
@@ -135,14 +135,17 @@ class Resolving:
                 if cited not in chain:
                     chain.add(cited)
                     pending.append(cited)
-        graph.events |= {nid: self._events[nid] for nid in chain if nid in self._events}
+        kept = {
+            nid: self._events[nid] for nid in chain - graph.events.keys() if nid in self._events
+        }
+        graph.events |= kept
+        graph.rejected |= await received.rejected(conn, kept) if kept else set()
         missing = chain - graph.events.keys()
         for nid, stored in (await received.by_nids(conn, missing)).items() if missing else ():
             graph.events[nid] = stored.event
+            self._keep(nid, stored.event)
             if stored.fate is Fate.REJECTED:
                 graph.rejected.add(nid)
-            else:
-                self._keep(nid, stored.event)
         if not graph.events.keys() >= set(wanted):
             raise LookupError("an event of a state is not stored")
 

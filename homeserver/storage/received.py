@@ -138,6 +138,16 @@ async def by_nids(conn: Connection, nids: Iterable[EventNid]) -> dict[EventNid, 
     return {EventNid(row[0]): _stored(row) for row in rows}
 
 
+async def rejected(conn: Connection, nids: Iterable[EventNid]) -> set[EventNid]:
+    """Those of the events that were rejected, as it stands now."""
+    rows = await conn.fetch(
+        "SELECT event_nid FROM events WHERE event_nid = ANY ($1) AND fate = $2",
+        list(nids),
+        Fate.REJECTED,
+    )
+    return {EventNid(row[0]) for row in rows}
+
+
 async def state_of(conn: Connection, room: RoomNid, ids: Iterable[str]) -> dict[StateKey, EventID]:
     """The state that these events of the room make, as far as they are stored and good."""
     rows = await conn.fetch(

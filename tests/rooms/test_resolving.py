@@ -13,7 +13,7 @@ from federation.room_versions import V1, V11, V12, RoomVersion
 from federation.state_resolution import resolve
 from homeserver.rooms.interning import intern
 from homeserver.rooms.resolving import Resolving
-from homeserver.storage import received
+from homeserver.storage import partial_rooms, received
 from homeserver.storage.batch import EventRow, Fate
 from homeserver.storage.numbers import Numbers
 from homeserver.storage.pool import Connection, Database
@@ -141,5 +141,35 @@ async def test_what_was_read_is_not_read_again(database: Database) -> None:
         first = await resolving.resolve(counting, stored.room, groups, V11)  # type: ignore[arg-type]
         counting.queries = 0
         assert await resolving.resolve(counting, stored.room, groups, V11) == first  # type: ignore[arg-type]
-        # The names of the keys in which they differ.
-        assert counting.queries == 1
+        # The names of the keys in which they differ, and what was rejected by now.
+        assert counting.queries == 2
+
+
+async def test_what_becomes_of_an_event_after_it_was_read(database: Database) -> None:
+    """Some process judges it again, when all of a room are known; no other one hears of it."""
+    differed = 0
+    async with database.reader() as conn:
+        for seed in range(40):
+            room, branches = forked_room(V11, [some_steps(random.Random(seed))])
+            states = [branch.ids for branch in branches]
+            expected = {
+                of: resolve(states, EventGraph(room.events, of), V11)
+                for of in (frozenset[EventID](), *(frozenset({i}) for i in room.events))
+            }
+            stored = Stored(conn, V11)
+            await stored.store(list(room.events.values()), frozenset())
+            groups = stored.groups(states)
+            processes = [Resolving(stored.numbers) for _ in range(2)]
+            keys = [k for k in stored.nids.keys if len({state.get(k) for state in states}) > 1]
+            for rejected in [of for of in expected if expected[of] != expected[frozenset()]]:
+                differed += 1
+                for now in (frozenset(), rejected, frozenset()):
+                    fate = Fate.REJECTED if now else Fate.ACCEPTED
+                    fates = {stored.nids.events[i]: fate for i in rejected}
+                    await partial_rooms.set_fates(conn, fates)
+                    for resolving in processes:
+                        found = await resolving.resolve(conn, stored.room, groups, V11)
+                        assert {k: found.get(stored.nids.keys[k]) for k in keys} == {
+                            k: stored.nids.events.get(expected[now].get(k, "")) for k in keys
+                        }, seed
+    assert differed > 2
