@@ -47,6 +47,7 @@ from homeserver.errors import (
     UnableToGrant,
 )
 from homeserver.peers.peers import Peers
+from homeserver.peers.sending import DUTY
 from homeserver.rooms import outliers
 from homeserver.rooms.absorbing import Absorbing, refusal_of
 from homeserver.rooms.aliases import Place
@@ -65,7 +66,7 @@ from homeserver.rooms.remote_events import (
 )
 from homeserver.rooms.stripped import KEYS, servers_shown
 from homeserver.rooms.wholeness import Wholeness
-from homeserver.storage import invites, memberships, partial_rooms, received
+from homeserver.storage import invites, memberships, outgoing, partial_rooms, received
 from homeserver.storage.batch import Membership
 from homeserver.storage.loading import load_event
 from homeserver.storage.numbers import RoomNid
@@ -80,6 +81,10 @@ _MOST_LEFT_THROUGH = 3
 """Servers in a room that are asked to let somebody out who was invited from here."""
 _INVITATION_PAUSES = (0.05, 0.25, 1.0)
 """Seconds: a server tells the room of its invitation only once we have signed it."""
+_JUST_PUT_OUT = 60_000
+"""Milliseconds since somebody was put out in which their server may not know it yet."""
+_LOOKS, _BETWEEN_LOOKS = 40, 0.05
+"""How often it is seen whether it knows; seconds."""
 _WHOLE_SECONDS = 0.5
 """How long somebody who joins waits for all members."""
 _FOLLOW_SECONDS = 60.0
@@ -219,6 +224,7 @@ class FederatedRooms:
         event = await self._policing.agreed(room_id, made)
         if isinstance(event, Denied):
             raise Forbidden(event.reason)
+        await self._until_told(room_id, target)
         try:
             answer = await self._send_invitation(domain_of(target), event, version, shown)
         except HttpError as error:
@@ -233,6 +239,18 @@ class FederatedRooms:
         if denied is not None:
             raise Forbidden(denied.reason)
         return event.event_id
+
+    async def _until_told(self, room_id: RoomID, user: UserID) -> None:
+        """Wait until the server of somebody whom we have just put out knows that, if it answers.
+
+        Were it told after the invitation, it would take that to be over.
+        """
+        ours, since = self._process.server, self._process.now() - _JUST_PUT_OUT
+        for _ in range(_LOOKS):
+            async with self._process.database.reader() as conn:
+                if not await outgoing.awaits_departure(conn, room_id, user, ours, DUTY, since):
+                    return
+            await asyncio.sleep(_BETWEEN_LOOKS)
 
     async def _send_invitation(
         self, server: ServerName, event: Event, version: RoomVersion, shown: Sequence[Event]

@@ -224,7 +224,8 @@ class Receiving:
         """Of a room that we are not in, all that concerns us is that an invitation stands no more.
 
         Only whoever invited can take it back: nobody here can judge what others may do there. A
-        knock is denied by somebody of a server whose people made what the room was shown by.
+        knock is denied by somebody of a server whose people made what the room was shown by. What
+        cites something else as the user's membership was before: it may come late.
         """
         results: Results = {}
         for one in raw:
@@ -241,7 +242,8 @@ class Receiving:
             version = ROOM_VERSIONS[known.version]
             for event in await self._remote.verified(version, [one], room_id, [origin]):
                 may = event.sender == known.sender or domain_of(event.sender) in shown
-                if event.membership in {"leave", "ban"} and may:
+                ends = event.membership in {"leave", "ban"}
+                if ends and may and known.event_id in event.auth_events:
                     async with self._process.database.reader() as conn:
                         nids = await self._process.numbers.events.intern(conn, [event.event_id])
                         gone = await invites.remove(conn, known, event, nids[event.event_id])

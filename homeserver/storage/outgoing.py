@@ -6,7 +6,10 @@ https://spec.matrix.org/v1.19/server-server-api/#transactions
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from federation.identifiers import ServerName
+import orjson
+
+from federation.identifiers import RoomID, ServerName, UserID, domain_of
+from homeserver.storage.batch import Membership
 from homeserver.storage.log import Kind
 from homeserver.storage.numbers import RoomNid, ServerNid
 from homeserver.storage.pool import Connection
@@ -325,3 +328,40 @@ async def waiting_servers(conn: Connection) -> list[ServerNid]:
         """
     )
     return [ServerNid(row[0]) for row in rows]
+
+
+async def awaits_departure(
+    conn: Connection, room_id: RoomID, user_id: UserID, ours: ServerName, duty: str, since: int
+) -> bool:
+    """Whether the server of a user has still to be told that we put them out of a room, since then.
+
+    Args:
+        conn: a connection.
+        room_id: the room.
+        user_id: the user.
+        ours: this server.
+        duty: to put into queues what is to be told.
+        since: in milliseconds since the epoch, as the event says.
+
+    """
+    row = await conn.fetchrow(
+        """
+        SELECT e.json, d.pos < m.pos OR EXISTS (
+                   SELECT FROM outgoing_events o JOIN servers s ON s.server_nid = o.server_nid
+                    WHERE s.server_name = $3 AND o.event_nid = m.event_nid)
+          FROM rooms r
+          JOIN memberships m ON m.room_nid = r.room_nid
+          JOIN users u ON u.user_nid = m.user_nid
+          JOIN events e ON e.event_nid = m.event_nid
+          JOIN duties d ON d.name = $4
+         WHERE r.room_id = $1 AND u.user_id = $2 AND m.membership = ANY ($5)
+           AND e.origin_server_ts >= $6
+        """,
+        room_id,
+        user_id,
+        domain_of(user_id),
+        duty,
+        [Membership.LEAVE, Membership.BAN],
+        since,
+    )
+    return row is not None and row[1] and domain_of(orjson.loads(row[0])["sender"]) == ours

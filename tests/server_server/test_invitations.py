@@ -3,6 +3,7 @@
 https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 """
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -181,6 +182,21 @@ async def test_an_invitation_is_taken_back(federated: Federated) -> None:
     assert await _shown(ann, room) is not None
 
 
+async def test_what_was_before_an_invitation_does_not_take_it_back(federated: Federated) -> None:
+    """Whoever was unbanned and invited stays invited, in whatever order word of it comes."""
+    hearth, peer = federated
+    olga, ann = peer.user("olga"), await hearth.user("ann")
+    room = peer.found(olga, rule="invite")
+    ban = peer.make(room, "m.room.member", {"membership": "ban"}, olga, ann.user_id)
+    room.add(ban)
+    unban = peer.make(room, "m.room.member", {"membership": "leave"}, olga, ann.user_id)
+    room.add(unban)
+    room.add(await peer.invite(room, olga, ann.user_id))
+    for late in (unban, ban):
+        assert "error" in (await peer.send([late]))[late.event_id]
+    assert await _shown(ann, room) is not None
+
+
 async def test_an_invitation_of_a_server_that_is_gone(federated: Federated) -> None:
     hearth, peer = federated
     olga, ann = peer.user("olga"), await hearth.user("ann")
@@ -290,6 +306,31 @@ async def test_who_is_banned_is_not_invited(scene: Scene) -> None:
     (await scene.ann.post(f"{scene.path}/unban", fay)).ok()
     (await scene.ann.post(f"{scene.path}/invite", fay)).ok()
     assert len(scene.peer.invited) == 1
+
+
+@pytest.mark.parametrize("what", ["kick", "unban"])
+async def test_an_invitation_comes_after_what_was_before_it(scene: Scene, what: str) -> None:
+    """However long the other server takes: it would hold the invitation to be taken back."""
+    peer, eve = scene.peer, {"user_id": scene.peer.user("eve")}
+    if what == "unban":
+        (await scene.ann.post(f"{scene.path}/ban", eve)).ok()
+    taken: list[str] = []
+
+    async def slow(answer: Any) -> Any:
+        told = str(peer.told[-1])
+        await asyncio.sleep(0.3)
+        taken.append(told)
+        return answer
+
+    def inviting(answer: Any) -> Any:
+        taken.append("invited")
+        return answer
+
+    peer.lies |= {"send": slow, "invite": inviting}
+    (await scene.ann.post(f"{scene.path}/{what}", eve)).ok()
+    (await scene.ann.post(f"{scene.path}/invite", eve)).ok()
+    before = taken[: taken.index("invited")]
+    assert any("'membership': 'leave'" in told for told in before)
 
 
 # --- knocking ---
