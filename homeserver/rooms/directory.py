@@ -96,7 +96,11 @@ class Directory:
     async def _listed(self, asked: Asked, *, for_servers: bool) -> list[JsonObject]:
         async with self._process.database.reader() as conn:
             counted = await public_rooms.published(
-                conn, _MOST_LISTED, asked.network, all_networks=asked.all_networks
+                conn,
+                self._process.server,
+                _MOST_LISTED,
+                asked.network,
+                all_networks=asked.all_networks,
             )
             keys = await self._process.numbers.state_keys.find(conn, KEYS)
             states = await public_rooms.states(conn, [c.room for c in counted], keys.values())

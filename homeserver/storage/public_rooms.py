@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from federation.events import Event, StateKey
-from federation.identifiers import RoomID
+from federation.identifiers import RoomID, ServerName
 from homeserver.storage.loading import load_event
 from homeserver.storage.numbers import RoomNid
 from homeserver.storage.pool import Connection
@@ -23,12 +23,20 @@ class Counted(NamedTuple):
 
 
 async def published(
-    conn: Connection, limit: int, network: str | None = None, *, all_networks: bool = False
+    conn: Connection,
+    server: ServerName,
+    limit: int,
+    network: str | None = None,
+    *,
+    all_networks: bool = False,
 ) -> list[Counted]:
     """The rooms in the public list, those with most people first.
 
+    Into a room that all people of this server left, nobody could be let in by it.
+
     Args:
         conn: to read with.
+        server: this one.
         limit: how many rooms at most.
         network: whose list is meant instead of ours.
         all_networks: whether those of all networks are meant, and ours.
@@ -43,13 +51,15 @@ async def published(
           JOIN rooms r ON r.room_nid = p.room_nid
           JOIN room_servers s ON s.room_nid = p.room_nid
          GROUP BY p.room_nid, r.room_id
-        HAVING sum(s.joined) > 0
+        HAVING sum(s.joined) FILTER (WHERE s.server_nid = (SELECT server_nid FROM servers
+                                                            WHERE server_name = $4)) > 0
          ORDER BY joined DESC, p.room_nid
          LIMIT $1
         """,
         limit,
         network,
         all_networks,
+        server,
     )
     return [Counted(*row) for row in rows]
 

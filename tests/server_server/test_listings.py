@@ -5,11 +5,13 @@ https://spec.matrix.org/v1.19/client-server-api/#published-room-directory
 
 from typing import Any
 
+from tests.server_server.conftest import Scene
 from tests.server_server.peer import Peer
 from tests.servers import Client, Hearth
 
 V1 = "/_matrix/client/v1"
 V3 = "/_matrix/client/v3"
+LISTED = {"visibility": "public"}
 NONE = ({"room_id": "nonsense"}, {"room_id": 5}, {"num_joined_members": "many"}, {"room_id": None})
 
 
@@ -49,6 +51,15 @@ async def test_in_lists(federated: tuple[Hearth, Peer]) -> None:
     assert page == {"chunk": [right(peer)]}
     peer.lies["publicRooms"] = lambda _: {"chunk": "none"}
     assert (await ann.get(f"{V3}/publicRooms", server=peer.name)).ok() == {"chunk": []}
+
+
+async def test_a_room_that_all_of_ours_left(scene: Scene) -> None:
+    """Whoever is still there, nobody here can let anybody in."""
+    (await scene.ann.put(f"{V3}/directory/list/room/{scene.room.room_id}", LISTED)).ok()
+    page = (await scene.ann.get(f"{V3}/publicRooms")).ok()
+    assert [room["room_id"] for room in page["chunk"]] == [scene.room.room_id]
+    (await scene.ann.post(f"{scene.path}/leave")).ok()
+    assert (await scene.ann.get(f"{V3}/publicRooms")).ok()["chunk"] == []
 
 
 async def space_with(ann: Client, child: str, via: str) -> str:
