@@ -33,6 +33,8 @@ _LEASE = 30_000
 """Milliseconds after which another process takes a room from one that says nothing."""
 _RENEW = 10.0
 """Seconds between two signs of life."""
+_ON_THE_WAY = 0.1
+"""Seconds between two looks whether another process has written a join."""
 _LOOK = 10.0
 """Seconds between two looks for rooms at which nobody is."""
 _AT_ONCE = 2
@@ -78,15 +80,23 @@ class Completing:
     async def begin(
         self, room: RoomNid, join: Event, resident: ServerName, servers: Sequence[ServerName]
     ) -> None:
-        """Note that a room is about to be joined whose members are not all known."""
-        numbers = self._process.numbers
+        """Note that a room is about to be joined whose members are not all known.
+
+        If another process is about to write a join, wait until it has, or is gone: both cannot be
+        noted, and without its own a room would be taken to be whole.
+        """
+        while not await self._note(room, join, resident, servers):  # noqa: ASYNC110
+            await asyncio.sleep(_ON_THE_WAY)
+
+    async def _note(
+        self, room: RoomNid, join: Event, resident: ServerName, servers: Sequence[ServerName]
+    ) -> bool:
+        numbers, ours, now = self._process.numbers, self._process.server, self._process.now()
         async with self._process.database.reader() as conn:
             nid = (await numbers.events.intern(conn, [join.event_id]))[join.event_id]
-            ours = self._process.server
-            named = set(servers) - {ours}
-            others = (await numbers.servers.intern(conn, named)).values()
-            until = self._process.now() + _LEASE
-            await partial_rooms.begin(conn, room, nid, resident, set(others), until, ours)
+            others = await numbers.servers.intern(conn, set(servers) - {ours})
+            noted = (resident, set(others.values()), now + _LEASE, ours)
+            return await partial_rooms.begin(conn, room, nid, now, *noted)
 
     async def go_on(self, room: RoomNid, join: Event, *, is_joined: bool) -> None:
         """What `begin` announced has happened, or has not."""

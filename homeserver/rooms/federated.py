@@ -415,7 +415,7 @@ class FederatedRooms:
                 is_here = await memberships.has_server(conn, room, ours)
                 if not is_here:
                     await received.set_version(conn, room, version.name)
-                    await partial_rooms.forget(conn, room, ours)
+                    await partial_rooms.forget(conn, room, ours, self._process.now())
                 await outliers.store(conn, self._process.numbers, room, list(told.values()))
             if not is_here:
                 await self._begin(server, room_id, room, event, answer)

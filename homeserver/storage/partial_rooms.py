@@ -44,56 +44,72 @@ class Member(NamedTuple):
     """Which says so, or did until it stood no more."""
 
 
+_ON_THE_WAY = """p.next_ts > $3::bigint
+                        AND NOT EXISTS (SELECT FROM events e
+                                         WHERE e.event_nid = p.event_nid
+                                           AND e.room_order IS NOT NULL)"""
+"""Whether a row is of a join that is about to be written; `$3` is now."""
+
+
 async def begin(
     conn: Connection,
     room: RoomNid,
     join: EventNid,
+    now: int,
     resident: ServerName,
     servers: Collection[ServerNid],
     next_ts: int,
     ours: ServerName,
-) -> None:
+) -> bool:
     """Note it before the join is written; meanwhile each of the servers counts as in the room.
 
-    If somebody of this server is there by now, their join counts and nothing is noted.
+    If somebody of this server is there by now, their join counts and nothing is noted. False, and
+    nothing is noted: another join is about to be written, of which it is noted.
     """
-    await conn.execute(
-        """
-        WITH noted AS (
-            INSERT INTO partial_rooms AS old (room_nid, event_nid, resident, next_ts)
-            SELECT $1, $2, $3, $5
-             WHERE NOT EXISTS (
-                   SELECT FROM room_servers r JOIN servers s ON s.server_nid = r.server_nid
-                    WHERE r.room_nid = $1 AND r.joined > 0 AND s.server_name = $6)
+    settled: bool = await conn.fetchval(
+        f"""
+        WITH here AS MATERIALIZED (
+            SELECT FROM room_servers r JOIN servers s ON s.server_nid = r.server_nid
+             WHERE r.room_nid = $1 AND r.joined > 0 AND s.server_name = $7
+        ), noted AS (
+            INSERT INTO partial_rooms AS p (room_nid, event_nid, resident, next_ts)
+            SELECT $1, $2, $4, $6 WHERE NOT EXISTS (SELECT FROM here)
             ON CONFLICT (room_nid) DO UPDATE
                SET event_nid = excluded.event_nid, resident = excluded.resident,
                    next_ts = excluded.next_ts
+             WHERE NOT ({_ON_THE_WAY})
             RETURNING room_nid
+        ), counted AS (
+            INSERT INTO room_servers AS old (room_nid, server_nid, joined)
+            SELECT n.room_nid, s, 1 FROM noted n, unnest($5::bigint[]) AS s
+            ON CONFLICT (room_nid, server_nid) DO UPDATE SET joined = old.joined + 1
         )
-        INSERT INTO room_servers AS old (room_nid, server_nid, joined)
-        SELECT n.room_nid, s, 1 FROM noted n, unnest($4::bigint[]) AS s
-        ON CONFLICT (room_nid, server_nid) DO UPDATE SET joined = old.joined + 1
-        """,
+        SELECT EXISTS (SELECT FROM noted) OR EXISTS (SELECT FROM here)
+        """,  # noqa: S608 - the condition is the one above
         room,
         join,
+        now,
         resident,
         list(servers),
         next_ts,
         ours,
     )
+    return settled
 
 
-async def forget(conn: Connection, room: RoomNid, server: ServerName) -> None:
-    """The room is joined anew, unless this server is in it."""
+async def forget(conn: Connection, room: RoomNid, server: ServerName, now: int) -> None:
+    """The room is joined anew, unless this server is in it, or about to be."""
     await conn.execute(
-        """
+        f"""
         DELETE FROM partial_rooms p
          WHERE p.room_nid = $1
            AND NOT EXISTS (SELECT FROM room_servers r JOIN servers s ON s.server_nid = r.server_nid
                             WHERE r.room_nid = $1 AND r.joined > 0 AND s.server_name = $2)
-        """,
+           AND NOT ({_ON_THE_WAY})
+        """,  # noqa: S608 - the condition is the one above
         room,
         server,
+        now,
     )
 
 
@@ -148,10 +164,17 @@ async def put_off(conn: Connection, room: RoomNid, next_ts: int) -> None:
 
 
 async def end(conn: Connection, room: RoomNid, join: EventNid) -> None:
-    """Note that a room's members are known, or of no interest; count those of its servers."""
-    await conn.execute(
-        "DELETE FROM partial_rooms WHERE room_nid = $1 AND event_nid = $2", room, join
+    """Note that a room's members are known, or of no interest; count those of its servers.
+
+    If another join is noted of the room by now, nothing is done.
+    """
+    ended = await conn.fetchval(
+        "DELETE FROM partial_rooms WHERE room_nid = $1 AND event_nid = $2 RETURNING room_nid",
+        room,
+        join,
     )
+    if ended is None:
+        return
     await conn.execute(
         """
         WITH counted AS (

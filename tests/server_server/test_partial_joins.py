@@ -13,6 +13,7 @@ from aiohttp import web
 from federation.building import Signer
 from federation.events import Event
 from federation.identifiers import UserID
+from homeserver.rooms.absorbing import Absorbing
 from homeserver.rooms.rejudging import Rejudging
 from homeserver.storage import partial_rooms
 from homeserver.storage.partial_rooms import Partial
@@ -25,6 +26,13 @@ from tests.servers import Client, Hearth, eventually
 Federated = tuple[Hearth, Peer]
 _MEMBERS = 12
 _SYNC = f"{V3}/sync"
+
+
+class _Unshared(dict[str, asyncio.Lock]):
+    """Locks as workers have them, each its own."""
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        return default
 
 
 class Hall:
@@ -346,6 +354,31 @@ async def test_moderating_waits_for_the_members(hall: Hall) -> None:
 async def test_another_joins_meanwhile(hall: Hall) -> None:
     bob = await hall.hearth.user("bob")
     (await bob.post(f"{V3}/join/{quote(hall.room.room_id)}?via={hall.peer.name}")).ok()
+    await hall.complete()
+    assert await hall.members() == hall.everybody | {bob.user_id}
+
+
+async def test_another_worker_joins_meanwhile(
+    federated: Federated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ann's join is about to be written when Bob's comes; neither worker knows of the other."""
+    hall = await _hall(federated)
+    bob = await hall.hearth.user("bob")
+    monkeypatch.setattr(hall.hearth.parts.federating.federated, "_importing", _Unshared())
+    absorb, pauses = Absorbing.absorb, [1.0, 0.3]
+
+    async def absorb_late(self: Absorbing, *args: Any, **more: Any) -> Any:
+        if more.get("is_fresh") and pauses:
+            await asyncio.sleep(pauses.pop())
+        return await absorb(self, *args, **more)
+
+    monkeypatch.setattr(Absorbing, "absorb", absorb_late)
+    hall.peer.lies["state_ids"] = hall.peer.lies["state"] = _silent
+    join = f"{V3}/join/{quote(hall.room.room_id)}?via={hall.peer.name}"
+    answers = await asyncio.gather(hall.ann.post(join), bob.post(join))
+    for answer in answers:
+        answer.ok()
+    assert await hall.is_partial()
     await hall.complete()
     assert await hall.members() == hall.everybody | {bob.user_id}
 
