@@ -36,7 +36,7 @@ from homeserver.rooms.redacting_late import redacted_by
 from homeserver.rooms.resolving import Resolving
 from homeserver.rooms.rows import membership_of
 from homeserver.rooms.sticking_late import accept_late
-from homeserver.storage import memberships, received, redactions, sticky
+from homeserver.storage import invites, memberships, received, redactions, sticky
 from homeserver.storage.batch import (
     Batch,
     ChangeRow,
@@ -54,7 +54,7 @@ from homeserver.storage.batch import (
 from homeserver.storage.clearings import note_clearings
 from homeserver.storage.events import get_sent
 from homeserver.storage.numbers import RoomNid, ServerNid, UserNid
-from homeserver.storage.pool import Connection
+from homeserver.storage.pool import OwnConnection
 from homeserver.storage.received import Stored
 from homeserver.storage.state_groups import GONE, EventNid, KeyNid, StateGroup, changes_between
 
@@ -134,7 +134,7 @@ class Absorbing:
     async def _absorb(
         self, room_id: RoomID, events: Sequence[Event], facts: "_Facts"
     ) -> dict[EventID, Ruling]:
-        async def absorb(conn: Connection, room: RoomNid) -> dict[EventID, Ruling] | None:
+        async def absorb(conn: OwnConnection, room: RoomNid) -> dict[EventID, Ruling] | None:
             return await self._try(conn, room, events, facts)
 
         for _ in range(_TRIES):
@@ -144,7 +144,7 @@ class Absorbing:
         raise TimeoutError("the room was written to by somebody else all the time")
 
     async def _try(
-        self, conn: Connection, nid: RoomNid, events: Sequence[Event], facts: "_Facts"
+        self, conn: OwnConnection, nid: RoomNid, events: Sequence[Event], facts: "_Facts"
     ) -> dict[EventID, Ruling] | None:
         """Judge and write; `None` if somebody else wrote to the room meanwhile.
 
@@ -170,13 +170,13 @@ class Absorbing:
             _add_sent(room.batch, facts.submission)
         return rulings if await self._write(conn, room, is_fresh=facts.is_fresh) else None
 
-    async def _write(self, conn: Connection, room: _Room, *, is_fresh: bool) -> bool:
+    async def _write(self, conn: OwnConnection, room: _Room, *, is_fresh: bool) -> bool:
         """Write all of it, or nothing."""
         batch = room.batch
         if batch.sticky:
             await sticky.note(conn, batch.sticky)
         await note_clearings(conn, batch, self._means.now())
-        written = await append(conn, batch)
+        written = await (_begin if is_fresh else append)(conn, batch)
         self._means.heads.drop(room.head.room)
         if not written:
             return False
@@ -192,7 +192,7 @@ class Absorbing:
 
     async def _room(
         self,
-        conn: Connection,
+        conn: OwnConnection,
         nid: RoomNid,
         events: Sequence[Event],
         facts: "_Facts",
@@ -207,7 +207,7 @@ class Absorbing:
 
     async def _add_all(
         self,
-        conn: Connection,
+        conn: OwnConnection,
         room: _Room,
         nids: Nids,
         events: Sequence[Event],
@@ -262,7 +262,7 @@ class Absorbing:
                 room.head.room, asking, nids.events, nids.users, state
             )
 
-    async def _place(self, conn: Connection, room: _Room, nids: Nids, ruling: Ruling) -> None:
+    async def _place(self, conn: OwnConnection, room: _Room, nids: Nids, ruling: Ruling) -> None:
         """Let the room end with an event, if it was accepted."""
         event = ruling.event
         if ruling.outcome is Outcome.ACCEPTED:
@@ -271,7 +271,7 @@ class Absorbing:
             room.tips[event.event_id] = Tip(nids.events[event.event_id], event)
             room.group = await room.judging.after_all(room.tips)
 
-    async def _finish(self, conn: Connection, room: _Room, group: StateGroup) -> None:
+    async def _finish(self, conn: OwnConnection, room: _Room, group: StateGroup) -> None:
         """Add the rows of what the room has become, with all that differs from what it was."""
         head, batch = room.head, room.batch
         last = batch.events[-1].event
@@ -286,7 +286,7 @@ class Absorbing:
         version = version_of(head).name
         batch.rooms.append(RoomRow(head.room, head.number, version, group.nid, extremities))
 
-    async def _add_redacted(self, conn: Connection, room: _Room, group: StateGroup) -> None:
+    async def _add_redacted(self, conn: OwnConnection, room: _Room, group: StateGroup) -> None:
         """Add what is left of what is redacted by now, in whatever order it came."""
         judging, means = room.judging, self._means
         found = await redacted_by(conn, means.numbers, judging, group)
@@ -309,7 +309,7 @@ class Absorbing:
 
     async def _add_changes(
         self,
-        conn: Connection,
+        conn: OwnConnection,
         room: _Room,
         changes: Mapping[KeyNid, EventNid],
         names: Mapping[KeyNid, StateKey],
@@ -348,7 +348,7 @@ class Absorbing:
     def _is_ours(self, user_id: str) -> bool:
         return domain_of(user_id) == self._means.signer.server
 
-    async def _add_missing(self, conn: Connection, room: _Room) -> None:
+    async def _add_missing(self, conn: OwnConnection, room: _Room) -> None:
         """Add the parents that are not here, each with the first event that cites it."""
         events = {stored.nid: stored.event for stored in room.judging.known.values()}
         absent: dict[EventID, EventNid] = {}
@@ -363,7 +363,7 @@ class Absorbing:
                 MissingRow(room.head.room, numbers[parent], nid) for parent, nid in absent.items()
             ]
 
-    async def _let_stick(self, conn: Connection, room: _Room) -> None:
+    async def _let_stick(self, conn: OwnConnection, room: _Room) -> None:
         """Judge again what was soft failed and would stick, if somebody came into the room."""
         joins = any(row.membership is Membership.JOIN for row in room.batch.members)
         if joins and room.group is not None:
@@ -371,6 +371,21 @@ class Absorbing:
             pos = await accept_late(conn, room.judging, room.group, room.head.room, now)
             if pos is not None:
                 self._means.committed(pos)
+
+
+async def _begin(conn: OwnConnection, batch: Batch) -> dict[EventNid, int]:
+    """Write what a room begins with: with that, and not without it, invitations are forgotten.
+
+    Its state tells what was only told before.
+    """
+    transaction = conn.transaction()
+    await transaction.start()
+    for row in batch.rooms:
+        await invites.forget(conn, row.room)
+    # The clock comes last: it is everybody's. What fails ends the connection, as of each claim.
+    written = await append(conn, batch)
+    await (transaction.commit() if written else transaction.rollback())
+    return written
 
 
 def moves_of(batch: Batch, ours: Collection[UserNid]) -> list[MoveRow]:
@@ -386,7 +401,7 @@ def moves_of(batch: Batch, ours: Collection[UserNid]) -> list[MoveRow]:
     return [MoveRow(room, None), *(MoveRow(room, m.user) for m in moved if m.user in ours)]
 
 
-async def _overtaken(conn: Connection, room: _Room, event: Event) -> set[EventID]:
+async def _overtaken(conn: OwnConnection, room: _Room, event: Event) -> set[EventID]:
     """What the event builds on, be it through events that are no part of the room's end."""
     found = set(event.prev_events)
     pending = list(found)

@@ -32,7 +32,7 @@ from homeserver.storage import memberships, received, redactions, vanishing
 from homeserver.storage.batch import RelationRow
 from homeserver.storage.events import get_rooms
 from homeserver.storage.numbers import RoomNid
-from homeserver.storage.pool import OwnConnection
+from homeserver.storage.pool import Connection, OwnConnection
 from homeserver.storage.process import Process
 from homeserver.storage.received import Gap
 from homeserver.storage.stream_tokens import ORDER_BITS
@@ -119,6 +119,8 @@ class Backfilling:
         async with self._process.database.reader() as conn:
             name = (await get_rooms(conn, [gap.room]))[gap.room].version
             present = await memberships.servers_in(conn, gap.room, _SERVERS + 1)
+            if await self._is_closed(conn, gap):
+                return True
         version = ROOM_VERSIONS[name or "1"]
         servers = dict.fromkeys([domain_of(gap.sender), *present])
         for server in [one for one in servers if one != self._process.server][:_SERVERS]:
@@ -131,6 +133,15 @@ class Backfilling:
                 return True
         self._leave_alone((gap.room, gap.child_order))
         return False
+
+    async def _is_closed(self, conn: Connection, gap: Gap) -> bool:
+        """Whether the parents came another way, late: then nobody need be asked for them."""
+        here = await received.places(conn, gap.parents)
+        if not all(here.get(parent) for parent in gap.parents):
+            return False
+        nids = await self._process.numbers.events.find(conn, gap.parents)
+        await received.found_parents(conn, gap.room, nids.values())
+        return True
 
     def _leave_alone(self, key: tuple[RoomNid, int]) -> None:
         """Nobody could fill a gap: perhaps somebody can in a moment, but hardly if never before."""
@@ -170,7 +181,8 @@ class Backfilling:
     async def _write(self, room_id: RoomID, chunk: _Chunk, gap: Gap) -> bool | None:
         """Whether anything was written; `None` if all members came to be known meanwhile.
 
-        What was not asked for while they were not is wanted then.
+        What was not asked for while they were not is wanted then. Somebody else may have written
+        the same meanwhile, or we ourselves, if it is done again.
         """
 
         async def write(conn: OwnConnection, room: RoomNid) -> bool | None:
@@ -183,10 +195,11 @@ class Backfilling:
             judging = Judging(conn, self._means, self._resolving, head, known)
             if judging.is_overtaken(chunk.events, chunk.states):
                 return None
-            for event in chunk.events:
-                if not judging.is_placed(event.event_id):
-                    await judging.take(nids, event, chunk.states, None)
-            return await self._place(conn, room, judging, judging.relations(nids), gap)
+            new = [event for event in chunk.events if not judging.is_placed(event.event_id)]
+            for event in new:
+                await judging.take(nids, event, chunk.states, None)
+            is_filled = await self._place(conn, room, judging, judging.relations(nids), gap)
+            return is_filled or len(new) < len(chunk.events)
 
         return await self._claims.doing(room_id, write)
 

@@ -436,7 +436,6 @@ class FederatedRooms:
         async with self._process.database.reader() as conn:
             named = [one.event_id for one in answer.state]
             entries = await received.state_of(conn, room, named)
-            await invites.forget(conn, room)
         if answer.members_omitted:
             await self._completing.begin(room, event, server, _servers_in(answer, server))
         self._means.heads.drop(room)

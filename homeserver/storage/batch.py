@@ -264,7 +264,7 @@ async def append(conn: Connection, batch: Batch) -> dict[EventNid, int]:
     """Write the batch; answer the position of each event that was written.
 
     Events of rooms that somebody else is writing to, or whose head has moved, are missing from the
-    answer. It is given after the commit. `conn` must be in no transaction.
+    answer. It is given after the commit, unless `conn` is in a transaction: that has to end then.
 
     Raises:
         AlreadyKnownError: see there.

@@ -133,6 +133,25 @@ async def test_nobody_has_it_just_now(federated: tuple[Hearth, Peer]) -> None:
     assert asked() == 2
 
 
+async def test_nobody_is_asked_for_what_came_late(federated: tuple[Hearth, Peer]) -> None:
+    """What was missing before an event comes after it, as a server sends it that was away."""
+    hearth, peer = federated
+    olga, ann = peer.user("olga"), await hearth.user("ann")
+    room = peer.found(olga)
+    (await ann.post(f"{V3}/join/{room.room_id}", via=peer.name)).ok()
+    assert await history(ann, room.room_id) == []
+    lost = peer.say(room, "lost", olga)
+    room.add(lost)
+    event = peer.say(room, "here", olga)
+    room.before[event.event_id] = room.before[lost.event_id] = dict(room.state)
+    peer.lies["get_missing_events"] = lambda _: {"events": []}
+    assert await peer.send([event]) == {event.event_id: {}}
+    assert await peer.send([lost]) == {lost.event_id: {}}
+    peer.asked.clear()
+    assert set(await history(ann, room.room_id)) == {"lost", "here"}
+    assert not any("/backfill/" in path for path in peer.asked)
+
+
 async def test_places_between_two_live_events(pair: tuple[Hearth, Hearth]) -> None:
     here, there = pair
     ann, ben = await here.user("ann"), await there.user("ben")

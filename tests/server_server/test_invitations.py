@@ -411,3 +411,19 @@ async def test_a_knock_is_denied(federated: Federated, loopback_authority: Autho
     invited = await peer.try_invite(room, olga, ann.user_id, _raw(room))
     assert invited[1][0] == 200
     assert await _shown(ann, room) is not None
+
+
+async def test_an_invitation_that_nobody_could_accept_stands(federated: Federated) -> None:
+    """The server tells of a room in which it is none."""
+    hearth, peer = federated
+    olga, ann = peer.user("olga"), await hearth.user("ann")
+    room = peer.found(olga, rule="invite")
+    invitation = await peer.invite(room, olga, ann.user_id)
+    shown = await _shown(ann, room)
+    tips, state = list(room.tips), dict(room.state)
+    assert (await ann.post(f"{V3}/join/{room.room_id}")).status == 403
+    assert await _shown(ann, room) == shown
+    room.tips, room.state = tips, state
+    room.add(invitation)
+    (await ann.post(f"{V3}/join/{room.room_id}")).ok()
+    assert await _shown(ann, room) is None

@@ -11,6 +11,7 @@ import pytest
 from federation.events import Event
 from homeserver.storage.pool import Database, OwnConnection
 from tests.server_server.conftest import Scene
+from tests.servers import Hearth
 
 _MOST_STATEMENTS = 60
 
@@ -58,9 +59,9 @@ class _Mortal:
         return self.left == 0
 
 
-async def _make_mortal(scene: Scene, mortal: _Mortal, monkeypatch: pytest.MonkeyPatch) -> None:
-    claims: Any = scene.hearth.parts.federating.claims
-    connection, database = claims._connection, scene.hearth.parts.base.process.database
+async def _make_mortal(hearth: Hearth, mortal: _Mortal, monkeypatch: pytest.MonkeyPatch) -> None:
+    claims: Any = hearth.parts.federating.claims
+    connection, database = claims._connection, hearth.parts.base.process.database
     await claims.close()
 
     async def fragile() -> Any:
@@ -93,7 +94,7 @@ async def test_everything_is_written_whenever_the_claim_is_lost(
         assert await peer.send([taken_back]) == {taken_back.event_id: {}}
         mortal = _Mortal(number, is_done_first=is_done_first)
         with monkeypatch.context() as patch:
-            await _make_mortal(scene, mortal, patch)
+            await _make_mortal(scene.hearth, mortal, patch)
             assert await peer.send([said]) == {said.event_id: {}}
         shown = (await scene.ann.get(f"{scene.path}/event/{said.event_id}")).ok()
         assert shown["content"] == {}, number

@@ -89,10 +89,10 @@ def _silent(_: Any) -> web.Response:
     return web.json_response({"errcode": "M_UNKNOWN", "error": "not now"}, status=500)
 
 
-async def _hall(federated: Federated) -> Hall:
+async def _hall(federated: Federated, ann: Client | None = None) -> Hall:
     hearth, peer = federated
-    room, ann = peer.found(peer.user("olga")), await hearth.user("ann")
-    hall = Hall(hearth, peer, ann, room)
+    room = peer.found(peer.user("olga"))
+    hall = Hall(hearth, peer, ann or await hearth.user("ann"), room)
     for member in map(hall.member, range(_MEMBERS)):
         content = {"membership": "join", "displayname": member[1:4].upper()}
         peer.say_state(room, "m.room.member", content, member, member)
