@@ -256,14 +256,27 @@ class Sending:
         members = {event.member for event in ours if event.member and is_user_id(event.member)}
         named = {domain_of(member) for member in members}
         nids = await self._process.numbers.servers.intern(conn, named)
+        # No rule says that a membership's key must be a user's ID.
+        homes = {e: nids[domain_of(e.member)] for e in ours if e.member and e.member in members}
+        elsewhere = [event for event, home in homes.items() if home not in in_rooms[event.room]]
+        lifted = await self._lifted(conn, elsewhere)
         found = []
         for event in ours:
             servers = set(in_rooms[event.room] - self._away)
-            # No rule says that a membership's key must be a user's ID.
-            if event.member in members and not _is_invitation(event):
-                servers.add(nids[domain_of(event.member)])
+            # Invitations go their own way.
+            if event in homes and not _says(event, "invite") and event not in lifted:
+                servers.add(homes[event])
             found += [(event, server) for server in sorted(servers - self._barred - {me})]
         return found
+
+    async def _lifted(self, conn: Any, members: Iterable[LocalEvent]) -> set[LocalEvent]:
+        """Those that lift the ban of somebody whose server is not there: it ends nothing for them.
+
+        Their server could take it for the end of an invitation that comes right after.
+        """
+        events = {(event.room, event.pos): event for event in members if _says(event, "leave")}
+        before = await sticky.entered(conn, events) if events else []
+        return {events[one.room, one.pos] for one in before if _membership(one.before) == "ban"}
 
     async def _bring(self, conn: Any, events: Iterable[LocalEvent]) -> None:
         """Whose user came into a room, that server is told what of ours sticks there.
@@ -279,7 +292,7 @@ class Sending:
         if not joins:
             return
         before = await sticky.entered(conn, [(event.room, event.pos) for event in joins])
-        stayed = {(one.room, one.pos) for one in before if _says_join(one.before)}
+        stayed = {(one.room, one.pos) for one in before if _membership(one.before) == "join"}
         new = [event for event in joins if (event.room, event.pos) not in stayed]
         names = {event.pos: domain_of(str(event.member)) for event in new}
         nids = await self._process.numbers.servers.intern(conn, set(names.values()))
@@ -291,7 +304,7 @@ class Sending:
     def _is_join_of_others(self, event: LocalEvent) -> bool:
         if event.member is None or domain_of(event.member) == self._process.server:
             return False
-        return _says_join(event.json)
+        return _says(event, "join")
 
     def _is_ours(self, event: LocalEvent) -> bool:
         """What people here did, and joins that came through us: others would not know of them."""
@@ -551,10 +564,9 @@ async def _unless_lost(work: Coroutine[Any, Any, None]) -> None:
         await work
 
 
-def _says_join(event: bytes | None) -> bool:
-    return event is not None and orjson.loads(event)["content"].get("membership") == "join"
+def _membership(event: bytes | None) -> object:
+    return None if event is None else orjson.loads(event)["content"].get("membership")
 
 
-def _is_invitation(event: LocalEvent) -> bool:
-    """Invitations go their own way."""
-    return bool(orjson.loads(event.json)["content"].get("membership") == "invite")
+def _says(event: LocalEvent, membership: str) -> bool:
+    return _membership(event.json) == membership

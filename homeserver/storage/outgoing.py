@@ -346,16 +346,20 @@ async def awaits_departure(
     """
     row = await conn.fetchrow(
         """
-        SELECT e.json, d.pos < m.pos OR EXISTS (
-                   SELECT FROM outgoing_events o JOIN servers s ON s.server_nid = o.server_nid
-                    WHERE s.server_name = $3 AND o.event_nid = m.event_nid)
+        SELECT e.json, old.json
           FROM rooms r
           JOIN memberships m ON m.room_nid = r.room_nid
           JOIN users u ON u.user_nid = m.user_nid
           JOIN events e ON e.event_nid = m.event_nid
+          JOIN state_changes c ON c.room_nid = m.room_nid AND c.pos = m.pos
+                              AND c.new_event_nid = m.event_nid
+          JOIN events old ON old.event_nid = c.old_event_nid
           JOIN duties d ON d.name = $4
          WHERE r.room_id = $1 AND u.user_id = $2 AND m.membership = ANY ($5)
            AND e.origin_server_ts >= $6
+           AND (d.pos < m.pos OR EXISTS (
+                   SELECT FROM outgoing_events o JOIN servers s ON s.server_nid = o.server_nid
+                    WHERE s.server_name = $3 AND o.event_nid = m.event_nid))
         """,
         room_id,
         user_id,
@@ -364,4 +368,8 @@ async def awaits_departure(
         [Membership.LEAVE, Membership.BAN],
         since,
     )
-    return row is not None and row[1] and domain_of(orjson.loads(row[0])["sender"]) == ours
+    if row is None:
+        return False
+    event, before = map(orjson.loads, row)
+    # Whoever was banned is not there: their server is not told that they no longer are.
+    return domain_of(event["sender"]) == ours and before["content"].get("membership") != "ban"
