@@ -146,11 +146,14 @@ class Spaces:
         if seen is None and with_parent is not None and not with_parent.is_space:
             seen = with_parent  # there is no more to be told of it
         if seen is None:
-            # What came with its parent is better than nothing.
-            seen = await self._ask(room_id, via) or with_parent
-            if seen is None:
-                return None
-            self._remember(room_id, seen)
+            seen = await self._ask(room_id, via)
+            if seen is not None:
+                self._remember(room_id, seen)
+        # What came with its parent is better than nothing, and not worth remembering: the next may
+        # find somebody who answers.
+        seen = seen or with_parent
+        if seen is None:
+            return None
         return seen if await self._is_open_to(viewer, room_id, seen.summary) else None
 
     def _remembered(self, room_id: RoomID) -> Seen | None:

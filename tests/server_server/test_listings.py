@@ -112,7 +112,35 @@ async def test_what_a_space_tells_of_rooms_is_not_asked_for_again(
     for _ in range(2):
         rooms = (await ann.get(f"{V1}/rooms/{top}/hierarchy")).ok()["rooms"]
         assert {one["room_id"] for one in rooms} == {top, space, inner, *leaves}
-    assert asked == [space, inner], "of spaces more is to be told, and both are remembered"
+    assert asked == [space, inner, inner], "of spaces more is to be told; what was is remembered"
+
+
+async def test_a_space_whose_server_is_back(federated: tuple[Hearth, Peer]) -> None:
+    """What its parent told is no reason not to ask again."""
+    hearth, peer = federated
+    ann = await hearth.user("ann")
+    space, inner, leaf = [f"!{name}:{peer.name}" for name in ("space", "inner", "leaf")]
+    counted = {"num_joined_members": 1}
+    rooms = {
+        room_id: {"room_id": room_id, "name": "x", **counted, "room_type": "m.space"}
+        for room_id in (space, inner)
+    }
+
+    def told(room_id: str, child: str, *children: Any) -> Any:
+        state = {"type": "m.space.child", "state_key": child, "content": {"via": [peer.name]}}
+        return {"room": {**rooms[room_id], "children_state": [state]}, "children": children}
+
+    answers = {space: told(space, inner, rooms[inner])}
+    peer.lies["hierarchy"] = lambda _: answers.get(peer.asked[-1].rpartition("/")[2])
+    top = await space_with(ann, space, peer.name)
+
+    async def seen() -> set[str]:
+        found = (await ann.get(f"{V1}/rooms/{top}/hierarchy")).ok()["rooms"]
+        return {one["room_id"] for one in found}
+
+    assert await seen() == {top, space, inner}
+    answers[inner] = told(inner, leaf, {"room_id": leaf, **counted})
+    assert await seen() == {top, space, inner, leaf}
 
 
 async def test_a_room_of_ours_that_others_described(hearth: Hearth) -> None:
