@@ -464,7 +464,7 @@ async def test_invitations_are_taken_back_by_who_sent_them(scene: Scene) -> None
     peer, eve, mallory = scene.peer, scene.peer.user("eve"), scene.peer.user("mallory")
     (await scene.ann.post(f"{scene.path}/leave")).ok()
     ben = await scene.hearth.user("ben")
-    await peer.invite(scene.room, eve, ben.user_id)
+    scene.room.add(await peer.invite(scene.room, eve, ben.user_id))
 
     async def invited() -> bool:
         sync = (await ben.get("/_matrix/client/v3/sync", timeout=0)).ok()
@@ -512,3 +512,20 @@ async def test_a_message_to_devices_comes_once(scene: Scene) -> None:
     await peer.send(edus=[edu("1", eve), edu("3", eve)])
     events = (await ann.get(f"{V3}/sync", timeout=0)).ok()["to_device"]["events"]
     assert [event["content"]["id"] for event in events] == ["1", "3"]
+
+
+async def test_messages_to_devices_beside_what_is_none(scene: Scene) -> None:
+    """Nobody's message is lost for what another one is like."""
+    ann, ben = scene.ann, await scene.hearth.user("ben")
+    messages = {
+        ben.user_id: {"*": {"large": 70_000 * "x"}, "\0": {}},
+        "nobody": {"*": {}},
+        "@eve:elsewhere.test": {"*": {}},
+        ann.user_id: {f"{ann.device_id}\0": {"id": 0}, ann.device_id: {"id": 1}, "GONE": 5},
+    }
+    content = {"sender": scene.peer.user("eve"), "type": "m.test", "message_id": "1"}
+    edu = {"edu_type": "m.direct_to_device", "content": {**content, "messages": messages}}
+    await scene.peer.send(edus=[edu])
+    events = (await ann.get(f"{V3}/sync", timeout=0)).ok()["to_device"]["events"]
+    assert [event["content"] for event in events] == [{"id": 1}]
+    assert (await ben.get(f"{V3}/sync", timeout=0)).ok().get("to_device") is None
