@@ -13,6 +13,7 @@ from homeserver.storage import (
     delayed_events,
     events,
     redactions,
+    server_keys,
     sliding,
     sticky,
     to_device,
@@ -57,6 +58,7 @@ async def tidy(parts: Parts) -> None:
         await sticky.forget_expired(conn, process.now())
         await admin_tasks.forget(conn, before)
         await answered.trim(conn, process.now())
+        await server_keys.trim(conn, server_keys.MOST_OF_STRANGERS)
         await redactions.forget_originals(conn, process.now())
         await under_way.forget_old(conn, process.now())
         await sliding.forget_unused(conn, process.today - _CONNECTIONS_LAST)

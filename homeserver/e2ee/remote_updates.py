@@ -73,7 +73,9 @@ class RemoteUpdates:
             return
         async with self._process.database.reader() as conn:
             names = [origin, self._process.server]
-            servers = await self._process.numbers.servers.intern(conn, names)
+            servers = await self._process.numbers.servers.find(conn, names)
+            if len(servers) < len(names):
+                return  # one of them was never in a room
             me = servers[self._process.server]
             standings = await remote_devices.standings(conn, told, me)
             steps = {s.user: follow(s, told[s.user_id]) for s in standings}

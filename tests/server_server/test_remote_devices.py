@@ -183,6 +183,15 @@ async def test_nothing_is_kept_of_strangers(scene: Scene) -> None:
 
 
 @pytest.mark.usefixtures("promptly")
+async def test_servers_that_were_in_no_room_get_no_number(federated: tuple[Hearth, Peer]) -> None:
+    """Anybody with a domain has thousands of them."""
+    hearth, peer = federated
+    await peer.send(edus=[update(peer.user("zed"), "D", 1, [])])
+    process = hearth.parts.base.process
+    async with process.database.reader() as conn:
+        assert not await process.numbers.servers.find(conn, [peer.name])
+
+
 async def test_updates_are_followed(scene: Scene) -> None:
     """Each is told to who shares a room, and costs no request."""
     ann, peer, eve = scene.ann, scene.peer, await followed(scene)
