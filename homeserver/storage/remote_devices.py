@@ -130,6 +130,9 @@ async def store(
 ) -> set[UserNid]:
     """Keep lists as they were fetched; one that an update came for meanwhile stays stale.
 
+    One that somebody else fetched meanwhile is left as it is: updates may be in it by now that are
+    not in this one.
+
     Answers whose list could not be had for a while.
 
     Args:
@@ -156,7 +159,7 @@ async def store(
                    self_signing_key = g.self_signing_key, stale = l.changes <> g.changes,
                    wanted = $9 OR l.changes <> g.changes, pause = 0, next_ts = $10
               FROM given g
-             WHERE l.user_nid = g.user_nid
+             WHERE l.user_nid = g.user_nid AND l.stale
             RETURNING l.user_nid
         ), gone AS (
             DELETE FROM remote_devices r USING kept k

@@ -14,6 +14,7 @@ from federation.canonical_json import JsonObject
 from federation.identifiers import ServerName, UserID
 from homeserver.e2ee import fetching, remote_updates
 from homeserver.e2ee.remote_updates import device_update, follow
+from homeserver.peers.keys import KeyClient
 from homeserver.storage import remote_devices
 from homeserver.storage.numbers import ServerNid, UserNid
 from homeserver.storage.remote_devices import Fetched, Standing
@@ -342,6 +343,32 @@ async def test_what_comes_while_a_list_is_fetched(hearth: Hearth) -> None:
         await remote_devices.store(conn, [fetched], [], wanted=True, again_ts=0)
         assert await conn.fetchval(stale) is False
         assert await remote_devices.mark_stale(conn, [user], server, 0) == {user}
+
+
+async def test_two_workers_fetch_a_list(scene: Scene) -> None:
+    """The slower answer is of before an update that went into what the faster one told."""
+    peer, eve = scene.peer, scene.peer.user("eve")
+    devices(peer, eve, 1, "ONE")
+    going_on = asyncio.Event()
+
+    async def late(found: Any) -> Any:
+        await going_on.wait()
+        return found
+
+    process = scene.hearth.parts.base.process
+    peers = KeyClient(scene.hearth.parts.federating.peers.client)
+    slow, fast = fetching.Fetching(process, peers), fetching.Fetching(process, peers)
+    peer.lies["user"] = late
+    asked = len(peer.asked)
+    waiting = slow.one(peer.name, eve)
+    await eventually(lambda: _is(len(peer.asked) > asked))
+    peer.lies.clear()
+    await fast.one(peer.name, eve)
+    await peer.send(edus=[update(eve, "TWO", 2, [1])])
+    assert await names(scene.ann, eve) == {"ONE", "TWO"}
+    going_on.set()
+    await waiting
+    assert await names(scene.ann, eve) == {"ONE", "TWO"}
 
 
 REMOTE: list[tuple[str, list[str], str, str]] = [
