@@ -26,6 +26,7 @@ from homeserver.peers.company import Company
 from homeserver.peers.pauses import Pace, Pauses
 from homeserver.peers.peers import Peers
 from homeserver.peers.queues import Queues
+from homeserver.peers.sizes import Sizes
 from homeserver.storage import destinations, outgoing, sticky
 from homeserver.storage.bus import Bus, Message
 from homeserver.storage.destinations import LocalEvent, News, Standing, Transaction
@@ -44,7 +45,7 @@ MOST_EVENTS = 50
 MOST_EDUS = 100
 """In one transaction: "A transaction [...] limited to 50 PDUs and 100 EDUs"."""
 _LARGE = 500_000
-"""Bytes of EDUs after which a transaction has enough of them."""
+"""Bytes of EDUs after which a transaction has enough of them, where none was too large before."""
 _READ = 500
 _HEARD_AGAIN = 5.0
 """Seconds in which one sign of life of a server is enough."""
@@ -102,6 +103,7 @@ class Sending:
         self._pace = Pace()
         self._company = self._nobody_known()
         self._queues = Queues()
+        self._sizes = Sizes(MOST_EVENTS)
         self._answering: dict[ServerNid, ServerName] = {}
         """Who took what was sent last, while this duty is ours."""
         self._away: set[ServerNid] = set()
@@ -428,7 +430,8 @@ class Sending:
         It is kept only should it not arrive. If this process ends before, what is in it is sent in
         another one, and whoever has it already knows it by its ID.
         """
-        events, edus = await self._waiting(conn, server)
+        most = self._sizes.of(server)
+        events, edus = await self._waiting(conn, server, most)
         passing = self._passing.pop(name, ())
         if not events and not edus and not passing and not even_empty:
             return None
@@ -447,16 +450,16 @@ class Sending:
             events[-1].pos if events else None,
             [edu.edu for edu in edus],
         )
-        is_large = len(edus) == MOST_EDUS // 2 or sum(len(e.content) for e in edus) >= _LARGE
-        is_more = len(events) == MOST_EVENTS or is_large
+        is_large = len(edus) == most or sum(len(e.content) for e in edus) >= _large(most)
+        is_more = len(events) == most or is_large
         return _Made(transaction, is_more, [event.event for event in events])
 
-    async def _waiting(self, conn: Any, server: ServerNid) -> Waiting:
+    async def _waiting(self, conn: Any, server: ServerNid, most: int) -> Waiting:
         """The first of what waits for a server."""
         known = self._queues.waiting(server)
         if known is not None:
-            return Waiting(list(known[:MOST_EVENTS]), [])
-        return await outgoing.waiting(conn, server, MOST_EVENTS, MOST_EDUS // 2, _LARGE)
+            return Waiting(list(known[:most]), [])
+        return await outgoing.waiting(conn, server, most, most, _large(most))
 
     async def _failed(
         self, server: ServerNid, name: ServerName, error: FederationError, made: _Made | None
@@ -467,14 +470,16 @@ class Sending:
         self._queues.doubt(server)
         least = self._settings.retry_minimum.milliseconds
         most = self._settings.retry_maximum.milliseconds
-        gone = isinstance(error, HttpError) and error.status == 410
+        status = error.status if isinstance(error, HttpError) else None
         async with self._queueing, self._process.database.reader() as conn:
             standing = await destinations.find(conn, server)
-            pause = most if gone else min(max(standing.pause * 2, least), most)
+            pause = most if status == 410 else min(max(standing.pause * 2, least), most)
             is_away = pause >= _AWAY
             retry_ts = self._process.now() + pause
             behind = self._duty.pos if is_away else None
             transaction = made.transaction if made else None
+            if transaction and status == 413 and self._sizes.halve(server, transaction.content):
+                transaction = None  # what is in it still waits, and goes in smaller ones
             if not await destinations.fail(
                 conn, server, pause, retry_ts, transaction, behind, DUTY, self._duty.holder
             ):
@@ -556,6 +561,11 @@ class Sending:
     async def _end(self) -> None:
         await end(*self._tasks.values(), *self._later_tasks)
         self._tasks.clear()
+
+
+def _large(most: int) -> int:
+    """Bytes of EDUs after which a transaction of so many at most has enough of them."""
+    return _LARGE * most // MOST_EVENTS
 
 
 async def _unless_lost(work: Coroutine[Any, Any, None]) -> None:

@@ -139,8 +139,8 @@ async def fail(
     """Leave a server alone for a while; from the position `behind` on nothing is queued for it.
 
     Nor are updates of devices, from where those are told by now. The transaction that did not
-    arrive is what is sent next. False, and nothing is done, if the duty is somebody else's by now:
-    they would not know of it.
+    arrive is what is sent next, if there is any. False, and nothing is done, if the duty is
+    somebody else's by now: they would not know of it.
     """
     written = await conn.fetchval(
         """
@@ -156,11 +156,9 @@ async def fail(
            SET pause = excluded.pause, retry_ts = excluded.retry_ts,
                behind = COALESCE(old.behind, excluded.behind),
                devices_behind = COALESCE(old.devices_behind, excluded.devices_behind),
-               txn_id = COALESCE(excluded.txn_id, old.txn_id),
-               txn_content = COALESCE(excluded.txn_content, old.txn_content),
-               txn_last_pos = COALESCE(excluded.txn_last_pos, old.txn_last_pos),
-               txn_edus = COALESCE(excluded.txn_edus, old.txn_edus),
-               txn_last_edu = COALESCE(excluded.txn_last_edu, old.txn_last_edu)
+               txn_id = excluded.txn_id, txn_content = excluded.txn_content,
+               txn_last_pos = excluded.txn_last_pos, txn_edus = excluded.txn_edus,
+               txn_last_edu = excluded.txn_last_edu
         RETURNING server_nid
         """,
         server,

@@ -333,6 +333,34 @@ async def test_memberships_of_nobody(scene: Scene) -> None:
     await eventually(lambda: _queued_are(scene.hearth, 0))
 
 
+async def test_who_finds_a_transaction_too_large_gets_smaller_ones(
+    postgres: Server, tmp_path: Path, loopback_authority: Authority
+) -> None:
+    """In order and once, of events and of all else; and no larger ones from then on."""
+    async with _patient(postgres, tmp_path, loopback_authority, Duration(1), Duration(50)) as scene:
+        taken: list[JsonObject] = []
+
+        def narrow(found: Any) -> Any:
+            told = scene.peer.told[-1]
+            if len(told["pdus"]) > 3 or len(told["edus"]) > 3:
+                return web.json_response({"errcode": "M_TOO_LARGE", "error": "no"}, status=413)
+            taken.append(told)
+            return found
+
+        await _say_and_fail(scene, "0")
+        for number in range(1, 14):
+            await scene.say(f"{number}")
+            messages = {"messages": {scene.peer.user("eve"): {"*": {"number": number}}}}
+            (await scene.ann.put(f"{V3}/sendToDevice/m.test/{number}", messages)).ok()
+        scene.peer.lies["send"] = narrow
+        await eventually(lambda: _when(len(_texts(taken)) == 14), within=10.0)
+        assert _texts(taken) == [f"{number}" for number in range(14)]
+        edus = [edu for txn in taken for edu in txn["edus"] if edu["edu_type"] == TO_DEVICE]
+        told = [edu["content"]["messages"][scene.peer.user("eve")]["*"] for edu in edus]
+        assert told == [{"number": number} for number in range(1, 14)]
+        assert await _queued(scene.hearth) == 0
+
+
 async def test_who_says_that_it_is_gone_is_believed_for_long(
     postgres: Server, tmp_path: Path, loopback_authority: Authority
 ) -> None:
