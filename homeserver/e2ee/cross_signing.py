@@ -4,7 +4,7 @@ https://spec.matrix.org/v1.19/client-server-api/#cross-signing
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -18,6 +18,48 @@ from homeserver.storage.process import Process
 
 USAGES = ("master", "self_signing", "user_signing")
 MOST_SIGNATURES = 1000
+
+
+class _Own(NamedTuple):
+    """What somebody has published, by which they sign."""
+
+    user_id: UserID
+    keys: Mapping[str, Mapping[str, Any]]
+    """By usage."""
+    devices: Mapping[str, Mapping[str, Any]]
+
+    def signatures_on(self, target_id: str, target: str, key: object) -> list[tuple[str, str]]:
+        """Their valid signatures on a key that is as we know it."""
+        if not isinstance(key, dict) or not self._is_known(target_id, target, key):
+            return []
+        signatures = key.get("signatures")
+        by_user = signatures.get(self.user_id) if isinstance(signatures, dict) else None
+        return [
+            (key_id, signature)
+            for key_id, signature in (by_user.items() if isinstance(by_user, dict) else ())
+            if isinstance(signature, str)
+            and (signer := self._signer(key_id))
+            and _verifies(key, self.user_id, key_id, signer)
+        ]
+
+    def _is_known(self, target_id: str, target: str, key: Mapping[str, Any]) -> bool:
+        """One's own devices and keys must be those that are stored; of others' we cannot tell."""
+        if target_id != self.user_id:
+            return True
+        known = [k for k in self.keys.values() if target in k["keys"].values()]
+        known += [self.devices[target]] if target in self.devices else []
+        return any(_bare(key) == _bare(one) for one in known)
+
+    def _signer(self, key_id: str) -> str | None:
+        """The public key of this ID: a cross-signing key, or a device's."""
+        for key in self.keys.values():
+            if key_id in key["keys"]:
+                return str(key["keys"][key_id])
+        device_id = key_id.removeprefix("ed25519:")
+        if key_id == device_id or device_id not in self.devices:
+            return None
+        public = self.devices[device_id]["keys"].get(key_id)
+        return None if public is None else str(public)
 
 
 class CrossSigning:
@@ -63,12 +105,12 @@ class CrossSigning:
 
         https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keyssignaturesupload
         """
-        own = await self.keys_of(user_id)
+        own = await self._own(user_id)
         failures: dict[str, Any] = {}
         rows: list[tuple[str, str, str, str]] = []
         for target_id, keys in given.items():
             for target, key in keys.items() if isinstance(keys, dict) else ():
-                taken = await self._signatures(user_id, target_id, target, key, own)
+                taken = own.signatures_on(target_id, target, key)
                 if taken:
                     rows += [(target_id, target, *signature) for signature in taken]
                 else:
@@ -79,52 +121,11 @@ class CrossSigning:
         await self._store(user, rows[:MOST_SIGNATURES])
         return failures
 
-    async def _signatures(
-        self,
-        user_id: UserID,
-        target_id: str,
-        target: str,
-        key: object,
-        own: Mapping[str, Mapping[str, Any]],
-    ) -> list[tuple[str, str]]:
-        """The user's valid signatures on a key that is as we know it."""
-        if not isinstance(key, dict) or not await self._is_known(user_id, target_id, target, key):
-            return []
-        signatures = key.get("signatures")
-        by_user = signatures.get(user_id) if isinstance(signatures, dict) else None
-        found = []
-        for key_id, signature in by_user.items() if isinstance(by_user, dict) else ():
-            signer = await self._signer(user_id, key_id, own)
-            if isinstance(signature, str) and signer and _verifies(key, user_id, key_id, signer):
-                found.append((key_id, signature))
-        return found
-
-    async def _is_known(
-        self, user_id: UserID, target_id: str, target: str, key: Mapping[str, Any]
-    ) -> bool:
-        """One's own devices and keys must be those that are stored; of others' we cannot tell."""
-        if target_id != user_id:
-            return True
+    async def _own(self, user_id: UserID) -> "_Own":
+        keys = await self.keys_of(user_id)
         async with self._process.database.reader() as conn:
             devices = await device_keys.devices_of(conn, [user_id])
-        known = [orjson.loads(d.json) for d in devices if d.device_id == target]
-        known += [k for k in (await self.keys_of(user_id)).values() if target in k["keys"].values()]
-        return any(_bare(key) == _bare(one) for one in known)
-
-    async def _signer(
-        self, user_id: UserID, key_id: str, own: Mapping[str, Mapping[str, Any]]
-    ) -> str | None:
-        """The public key of this ID: a cross-signing key, or a device's."""
-        for key in own.values():
-            if key_id in key["keys"]:
-                return str(key["keys"][key_id])
-        async with self._process.database.reader() as conn:
-            devices = await device_keys.devices_of(conn, [user_id])
-        for device in devices:
-            keys = orjson.loads(device.json)["keys"]
-            if key_id in keys and key_id == f"ed25519:{device.device_id}":
-                return str(keys[key_id])
-        return None
+        return _Own(user_id, keys, {d.device_id: orjson.loads(d.json) for d in devices})
 
     async def _store(self, user: UserNid, rows: list[tuple[str, str, str, str]]) -> None:
         if not rows:

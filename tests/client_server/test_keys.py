@@ -10,6 +10,7 @@ import pytest
 
 from tests.client_server.keyring import Device, OneTimeKey, cross_signing_keys, public
 from tests.servers import Client, Hearth, eventually
+from tests.statements import Asked
 
 V3 = "/_matrix/client/v3"
 
@@ -178,6 +179,27 @@ async def test_cross_signing(hearth: Hearth) -> None:
     bad = {**signed, "signatures": {ann.user_id: {keys.self_signing_name: "A" * 86}}}
     answer = (await ann.post(f"{V3}/keys/signatures/upload", {ann.user_id: {"PHONE": bad}})).ok()
     assert answer["failures"][ann.user_id]["PHONE"]["errcode"] == "M_INVALID_SIGNATURE"
+
+
+async def test_many_signatures_cost_no_more_statements(hearth: Hearth, asked: Asked) -> None:
+    """Whoever made them."""
+    ann = await hearth.user("ann", "PHONE")
+    phone, keys = Device.of(ann), cross_signing_keys(ann.user_id)
+    (await ann.post(f"{V3}/keys/upload", {"device_keys": phone.keys()})).ok()
+    (await ann.post(f"{V3}/keys/device_signing/upload", keys.upload())).ok()
+    signed = keys.sign(phone.keys())
+    counts = []
+    for number in (1, 1, 20):
+        made = {**signed["signatures"][ann.user_id]}
+        made |= {f"ed25519:{name}": "A" * 86 for name in range(number)}
+        shown = {**signed, "signatures": {ann.user_id: made}}
+        others = {f"@ben:{hearth.name}": {f"{name}": shown for name in range(number)}}
+
+        async def upload(body: Any = {ann.user_id: {"PHONE": shown}, **others}) -> None:  # noqa: B006
+            assert (await ann.post(f"{V3}/keys/signatures/upload", body)).ok()["failures"] == {}
+
+        counts.append(len(await asked.by(upload)))
+    assert counts[1] == counts[2]
 
 
 async def test_replacing_cross_signing_keys_asks_who_one_is(hearth: Hearth) -> None:
