@@ -347,3 +347,21 @@ def test_new_user_ids_parse(localpart: str) -> None:
     user_id = new_user_id(localpart, ONE)
     assert parse_user_id(user_id) == user_id
     assert (localpart_of(user_id), domain_of(user_id)) == (localpart, ONE)
+
+
+def _is_server_name(name: str) -> bool:
+    try:
+        return bool(parse_server_name(name))
+    except IdentifierError:
+        return False
+
+
+_PIECES = st.lists(st.sampled_from(PIECES), max_size=4).map("".join)
+
+
+@given(st.one_of(st.text(), _PIECES), st.one_of(st.text("a9.-:Z"), _PIECES))
+def test_user_ids_are_what_their_parts_are(localpart: str, server: str) -> None:
+    text = f"@{localpart}:{server}"
+    is_text = not any("\ud800" <= one <= "\udfff" or one in "\0:" for one in localpart)
+    is_short = is_text and len(text.encode(errors="replace")) <= 255
+    assert is_user_id(text) is (is_short and _is_server_name(server))
