@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#spaces
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from federation.canonical_json import JsonObject
@@ -54,6 +54,17 @@ class Wish(NamedTuple):
     """Servers to ask of the room at the top, if we are not in it."""
 
 
+class _Next(NamedTuple):
+    """A room to be looked at, and what its parent told of it: of no others it may speak."""
+
+    room: RoomID
+    via: Sequence[ServerName]
+    depth: int
+    told: JsonObject | None = None
+    is_closed: bool = False
+    """Our people can see it nowhere, the parent's server says."""
+
+
 class Spaces:
     """Looks at rooms from outside.
 
@@ -92,7 +103,7 @@ class Spaces:
     ) -> JsonObject:
         """One room, or raise `NotFound`: it cannot be seen, or there is none."""
         ours = await self.ours(viewer, [room_id])
-        seen = ours[room_id] if ours else await self.elsewhere(viewer, room_id, via, {})
+        seen = ours[room_id] if ours else await self.elsewhere(viewer, room_id, via, None)
         if seen is None:
             raise NotFound("there is no such room, or you may not see it")
         return seen.summary
@@ -130,7 +141,7 @@ class Spaces:
         viewer: Viewer,
         room_id: RoomID,
         via: Sequence[ServerName],
-        told: Mapping[RoomID, JsonObject],
+        told: JsonObject | None,
     ) -> Seen | None:
         """A room that we are not in, if the viewer may see it.
 
@@ -138,10 +149,10 @@ class Spaces:
             viewer: who looks.
             room_id: of the room.
             via: servers that may be asked.
-            told: what was told of rooms with their parents.
+            told: what was told of it with its parent.
 
         """
-        with_parent = Seen(told[room_id]) if room_id in told else None
+        with_parent = None if told is None else Seen(told)
         seen = self._remembered(room_id)
         if seen is None and with_parent is not None and not with_parent.is_space:
             seen = with_parent  # there is no more to be told of it
@@ -198,38 +209,40 @@ class _Walk:
         self._spaces = spaces
         self._viewer = viewer
         self._wish = wish
-        self._pending: list[tuple[RoomID, Sequence[ServerName], int]] = [(top, wish.via, 0)]
+        self._pending = [_Next(top, wish.via, 0)]
         self._done: set[RoomID] = set()
         self._ours: dict[RoomID, Seen | None] = {}
         self._looked_for: set[RoomID] = set()
-        self._told: dict[RoomID, JsonObject] = {}
-        self._closed: set[RoomID] = set()
+        self._left = _MOST_SEEN
         self._ends = time.monotonic() + _SECONDS
 
     async def take(self, most: int) -> list[JsonObject]:
         """The first rooms; none if the one at the top cannot be seen."""
         rooms: list[JsonObject] = []
-        while self._pending and len(rooms) < most and len(self._done) < _MOST_SEEN:
-            room, via, depth = self._pending.pop()
-            if room in self._done:
+        while self._pending and len(rooms) < most and self._left:
+            here = self._pending.pop()
+            if here.room in self._done:
                 continue
-            self._done.add(room)
-            seen = await self._see(room, via)
+            self._left -= 1
+            seen = await self._see(here)
             if seen is not None:
                 rooms.append(seen.shown())
-                self._go_below(seen, depth)
+                self._go_below(seen, here.depth)
+            if seen is not None or not here.is_closed:
+                self._done.add(here.room)
         return rooms
 
-    async def _see(self, room: RoomID, via: Sequence[ServerName]) -> Seen | None:
+    async def _see(self, here: _Next) -> Seen | None:
+        room = here.room
         if room not in self._looked_for:
-            await self._look_for([room, *(one for one, _, _ in self._pending[-MOST:])])
+            await self._look_for([room, *(one.room for one in self._pending[-MOST:])])
         if room in self._ours:
             return self._ours[room]
         # "They should not be re-requested"; and who is waited for too long leaves the rest to be
         # asked for again.
-        is_asked = room not in self._closed and time.monotonic() < self._ends
-        servers = via if is_asked else ()
-        return await self._spaces.elsewhere(self._viewer, room, servers, self._told)
+        is_asked = not here.is_closed and time.monotonic() < self._ends
+        servers = here.via if is_asked else ()
+        return await self._spaces.elsewhere(self._viewer, room, servers, here.told)
 
     async def _look_for(self, rooms: Iterable[RoomID]) -> None:
         """See which of the next rooms are ours, all together."""
@@ -238,11 +251,14 @@ class _Walk:
         self._looked_for |= wanted
 
     def _go_below(self, seen: Seen, depth: int) -> None:
-        self._told |= seen.below
-        self._closed |= seen.closed
         if seen.is_space and (self._wish.max_depth is None or depth < self._wish.max_depth):
             below = [c for c in seen.children if c.suggested or not self._wish.suggested_only]
-            self._pending += [(child.room_id, child.via, depth + 1) for child in reversed(below)]
+            self._pending += [
+                _Next(
+                    c.room_id, c.via, depth + 1, seen.below.get(c.room_id), c.room_id in seen.closed
+                )
+                for c in reversed(below)
+            ]
 
 
 def _told(answer: JsonObject, room_id: RoomID) -> Seen | None:

@@ -115,6 +115,32 @@ async def test_what_a_space_tells_of_rooms_is_not_asked_for_again(
     assert asked == [space, inner, inner], "of spaces more is to be told; what was is remembered"
 
 
+async def test_a_space_speaks_of_its_own_children_only(federated: tuple[Hearth, Peer]) -> None:
+    """What it says of others neither hides them, nor is it shown."""
+    hearth, peer = federated
+    ann = await hearth.user("ann")
+    evil, leaf, closed = [f"!{name}:{peer.name}" for name in ("evil", "leaf", "closed")]
+
+    def room(room_id: str, name: str, **more: Any) -> dict[str, Any]:
+        return {"room_id": room_id, "num_joined_members": 1, "name": name, **more}
+
+    states = [{"type": "m.space.child", "state_key": closed, "content": {"via": [peer.name]}}]
+    top_of_evil = room(evil, "evil", room_type="m.space", children_state=states)
+    answers: dict[str, Any] = {
+        evil: {"room": top_of_evil, "children": [room(leaf, "lie")]},
+        leaf: {"room": room(leaf, "leaf"), "children": []},
+        closed: {"room": room(closed, "open"), "children": []},
+    }
+    answers[evil]["inaccessible_children"] = [closed]
+    peer.lies["hierarchy"] = lambda _: answers.get(peer.asked[-1].rpartition("/")[2])
+    top = await space_with(ann, evil, peer.name)
+    for child in (leaf, closed):
+        named = {"via": [peer.name]}
+        (await ann.put(f"{V3}/rooms/{top}/state/m.space.child/{child}", named)).ok()
+    rooms = (await ann.get(f"{V1}/rooms/{top}/hierarchy")).ok()["rooms"]
+    assert [one["name"] for one in rooms] == ["top", "evil", "leaf", "open"]
+
+
 async def test_a_space_whose_server_is_back(federated: tuple[Hearth, Peer]) -> None:
     """What its parent told is no reason not to ask again."""
     hearth, peer = federated
