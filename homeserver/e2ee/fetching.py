@@ -21,7 +21,7 @@ log = get_logger(__name__)
 
 SECONDS = 60.0
 """That a server has to answer."""
-_AT_ONCE = 100
+AT_ONCE = 100
 """Requests that are under way."""
 _TOGETHER = 250
 """Users of a server in one request."""
@@ -48,7 +48,7 @@ class Fetching:
         self._process = process
         self._peers = peers
         self._flights: dict[UserID, Flight] = {}
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(AT_ONCE)
 
     def many(
         self, server: ServerName, users: Collection[UserID], *, wanted: bool = True

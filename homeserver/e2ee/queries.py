@@ -14,6 +14,7 @@ from federation.identifiers import ServerName, UserID, domain_of
 from homeserver.e2ee.bridges import Found, KeyBridges, merge_claims, merge_keys
 from homeserver.e2ee.peers import KeyPeers
 from homeserver.e2ee.remote_lists import RemoteLists
+from homeserver.e2ee.turns import answering_first
 from homeserver.storage import cross_signing, device_keys
 from homeserver.storage.cross_signing import SignatureRow
 from homeserver.storage.device_keys import Claim, Claimed
@@ -180,7 +181,8 @@ class Queries:
             except (FederationError, TimeoutError):
                 failures[server] = dict(_NO_ANSWER)
 
-        await asyncio.gather(*map(one, wanted))
+        in_order = await answering_first(self._process, wanted, _MOST_ASKED)
+        await asyncio.gather(*map(one, in_order))
 
     async def _add_own_signatures(
         self, found: Found, reader: UserNid, by_server: Mapping[ServerName, Iterable[str]]

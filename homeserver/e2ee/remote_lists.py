@@ -14,8 +14,9 @@ import orjson
 
 from federation.identifiers import ServerName, UserID
 from homeserver.e2ee.bridges import Found
-from homeserver.e2ee.fetching import Fetching, Flight
+from homeserver.e2ee.fetching import AT_ONCE, Fetching, Flight
 from homeserver.e2ee.listed import Listed
+from homeserver.e2ee.turns import answering_first
 from homeserver.storage import remote_devices
 from homeserver.storage.numbers import UserNid
 from homeserver.storage.process import Process
@@ -85,8 +86,9 @@ class RemoteLists:
     async def fetch(self, found: Found, missing: Missing, seconds: float) -> set[ServerName]:
         """Add lists that are stale, as their servers tell them now; who did not answer in time."""
         flights: dict[UserID, Flight] = {}
-        for server, users in missing.shared.items():
-            flights |= self._fetching.many(server, [UserID(user) for user in users])
+        for server in await answering_first(self._process, missing.shared, AT_ONCE):
+            named = [UserID(user) for user in missing.shared[server]]
+            flights |= self._fetching.many(server, named)
         if flights:
             await asyncio.wait(set(flights.values()), timeout=seconds)
         failed = set()

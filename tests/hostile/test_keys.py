@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from federation.identifiers import RoomID
 from homeserver.e2ee.queries import _MOST_ASKED
+from homeserver.storage import destinations
 from tests.client_server.keyring import Device
 from tests.database import Server
 from tests.federation.net.loopback import Authority
@@ -19,7 +21,7 @@ from tests.hostile.test_gaps import Never, released
 from tests.server_server.answering import peering
 from tests.server_server.conftest import V3
 from tests.server_server.peer import Peer
-from tests.servers import Client, Hearth, federating
+from tests.servers import Client, Hearth, eventually, federating
 
 __all__ = ["released"]
 
@@ -123,3 +125,27 @@ async def test_many_servers_at_once(
     assert len(answer["failures"]) == len(names)
     assert most == _MOST_ASKED
     assert under_way == 0
+
+
+@pytest.mark.parametrize("what", ["query", "claim"])
+async def test_who_answers_is_asked_before_many_who_do_not(
+    keys: Keys, released: asyncio.Event, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Not all are asked at once, and whoever is silent takes all the time there is."""
+    monkeypatch.setattr("homeserver.e2ee.queries._MOST_ASKED", 1)
+    wanted = {"preset": "public_chat", "room_version": "11"}
+    room = RoomID((await keys.ann.post(f"{V3}/createRoom", wanted)).ok()["room_id"])
+    await keys.honest.join(room, keys.honest.user("olga"))
+    said = {"msgtype": "m.text", "body": "are you there?"}
+    (await keys.ann.put(f"{V3}/rooms/{room}/send/m.room.message/1", said)).ok()
+    process = keys.hearth.parts.base.process
+
+    async def is_known() -> bool:
+        async with process.database.reader() as conn:
+            nids = await process.numbers.servers.find(conn, [keys.honest.name])
+            return bool(await destinations.answering(conn, nids.values()))
+
+    await eventually(is_known)
+    keys.peer.lies["user"] = lambda _: Never(released)
+    answer = (await keys.ask(what)).ok()
+    assert list(answer["failures"]) == [keys.peer.name]
