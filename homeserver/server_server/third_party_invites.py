@@ -9,7 +9,8 @@ import msgspec
 
 from federation.identifiers import ServerName, parse_room_id, parse_user_id
 from homeserver.errors import InvalidParam, MatrixError
-from homeserver.http import Auth, Json, Limit, Request, Routes, parsed
+from homeserver.http import Auth, Json, Request, Routes, parsed
+from homeserver.http.addresses import limit_key
 from homeserver.rooms.third_party_invites import Redemption, read_signed
 from homeserver.server_server.house import House
 
@@ -53,18 +54,18 @@ class ExchangeBody(msgspec.Struct):
     content: Content
 
 
-_BY_ADDRESS = Limit("invites_by_server", "address")
-
-
 # "Used by identity servers", which sign nothing: what they hand out proves itself.
 # COMPAT(Sydent) It is told by POST, and Synapse knows nothing else.
-@routes.post(_V1 + "/3pid/onbind", auth=False, limit=_BY_ADDRESS)
-@routes.put(_V1 + "/3pid/onbind", auth=False, limit=_BY_ADDRESS)
+@routes.post(_V1 + "/3pid/onbind", auth=False)
+@routes.put(_V1 + "/3pid/onbind", auth=False)
 async def on_bind_third_party_identifier(request: Request, house: House, body: OnBindBody) -> Json:
     """https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv13pidonbind"""
     user = parsed("mxid", body.mxid, parse_user_id)
     if len(body.invites) > _MOST:
         raise InvalidParam(f"at most {_MOST} invitations are taken at a time")
+    # Each may have other servers asked: anybody may send them.
+    count = max(1, len(body.invites))
+    house.limits.check("invites_by_server", limit_key(request.address), count)
     redemptions = [
         Redemption(
             parsed("room_id", one.room_id, parse_room_id),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from aiohttp import web
 
 from federation.canonical_json import JsonObject
 from homeserver.config.settings import RateLimits
@@ -82,6 +83,21 @@ async def test_many_invitations(limited: Limited) -> None:
     assert (await invite(other, honest, ann.user_id)).status == 429
     assert (await invite(other, honest, cat.user_id)).status == 200
     assert set(await invited(cat)) == {honest.room_id}
+
+
+async def test_many_invitations_by_address(limited: Limited) -> None:
+    """Anybody may hand them in, many at a time; each would have another server asked."""
+    hearth, peer = limited.hearth, limited.peer
+    ann = await hearth.user("ann")
+    signed = {"mxid": ann.user_id, "token": "t", "signatures": {"x": {"ed25519:0": "x"}}}
+    waiting = {"room_id": f"!r:{peer.name}", "sender": peer.user("eve"), "mxid": ann.user_id}
+    body = {"mxid": ann.user_id, "invites": [{**waiting, "signed": signed}] * 3}
+    path = f"{V1}/3pid/onbind"
+    peer.lies["exchange_third_party_invite"] = lambda _: web.json_response({}, status=403)
+    for status, asked in ((403, 3), (429, 0)):
+        peer.asked.clear()
+        assert (await hearth.anybody.put(path, body)).status == status
+        assert sum("exchange" in path for path in peer.asked) == asked
 
 
 async def test_many_joins_knocks_and_states(limited: Limited) -> None:
