@@ -36,7 +36,7 @@ from homeserver.rooms.redacting_late import redacted_by
 from homeserver.rooms.resolving import Resolving
 from homeserver.rooms.rows import membership_of
 from homeserver.rooms.sticking_late import accept_late
-from homeserver.storage import invites, memberships, received, redactions, sticky
+from homeserver.storage import invites, memberships, partial_rooms, received, redactions, sticky
 from homeserver.storage.batch import (
     Batch,
     ChangeRow,
@@ -89,6 +89,7 @@ class _Facts(NamedTuple):
     policy: Mapping[EventID, Decision]
     submission: Submission | None
     is_fresh: bool
+    is_partial: bool
     left_out: set[EventID]
     """Those of the events that may come again, and what builds on them; see `Judging.take`."""
 
@@ -110,6 +111,7 @@ class Absorbing:
         policy: Mapping[EventID, Decision] | None = None,
         submission: Submission | None = None,
         is_fresh: bool = False,
+        is_partial: bool = False,
     ) -> dict[EventID, Ruling]:
         """Judge events, in causal order, and write them; those that are here already are left out.
 
@@ -121,13 +123,16 @@ class Absorbing:
             submission: what they are made of; nothing is written if it is a repeat.
             is_fresh: whether the room begins anew with them, whatever it was when we left it;
                 unless somebody here came into it meanwhile.
+            is_partial: whether it is noted of the first one that not all members are known: it
+                has to be so still.
 
         """
         rulings: dict[EventID, Ruling] = {}
         left_out: set[EventID] = set()
         for start in range(0, len(events), _AT_ONCE):
             part = events[start : start + _AT_ONCE]
-            facts = _Facts(states or {}, policy or {}, submission, is_fresh and not start, left_out)
+            fresh = (is_fresh and not start, is_partial)
+            facts = _Facts(states or {}, policy or {}, submission, *fresh, left_out)
             rulings |= await self._absorb(room_id, part, facts)
         return rulings
 
@@ -160,6 +165,9 @@ class Absorbing:
         if facts.is_fresh and not await memberships.has_server(
             conn, nid, self._means.signer.server
         ):
+            join = nids.events[events[0].event_id]
+            if facts.is_partial and not await partial_rooms.is_noted(conn, nid, join):
+                raise TimeoutError("it took so long that others take it to have failed")
             room.tips, room.group = {}, None
         elif room.group is None:
             return _too_late(facts)

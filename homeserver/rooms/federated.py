@@ -440,7 +440,11 @@ class FederatedRooms:
             await self._completing.begin(room, event, server, _servers_in(answer, server))
         self._means.heads.drop(room)
         rulings = await self._absorbing.absorb(
-            room_id, [event], {event.event_id: entries}, is_fresh=True
+            room_id,
+            [event],
+            {event.event_id: entries},
+            is_fresh=True,
+            is_partial=answer.members_omitted,
         )
         denied = refusal_of(rulings.get(event.event_id))
         if answer.members_omitted:

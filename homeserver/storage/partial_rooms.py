@@ -125,6 +125,16 @@ async def is_partial(conn: Connection, room_id: RoomID) -> bool:
     return found
 
 
+async def is_noted(conn: Connection, room: RoomNid, join: EventNid) -> bool:
+    """Whether it is noted of the room that somebody comes in with this join."""
+    found: bool = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM partial_rooms WHERE room_nid = $1 AND event_nid = $2)",
+        room,
+        join,
+    )
+    return found
+
+
 async def due(conn: Connection, now: int, limit: int) -> list[RoomID]:
     """Rooms at which nobody is, and whose time has come."""
     rows = await conn.fetch(
@@ -168,33 +178,30 @@ async def end(conn: Connection, room: RoomNid, join: EventNid) -> None:
 
     If another join is noted of the room by now, nothing is done.
     """
-    ended = await conn.fetchval(
-        "DELETE FROM partial_rooms WHERE room_nid = $1 AND event_nid = $2 RETURNING room_nid",
-        room,
-        join,
-    )
-    if ended is None:
-        return
     await conn.execute(
         """
-        WITH counted AS (
-            SELECT s.server_nid, count(*) AS joined
-              FROM memberships m
+        WITH ended AS (
+            DELETE FROM partial_rooms WHERE room_nid = $1 AND event_nid = $3 RETURNING room_nid
+        ), counted AS (
+            SELECT e.room_nid, s.server_nid, count(*) AS joined
+              FROM ended e
+              JOIN memberships m ON m.room_nid = e.room_nid
               JOIN users u ON u.user_nid = m.user_nid
               JOIN servers s
                 ON s.server_name = substring(u.user_id FROM position(':' IN u.user_id) + 1)
-             WHERE m.room_nid = $1 AND m.membership = $2
-             GROUP BY s.server_nid
+             WHERE m.membership = $2
+             GROUP BY e.room_nid, s.server_nid
         ), kept AS (
             INSERT INTO room_servers (room_nid, server_nid, joined)
-            SELECT $1, server_nid, joined FROM counted
+            SELECT room_nid, server_nid, joined FROM counted
             ON CONFLICT (room_nid, server_nid) DO UPDATE SET joined = excluded.joined
         )
-        DELETE FROM room_servers r
-         WHERE r.room_nid = $1 AND r.server_nid NOT IN (SELECT server_nid FROM counted)
+        DELETE FROM room_servers r USING ended e
+         WHERE r.room_nid = e.room_nid AND r.server_nid NOT IN (SELECT server_nid FROM counted)
         """,
         room,
         Membership.JOIN,
+        join,
     )
 
 

@@ -14,6 +14,7 @@ from federation.building import Signer
 from federation.events import Event
 from federation.identifiers import UserID
 from homeserver.rooms.absorbing import Absorbing
+from homeserver.rooms.completing import Completing
 from homeserver.rooms.rejudging import Rejudging
 from homeserver.storage import partial_rooms
 from homeserver.storage.partial_rooms import Partial
@@ -301,6 +302,32 @@ async def test_a_room_that_cannot_be_completed_harms_no_other(
     await eventually(bad.is_whole_by_now, 20)
     assert len(failures) == 2
     assert await bad.members() == bad.everybody
+
+
+async def test_who_takes_too_long_to_come_in(
+    federated: Federated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process takes the join to have failed, as if this one had ended."""
+    hall = await _hall(federated)
+    completing, begin = hall.hearth.parts.federating.completing, Completing.begin
+
+    async def begin_late(self: Completing, *args: Any) -> None:
+        await begin(self, *args)
+        async with hall.hearth.parts.base.process.database.reader() as conn:
+            await conn.fetch("UPDATE partial_rooms SET next_ts = 0")
+        await completing._at(hall.room.room_id)
+        assert not await hall.is_partial()
+
+    path = f"{V3}/join/{quote(hall.room.room_id)}?via={hall.peer.name}"
+    with monkeypatch.context() as patch:
+        patch.setattr(Completing, "begin", begin_late)
+        assert (await hall.ann.post(path)).status >= 500
+    assert (await hall.ann.get(f"{hall.path}/joined_members")).status == 403
+    async with hall.hearth.parts.base.process.database.reader() as conn:
+        assert not await conn.fetchval("SELECT count(*) FROM room_servers")
+    (await hall.ann.post(path)).ok()
+    await hall.complete()
+    assert await hall.members() == hall.everybody
 
 
 async def test_what_members_change_meanwhile_stands(hall: Hall) -> None:
