@@ -124,6 +124,23 @@ def _check_avatar_url(value: object) -> str:
     return value
 
 
+def told(answer: Profile) -> dict[str, Any]:
+    """What another server says of somebody, as far as it can be told to clients.
+
+    "If the user does not have a particular field set on their profile, the server MUST either
+    exclude it from the response body or give it the value `null`"; clients are told what is set.
+
+    https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryprofile
+    """
+    return {name: value for name, value in answer.items() if _can_be(name, value)}
+
+
+def _can_be(name: str, value: object) -> bool:
+    if name == AVATAR_URL:
+        return isinstance(value, str) and is_mxc_uri(value)
+    return isinstance(value, str) if name == DISPLAYNAME else value is not None
+
+
 def is_mxc_uri(text: str) -> bool:
     """https://spec.matrix.org/v1.19/client-server-api/#matrix-content-mxc-uris"""
     found = _MXC.fullmatch(text)

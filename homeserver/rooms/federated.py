@@ -36,6 +36,7 @@ from federation.identifiers import (
 from federation.net.target import encode_target
 from federation.net.transport import Limits
 from federation.room_versions import ROOM_VERSIONS, EventIDFormat, RoomVersion
+from homeserver.accounts import profile_fields
 from homeserver.errors import (
     BadGateway,
     Forbidden,
@@ -295,9 +296,10 @@ class FederatedRooms:
         target = encode_target(*_V1, "query", "profile", query=[("user_id", user_id)])
         try:
             server = domain_of(user_id)
-            return dict(await self._peers.client.get_json(server, target, limits=_SMALL))
+            answer = await self._peers.client.get_json(server, target, limits=_SMALL)
         except FederationError as error:
             raise NotFound("there is no such profile, or its server does not answer") from error
+        return profile_fields.told(answer)
 
     async def _first(self, via: Sequence[ServerName], through: Any) -> None:
         """Try the servers in turn; what the first one says that refuses is what is told.

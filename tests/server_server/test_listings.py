@@ -177,3 +177,19 @@ async def test_a_room_of_ours_that_others_described(hearth: Hearth) -> None:
     (listed,) = (await ann.get(f"{V3}/publicRooms")).ok()["chunk"]
     assert listed["room_id"] == room
     assert "avatar_url" not in listed
+
+
+async def test_in_profiles(federated: tuple[Hearth, Peer]) -> None:
+    """What is `null` is not set."""
+    hearth, peer = federated
+    ann, path = await hearth.user("ann"), f"{V3}/profile/{peer.user('eve')}"
+    unset = {"displayname": None, "avatar_url": None, "m.tz": None}
+    wrong_ones = {"displayname": 5, "avatar_url": "https://tracker.example/image.png"}
+    good = {"displayname": "Eve", "avatar_url": f"mxc://{peer.name}/a"}
+    said: dict[str, Any] = {}
+    peer.lies["query"] = lambda _: {**said, "org.x": [1]}
+    for answer, profile in ((unset, {}), (wrong_ones, {}), (good, good)):
+        said.update(answer)
+        assert (await ann.get(path)).ok() == {**profile, "org.x": [1]}
+        field = await ann.get(f"{path}/displayname")
+        assert field.status == (200 if profile else 404)
