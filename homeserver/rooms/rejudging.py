@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from federation.auth import auth_events_for
 from federation.decision import Decision, Denied
+from federation.graph import in_causal_order
 from federation.identifiers import EventID
 from federation.verdict import Outcome
 from homeserver.rooms.heads import Head
@@ -62,7 +63,7 @@ class Rejudging:
         """
         nids = await partial_rooms.provisional(conn, partial.room, partial.join)
         found = await received.by_nids(conn, nids)
-        stored = [found[nid] for nid in nids]
+        stored = _parents_first([found[nid] for nid in nids])
         judging = await self._judging(conn, partial, stored)
         names = await intern(conn, self._means.numbers, [one.event for one in stored])
         whole = _with_gaps_bridged(judging, stored, states, partial.join)
@@ -124,6 +125,15 @@ def _turned(stored: Sequence[Stored], judging: Judging) -> dict[EventNid, Fate]:
         if row.event in before
         and (row.fate is Fate.REJECTED) != (before[row.event] is Fate.REJECTED)
     }
+
+
+def _parents_first(stored: Sequence[Stored]) -> list[Stored]:
+    """In their order, but none before its parents.
+
+    What another join of ours builds on may have come later, and have its place behind it.
+    """
+    by_id = {one.event.event_id: one for one in stored}
+    return [by_id[event.event_id] for event in in_causal_order([one.event for one in stored])]
 
 
 def _with_gaps_bridged(

@@ -385,6 +385,30 @@ async def test_another_joins_meanwhile(hall: Hall) -> None:
     assert await hall.members() == hall.everybody | {bob.user_id}
 
 
+async def test_what_another_join_builds_on_comes_after_it(hall: Hall) -> None:
+    """As when several came in at once, each told of the room by the other server."""
+    said = await hall.say(1, "before bob")
+    bob = await hall.hearth.user("bob")
+    (await bob.post(f"{V3}/join/{quote(hall.room.room_id)}?via={hall.peer.name}")).ok()
+    assert await hall.is_partial()
+    async with hall.hearth.parts.base.process.database.reader() as conn:
+        earlier, later = reversed(
+            await conn.fetch(
+                """
+            SELECT e.event_nid, e.room_order, i.event_id FROM events e JOIN event_ids i
+             USING (event_nid) ORDER BY e.room_order DESC NULLS LAST LIMIT 2
+            """
+            )
+        )
+        assert earlier["event_id"] == said.event_id
+        change = "UPDATE events SET room_order = $2 WHERE event_nid = $1"
+        await conn.fetch(change, later["event_nid"], -1)
+        await conn.fetch(change, earlier["event_nid"], later["room_order"])
+        await conn.fetch(change, later["event_nid"], earlier["room_order"])
+    await hall.complete()
+    assert await hall.members() == hall.everybody | {bob.user_id}
+
+
 async def test_another_worker_joins_meanwhile(
     federated: Federated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
