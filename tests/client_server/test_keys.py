@@ -189,7 +189,7 @@ async def test_many_signatures_cost_no_more_statements(hearth: Hearth, asked: As
     (await ann.post(f"{V3}/keys/device_signing/upload", keys.upload())).ok()
     signed = keys.sign(phone.keys())
     counts = []
-    for number in (1, 1, 20):
+    for number in (1, 20):
         made = {**signed["signatures"][ann.user_id]}
         made |= {f"ed25519:{name}": "A" * 86 for name in range(number)}
         shown = {**signed, "signatures": {ann.user_id: made}}
@@ -198,8 +198,9 @@ async def test_many_signatures_cost_no_more_statements(hearth: Hearth, asked: As
         async def upload(body: Any = {ann.user_id: {"PHONE": shown}, **others}) -> None:  # noqa: B006
             assert (await ann.post(f"{V3}/keys/signatures/upload", body)).ok()["failures"] == {}
 
-        counts.append(len(await asked.by(upload)))
-    assert counts[1] == counts[2]
+        # What others are told of new keys goes on behind, and asks as well.
+        counts.append(min([len(await asked.by(upload)) for _ in range(4)]))
+    assert counts[0] == counts[1]
 
 
 async def test_replacing_cross_signing_keys_asks_who_one_is(hearth: Hearth) -> None:
