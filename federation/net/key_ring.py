@@ -118,10 +118,11 @@ class KeyRing:
         self._memory: _LRU[KeyName, KnownKey] = _LRU(max_keys)
         self._pauses = _Pauses()
         self._flights: _Flights = {}
-        self._refreshing: _Flights = {}
         self._slots = asyncio.Semaphore(max_requests)
+        # Of their own: many are wanted for what may take long, and hold up nobody who wants few.
+        self._crowd = _Lane({}, asyncio.Semaphore(max_requests))
         # Of their own: nobody verifies anything by those keys, and anybody may wish for any.
-        self._refresh_slots = asyncio.Semaphore(max_requests)
+        self._refreshing = _Lane({}, asyncio.Semaphore(max_requests))
         # Of their own: those of servers that do not answer are taken for long.
         self._notary_slots = asyncio.Semaphore(max_requests)
 
@@ -152,7 +153,8 @@ class KeyRing:
         However many are named here, nobody who `get`s keys waits because of them.
         """
         search = _Search({}, asyncio.get_running_loop().time() + deadline)
-        flights = [self._refresh(server) for server in servers if server != self._server]
+        others = [server for server in servers if server != self._server]
+        flights = [self._to_origin_among(self._refreshing, server) for server in others]
         await _wait([flight for flight in flights if flight], search, is_last=True)
 
     def forgive(self, server: ServerName) -> None:
@@ -161,10 +163,10 @@ class KeyRing:
 
     async def close(self) -> None:
         """Give up all requests under way."""
-        flights = [*self._flights.values(), *self._refreshing.values()]
-        tasks = {flight.task for flight in flights}
-        self._flights.clear()
-        self._refreshing.clear()
+        everything = (self._flights, self._crowd.flights, self._refreshing.flights)
+        tasks = {flight.task for flights in everything for flight in flights.values()}
+        for flights in everything:
+            flights.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -256,7 +258,9 @@ class KeyRing:
 
     async def _ask_origins(self, search: "_Search", beside: int, *, is_last: bool) -> None:
         servers = dict.fromkeys(server for server, _ in search.open_for_origin())
-        flights = [flight for server in servers if (flight := self._to_origin(server))]
+        is_crowd = len(servers) + beside >= MANY
+        ask = partial(self._to_origin_among, self._crowd) if is_crowd else self._to_origin
+        flights = [flight for server in servers if (flight := ask(server))]
         is_patient = len(flights) + beside < MANY and bool(search.open_for_notary())
         most = None if is_last or is_patient else _head_start(flights)
         await _wait(flights, search, is_last=is_last, most=most)
@@ -264,19 +268,19 @@ class KeyRing:
     def _to_origin(self, server: ServerName) -> "_Flight | None":
         """The request to a server for its own keys, unless it is left in peace."""
         question = (server, server)
-        flight = self._flights.get(question)
+        flight = self._flights.get(question) or self._crowd.under_way(question)
         if flight is None and self._pauses.is_over(question, self._now()):
             journey = partial(self._from_origin, server, self._slots)
             return _launch(self._flights, [question], journey)
         return flight
 
-    def _refresh(self, server: ServerName) -> "_Flight | None":
-        """The same where nobody needs it at once: it may wait for others of its kind."""
+    def _to_origin_among(self, lane: "_Lane", server: ServerName) -> "_Flight | None":
+        """The same where it may wait for others of its kind."""
         question = (server, server)
-        flight = self._flights.get(question) or self._refreshing.get(question)
+        flight = self._flights.get(question) or lane.flights.get(question)
         if flight is None and self._pauses.is_over(question, self._now()):
-            journey = partial(self._from_origin, server, self._refresh_slots)
-            return _launch(self._refreshing, [question], journey)
+            journey = partial(self._from_origin, server, lane.slots)
+            return _launch(lane.flights, [question], journey)
         return flight
 
     async def _ask_notary(
@@ -312,6 +316,7 @@ class KeyRing:
     ) -> list[KnownKey]:
         question = (server, server)
         async with slots:
+            flight.is_under_way = True
             if not flight.askers:
                 return []
             try:
@@ -366,9 +371,25 @@ class _Flight:
     askers: int = 0
     """A request that is still queued when nobody waits for it any more is not made."""
     began: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    is_under_way: bool = False
+    """Not queued any more."""
 
 
 _Flights = dict[_Question, _Flight]
+
+
+class _Lane(NamedTuple):
+    """Requests of one kind, of which so many are under way at a time."""
+
+    flights: _Flights
+    slots: asyncio.Semaphore
+
+    def under_way(self, question: _Question) -> _Flight | None:
+        """The request, unless it is still queued."""
+        flight = self.flights.get(question)
+        return flight if flight and flight.is_under_way else None
+
+
 _Journey = Callable[[_Flight], Coroutine[Any, Any, list[KnownKey]]]
 
 

@@ -364,6 +364,24 @@ async def test_what_a_notary_is_asked_for_holds_up_nobody(world: World) -> None:
     await refreshed
 
 
+async def test_who_wants_many_keys_holds_up_nobody_who_wants_one(world: World) -> None:
+    """As when a room of hundreds of silent servers is joined, and one that is there speaks."""
+    world.new_ring(max_requests=3)
+    servers = [ServerName(f"s{number}.example") for number in range(MANY)]
+    world.network.publish(KIT)
+    world.network.gate.clear()
+    wanted = [KeyRequest(server, ID) for server in [*servers, KIT]]
+    many = asyncio.create_task(world.ring.get(wanted, deadline=5))
+    await settle()
+    assert world.network.asked == servers[:3]
+    asker = asyncio.create_task(world.get(KIT))
+    await settle()
+    assert world.network.asked[3:] == [KIT]
+    world.network.gate.set()
+    assert await asker
+    await many
+
+
 async def test_the_deadline_ends_the_asking_and_not_the_request(world: World) -> None:
     world.network.publish(KIT)
     world.network.gate.clear()
