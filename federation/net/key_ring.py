@@ -117,14 +117,13 @@ class KeyRing:
         self._notaries = tuple(notaries)
         self._memory: _LRU[KeyName, KnownKey] = _LRU(max_keys)
         self._pauses = _Pauses()
-        self._flights: _Flights = {}
-        self._slots = asyncio.Semaphore(max_requests)
+        self._few = _Lane({}, asyncio.Semaphore(max_requests))
         # Of their own: many are wanted for what may take long, and hold up nobody who wants few.
         self._crowd = _Lane({}, asyncio.Semaphore(max_requests))
         # Of their own: nobody verifies anything by those keys, and anybody may wish for any.
         self._refreshing = _Lane({}, asyncio.Semaphore(max_requests))
         # Of their own: those of servers that do not answer are taken for long.
-        self._notary_slots = asyncio.Semaphore(max_requests)
+        self._to_notaries = _Lane({}, asyncio.Semaphore(max_requests))
 
     async def get(
         self,
@@ -154,7 +153,7 @@ class KeyRing:
         """
         search = _Search({}, asyncio.get_running_loop().time() + deadline)
         others = [server for server in servers if server != self._server]
-        flights = [self._to_origin_among(self._refreshing, server) for server in others]
+        flights = [self._to_origin(self._refreshing, server) for server in others]
         await _wait([flight for flight in flights if flight], search, is_last=True)
 
     def forgive(self, server: ServerName) -> None:
@@ -163,10 +162,10 @@ class KeyRing:
 
     async def close(self) -> None:
         """Give up all requests under way."""
-        everything = (self._flights, self._crowd.flights, self._refreshing.flights)
-        tasks = {flight.task for flights in everything for flight in flights.values()}
-        for flights in everything:
-            flights.clear()
+        lanes = (self._few, self._crowd, self._refreshing, self._to_notaries)
+        tasks = {flight.task for lane in lanes for flight in lane.flights.values()}
+        for lane in lanes:
+            lane.flights.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -258,29 +257,23 @@ class KeyRing:
 
     async def _ask_origins(self, search: "_Search", beside: int, *, is_last: bool) -> None:
         servers = dict.fromkeys(server for server, _ in search.open_for_origin())
-        is_crowd = len(servers) + beside >= MANY
-        ask = partial(self._to_origin_among, self._crowd) if is_crowd else self._to_origin
-        flights = [flight for server in servers if (flight := ask(server))]
+        lane = self._crowd if len(servers) + beside >= MANY else self._few
+        flights = [flight for server in servers if (flight := self._to_origin(lane, server))]
         is_patient = len(flights) + beside < MANY and bool(search.open_for_notary())
         most = None if is_last or is_patient else _head_start(flights)
         await _wait(flights, search, is_last=is_last, most=most)
 
-    def _to_origin(self, server: ServerName) -> "_Flight | None":
-        """The request to a server for its own keys, unless it is left in peace."""
-        question = (server, server)
-        flight = self._flights.get(question) or self._crowd.under_way(question)
-        if flight is None and self._pauses.is_over(question, self._now()):
-            journey = partial(self._from_origin, server, self._slots)
-            return _launch(self._flights, [question], journey)
-        return flight
+    def _to_origin(self, lane: "_Lane", server: ServerName) -> "_Flight | None":
+        """The request to a server for its own keys, unless it is left in peace.
 
-    def _to_origin_among(self, lane: "_Lane", server: ServerName) -> "_Flight | None":
-        """The same where it may wait for others of its kind."""
+        Whoever wants few joins a request of others that is under way, and waits for none in a
+        longer queue.
+        """
         question = (server, server)
-        flight = self._flights.get(question) or lane.flights.get(question)
+        flight = self._few.flights.get(question) or lane.flights.get(question)
+        flight = flight or self._crowd.under_way(question)
         if flight is None and self._pauses.is_over(question, self._now()):
-            journey = partial(self._from_origin, server, lane.slots)
-            return _launch(lane.flights, [question], journey)
+            return lane.launch([question], partial(self._from_origin, server, lane.slots))
         return flight
 
     async def _ask_notary(
@@ -293,7 +286,7 @@ class KeyRing:
         # them would wait for that very answer.
         wanted.pop(notary, None)
         for server in wanted:
-            flight = self._flights.get((notary, server))
+            flight = self._to_notaries.flights.get((notary, server))
             if flight is not None:
                 flights.add(flight)
             elif self._may_query(notary, server):
@@ -302,7 +295,7 @@ class KeyRing:
             batch = {server: wanted[server] for server in fresh[start : start + NOTARY_BATCH]}
             questions = [(notary, server) for server in batch]
             query = partial(self._from_notary, notary, source, batch)
-            flights.add(_launch(self._flights, questions, query))
+            flights.add(self._to_notaries.launch(questions, query))
         await _wait(flights, search, is_last=is_last)
 
     def _may_query(self, notary: ServerName, server: ServerName) -> bool:
@@ -336,7 +329,7 @@ class KeyRing:
         wanted: Mapping[ServerName, Mapping[KeyID, int]],
         flight: "_Flight",
     ) -> list[KnownKey]:
-        async with self._notary_slots:
+        async with self._to_notaries.slots:
             if not flight.askers:
                 return []
             try:
@@ -375,13 +368,13 @@ class _Flight:
     """Not queued any more."""
 
 
-_Flights = dict[_Question, _Flight]
+_Journey = Callable[[_Flight], Coroutine[Any, Any, list[KnownKey]]]
 
 
 class _Lane(NamedTuple):
     """Requests of one kind, of which so many are under way at a time."""
 
-    flights: _Flights
+    flights: dict[_Question, _Flight]
     slots: asyncio.Semaphore
 
     def under_way(self, question: _Question) -> _Flight | None:
@@ -389,27 +382,22 @@ class _Lane(NamedTuple):
         flight = self.flights.get(question)
         return flight if flight and flight.is_under_way else None
 
+    def launch(self, questions: Sequence[_Question], journey: _Journey) -> _Flight:
+        """Start a request that belongs to no single asker, so that none can cancel it."""
+        flight = _Flight()
+        flight.task = asyncio.create_task(self._fly(questions, journey, flight))
+        self.flights.update(dict.fromkeys(questions, flight))
+        return flight
 
-_Journey = Callable[[_Flight], Coroutine[Any, Any, list[KnownKey]]]
-
-
-def _launch(flights: _Flights, questions: Sequence[_Question], journey: _Journey) -> _Flight:
-    """Start a request that belongs to no single asker, so that none can cancel it."""
-    flight = _Flight()
-    flight.task = asyncio.create_task(_fly(flights, questions, journey, flight))
-    flights.update(dict.fromkeys(questions, flight))
-    return flight
-
-
-async def _fly(
-    flights: _Flights, questions: Iterable[_Question], journey: _Journey, flight: _Flight
-) -> list[KnownKey]:
-    """Be listed among the flights for as long as the journey takes."""
-    try:
-        return await journey(flight)
-    finally:
-        for question in questions:
-            flights.pop(question, None)
+    async def _fly(
+        self, questions: Iterable[_Question], journey: _Journey, flight: _Flight
+    ) -> list[KnownKey]:
+        """Be listed among the flights for as long as the journey takes."""
+        try:
+            return await journey(flight)
+        finally:
+            for question in questions:
+                self.flights.pop(question, None)
 
 
 class _Search:
