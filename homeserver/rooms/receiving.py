@@ -304,12 +304,12 @@ class Receiving:
         for _ in range(_ROUNDS):
             async with self._process.database.reader() as conn:
                 missing = await _unknown_parents(conn, found.values())
+                if not missing or len(found) > MOST_MISSING:
+                    break
                 tips = (await get_rooms(conn, [room]))[room].extremities
                 earliest = [s.event.event_id for s in (await received.by_nids(conn, tips)).values()]
                 # What is before all that is here is not new: it is fetched when somebody reads it.
                 depth = await received.first_depth(conn, room)
-            if not missing or len(found) > MOST_MISSING:
-                break
             latest = [e.event_id for e in found.values() if missing & set(e.prev_events)]
             try:
                 raw = await self._remote.missing(
